@@ -1,0 +1,8 @@
+//! The `waypost` binary: the allocator and the exit code.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    waypost::cli::run()
+}

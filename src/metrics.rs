@@ -1,0 +1,101 @@
+//! Every metric: name, kind, labels, help and buckets. The raw macros are banned elsewhere (`clippy.toml`).
+//!
+//! A module asks once, at start, for a handle by its row ([`counter`], [`gauge`], [`histogram`]) and keeps it. Workers
+//! count in plain cells of their own and flush them into these handles ten times a second.
+
+use metrics::{Counter, Gauge, Histogram, Label, Unit};
+
+/// What a metric is; histograms carry their bucket bounds.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Seconds or bytes, in these buckets.
+    Histogram(&'static [f64]),
+}
+
+/// One row of the table of metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The full name, `waypost_…`.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// The names of its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// What it counts, in one sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics_table {
+    ($($(#[$group:meta])* $id:ident = $name:literal, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
+        $($(#[$group])* #[doc = $help] pub const $id: Metric =
+            Metric { name: $name, kind: $kind, labels: &[$($label),*], help: $help };)*
+        /// Every metric of this process apart from `process_*`.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+/// From a tenth of a millisecond to ten seconds.
+const SECONDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+metrics_table! {
+    // the edge
+    CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"], "Requests answered for a code, by outcome.";
+    // the journal
+    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
+}
+
+/// A handle on a counter; starts it at zero. `labels` are the values of its label names, in order.
+pub fn counter(metric: &Metric, labels: &[&str]) -> Counter {
+    let handle = recorder_counter(metric, labels);
+    handle.increment(0);
+    handle
+}
+
+/// A handle on a gauge. `labels` are the values of its label names, in order.
+pub fn gauge(metric: &Metric, labels: &[&str]) -> Gauge {
+    metrics::with_recorder(|recorder| recorder.register_gauge(&key(metric, labels), &METADATA))
+}
+
+/// A handle on a histogram. `labels` are the values of its label names, in order.
+pub fn histogram(metric: &Metric, labels: &[&str]) -> Histogram {
+    metrics::with_recorder(|recorder| recorder.register_histogram(&key(metric, labels), &METADATA))
+}
+
+fn recorder_counter(metric: &Metric, labels: &[&str]) -> Counter {
+    metrics::with_recorder(|recorder| recorder.register_counter(&key(metric, labels), &METADATA))
+}
+
+static METADATA: metrics::Metadata<'static> =
+    metrics::Metadata::new("waypost", metrics::Level::INFO, Some(module_path!()));
+
+fn key(metric: &Metric, values: &[&str]) -> metrics::Key {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}: one value a label", metric.name);
+    let labels: Vec<Label> =
+        metric.labels.iter().zip(values).map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    metrics::Key::from_parts(metric.name, labels)
+}
+
+/// Gives the recorder every metric's help text; called once by whoever installs it.
+pub fn describe_all() {
+    metrics::with_recorder(|recorder| {
+        for metric in ALL {
+            let unit = if metric.name.contains("_seconds") {
+                Some(Unit::Seconds)
+            } else if metric.name.contains("_bytes") {
+                Some(Unit::Bytes)
+            } else {
+                None
+            };
+            let name = metric.name.into();
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, unit, metric.help.into()),
+                Kind::Gauge => recorder.describe_gauge(name, unit, metric.help.into()),
+                Kind::Histogram(_) => recorder.describe_histogram(name, unit, metric.help.into()),
+            }
+        }
+    });
+}
