@@ -113,7 +113,8 @@ const SCRIPTS: &[Row] = tokens!(Is Bot:
 const SCRIPTS_LEADING: &[Row] = tokens!(Leads Bot:
     "k6/" "wrk/" "siege" "burp" "expanse" "ruby" "node" "deno/" "bun/" "hyper/" "reqwest" "rust" "perl" "httpclient" "java" "got/" "ureq");
 
-const TOOLS: &[Row] = tokens!(Is Tool: "okhttp" "cfnetwork" "alamofire" "dart/" "dart:io" "ktor" "cronet" "nsurlsession" "volley/");
+const TOOLS: &[Row] =
+    tokens!(Is Tool: "okhttp" "cfnetwork" "alamofire" "dart/" "dart:io" "ktor" "cronet" "nsurlsession" "volley/");
 
 const TOOLS_LEADING: &[Row] = tokens!(Leads Tool: "dalvik/");
 
@@ -160,18 +161,8 @@ const APPS: &[Row] = &[
     ("; wv)", Mark::Webview),
 ];
 
-const TABLES: &[&[Row]] = &[
-    PROBES,
-    PREVIEWS,
-    PREVIEWS_LEADING,
-    BOTS,
-    BOTS_ENDING,
-    SCRIPTS,
-    SCRIPTS_LEADING,
-    TOOLS,
-    TOOLS_LEADING,
-    APPS,
-];
+const TABLES: &[&[Row]] =
+    &[PROBES, PREVIEWS, PREVIEWS_LEADING, BOTS, BOTS_ENDING, SCRIPTS, SCRIPTS_LEADING, TOOLS, TOOLS_LEADING, APPS];
 
 /// The automaton over every token.
 pub(super) struct Agents {

@@ -271,7 +271,9 @@ mod tests {
     #[test]
     fn a_repeat_within_the_window_is_always_found_and_one_after_one_and_a_half_never() {
         for phase in (0..20_000).step_by(700) {
-            for (age, found) in [(0, true), (4_999, true), (10_000, true), (15_000, false), (40_000, false), (80_000, false)] {
+            for (age, found) in
+                [(0, true), (4_999, true), (10_000, true), (15_000, false), (40_000, false), (80_000, false)]
+            {
                 let mut duplicates = duplicates();
                 let mut tap = click();
                 tap.at_ms += phase;

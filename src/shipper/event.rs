@@ -2,7 +2,7 @@
 //!
 //! The value is a pure function of the journaled click, its place in the lane and the label rules, so that shipping it twice
 //! gives the same facts. A key whose value is unknown or empty is left out; the schema says which are always there. An
-//! ordinary click is about 1.2 KB (a test states it). The destination never holds its token: `{click_token}` stands there.
+//! first tap from an in-app browser with sub id, ad id and utm is about 1.7 KB, 1.0 KB without a link (a test states it). The destination never holds its token: `{click_token}` stands there.
 
 use super::{
     duplicate::Verdict,

@@ -45,15 +45,8 @@ pub(super) enum Class {
 
 impl Class {
     /// Every class, for the metric that counts them; in the order of the discriminants.
-    pub(super) const ALL: [Class; 7] = [
-        Class::Human,
-        Class::Bot,
-        Class::Preview,
-        Class::Prefetch,
-        Class::Head,
-        Class::NonNavigation,
-        Class::Probe,
-    ];
+    pub(super) const ALL: [Class; 7] =
+        [Class::Human, Class::Bot, Class::Preview, Class::Prefetch, Class::Head, Class::NonNavigation, Class::Probe];
 
     /// The word in events and metrics.
     pub(super) const fn as_str(self) -> &'static str {
@@ -214,7 +207,9 @@ mod tests {
         assert_eq!(count(Class::Human, Outcome::Redirected, false, Verdict::Visitor), (false, "duplicate"));
         assert_eq!(count(Class::Human, Outcome::Redirected, true, Verdict::First), (false, "test_link"));
         assert_eq!(count(Class::Human, Outcome::RefusedPrefetch, false, Verdict::First), (false, "prefetch"));
-        for outcome in Outcome::ALL.iter().filter(|outcome| !matches!(outcome, Outcome::Redirected | Outcome::RefusedPrefetch)) {
+        for outcome in
+            Outcome::ALL.iter().filter(|outcome| !matches!(outcome, Outcome::Redirected | Outcome::RefusedPrefetch))
+        {
             assert_eq!(count(Class::Human, *outcome, false, Verdict::First), (false, "orphan"), "{outcome:?}");
         }
         for class in Class::ALL.iter().filter(|class| **class != Class::Human) {
@@ -237,7 +232,8 @@ mod tests {
             let labels = labeller.read(&click, &Params::of(query.as_bytes()));
             (labels.source, labels.source_reason, labels.in_app_name)
         };
-        let threads = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Barcelona 330.0.0.26.103";
+        let threads =
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Barcelona 330.0.0.26.103";
         assert_eq!(source("com.instagram.android", threads, "", ""), ("instagram", "app_package", "instagram"));
         assert_eq!(source("", threads, "https://l.instagram.com/", ""), ("threads", "user_agent", "threads"));
         assert_eq!(source("", "", "https://m.youtube.com/watch?v=1", "gclid=1"), ("youtube", "referer", ""));

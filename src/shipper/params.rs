@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn sub_ids_ad_ids_and_utm_are_found_and_the_first_of_two_counts() {
-        let params = Params::of(b"sub1=reel-9&x&sub1=other&gclid=&ttclid=E.C.P&fbclid=no&utm_source=a%20b&igsh=1&sub5=&=");
+        let params =
+            Params::of(b"sub1=reel-9&x&sub1=other&gclid=&ttclid=E.C.P&fbclid=no&utm_source=a%20b&igsh=1&sub5=&=");
         assert_eq!(params.subs, [&b"reel-9"[..], b"", b"", b"", b""]);
         assert_eq!(params.ad, Some(Ad { name: "ttclid", value: b"E.C.P", source: "tiktok" }));
         assert_eq!(params.utm_source, b"a%20b");

@@ -9,7 +9,9 @@ pub(super) fn of_package(package: &[u8]) -> Option<App> {
         b"com.instagram.barcelona" => ("threads", "threads"),
         b"com.facebook.katana" | b"com.facebook.lite" => ("facebook", "facebook"),
         b"com.facebook.orca" | b"com.facebook.mlite" => ("messenger", "messenger"),
-        b"com.zhiliaoapp.musically" | b"com.zhiliaoapp.musically.go" | b"com.ss.android.ugc.trill" => ("tiktok", "tiktok"),
+        b"com.zhiliaoapp.musically" | b"com.zhiliaoapp.musically.go" | b"com.ss.android.ugc.trill" => {
+            ("tiktok", "tiktok")
+        }
         b"com.google.android.youtube" => ("youtube", "youtube"),
         b"com.google.android.gm" => ("gmail", "email"),
         b"com.microsoft.office.outlook" => ("outlook", "email"),
@@ -105,11 +107,22 @@ fn of_site(site: &[u8]) -> Option<&'static str> {
         b"telegram.org" | b"t.me" => "telegram",
         b"line.me" => "line",
         b"kakao.com" => "kakaotalk",
-        b"mail.google.com" | b"mail.yahoo.com" | b"mail.naver.com" | b"mail.daum.net" | b"outlook.com" | b"outlook.live.com"
-        | b"outlook.office.com" | b"outlook.office365.com" | b"mail.aol.com" | b"mail.ru" | b"mail.proton.me" => "email",
+        b"mail.google.com"
+        | b"mail.yahoo.com"
+        | b"mail.naver.com"
+        | b"mail.daum.net"
+        | b"outlook.com"
+        | b"outlook.live.com"
+        | b"outlook.office.com"
+        | b"outlook.office365.com"
+        | b"mail.aol.com"
+        | b"mail.ru"
+        | b"mail.proton.me" => "email",
         b"blog.naver.com" | b"m.blog.naver.com" | b"blog.me" | b"tistory.com" | b"wordpress.com" | b"blogspot.com"
         | b"medium.com" | b"substack.com" | b"tumblr.com" | b"brunch.co.kr" | b"velog.io" | b"ghost.io" => "blog",
-        b"linktr.ee" | b"litt.ly" | b"beacons.ai" | b"lnk.bio" | b"linkin.bio" | b"inpock.co.kr" | b"bio.link" => "link_page",
+        b"linktr.ee" | b"litt.ly" | b"beacons.ai" | b"lnk.bio" | b"linkin.bio" | b"inpock.co.kr" | b"bio.link" => {
+            "link_page"
+        }
         b"snapchat.com" => "snapchat",
         b"pinterest.com" | b"pin.it" => "pinterest",
         b"linkedin.com" | b"lnkd.in" => "linkedin",
