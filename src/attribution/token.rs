@@ -237,8 +237,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether the token of this click is within its time.
-fn check_time(click_id: [u8; 16], now_ms: u64) -> Result<(), TokenError> {
+/// Whether a token of this click is within its time: [`TokenError::Expired`] if not.
+pub fn check_time(click_id: [u8; 16], now_ms: u64) -> Result<(), TokenError> {
     let at_ms = ClickId(click_id).ms();
     let good = now_ms < at_ms.saturating_add(LIFETIME_MS) && at_ms <= now_ms.saturating_add(AHEAD_MS);
     if good { Ok(()) } else { Err(TokenError::Expired) }
@@ -286,6 +286,18 @@ impl Keyring {
         token: &[u8],
         into: &'b mut Payload,
     ) -> Result<CookieClaims<'b>, TokenError> {
+        let claims = self.inspect_cookie(now_ms, token, into)?;
+        check_time(claims.click_id, now_ms)?;
+        Ok(claims)
+    }
+
+    /// Reads a genuine cookie's value whatever its age; `now_ms` decides which keys still verify.
+    pub fn inspect_cookie<'b>(
+        &self,
+        now_ms: u64,
+        token: &[u8],
+        into: &'b mut Payload,
+    ) -> Result<CookieClaims<'b>, TokenError> {
         if token.len() > COOKIE_MAX {
             return Err(TokenError::Malformed);
         }
@@ -294,9 +306,7 @@ impl Keyring {
         let len = parts.decode(into).ok_or(TokenError::Malformed)?;
         let payload = &into.0[..len];
         parts.check(payload, key.cookie.clone())?;
-        let claims = read_cookie_payload(payload).ok_or(TokenError::Malformed)?;
-        check_time(claims.click_id, now_ms)?;
-        Ok(claims)
+        read_cookie_payload(payload).ok_or(TokenError::Malformed)
     }
 
     /// Finds the cookie of this name among the request's `Cookie` headers and verifies it. No state but `Valid` comes with
@@ -349,12 +359,15 @@ impl Keyring {
         into: &'b mut Payload,
     ) -> Result<UrlClaims<'b>, TokenError> {
         let (claims, of) = self.inspect_url(now_ms, token, into)?;
-        let same = of.code() == audience.code() && of.bounded() == audience.bounded();
-        if same { Ok(claims) } else { Err(TokenError::WrongAudience) }
+        if of.code() != audience.code() || of.bounded() != audience.bounded() {
+            return Err(TokenError::WrongAudience);
+        }
+        check_time(claims.click_id, now_ms)?;
+        Ok(claims)
     }
 
-    /// Verifies a URL token by the audience that it names itself, and says which. Shows that this audience's key signed
-    /// it, not that the code is one of that audience's links.
+    /// Reads a genuine URL token whatever its age, by the audience that it names itself, and says which. Shows that this
+    /// audience's key signed it, not that the code is one of that audience's links.
     pub fn inspect_url<'b>(
         &self,
         now_ms: u64,
@@ -367,14 +380,20 @@ impl Keyring {
         let payload = &into.0[..len];
         let (claims, audience) = read_url_payload(payload).ok_or(TokenError::Malformed)?;
         parts.check(payload, keys::prekeyed(&key.url_key(audience)))?;
-        check_time(claims.click_id, now_ms)?;
         Ok((claims, audience))
     }
 }
 
 impl UrlKeys {
     /// Verifies a URL token with one audience's exported keys, as a shop does.
-    pub fn verify<'b>(
+    pub fn verify<'b>(&self, now_ms: u64, token: &[u8], into: &'b mut Payload) -> Result<UrlClaims<'b>, TokenError> {
+        let (claims, _) = self.inspect(now_ms, token, into)?;
+        check_time(claims.click_id, now_ms)?;
+        Ok(claims)
+    }
+
+    /// Reads a genuine URL token whatever its age, with one audience's exported keys.
+    pub fn inspect<'b>(
         &self,
         now_ms: u64,
         token: &[u8],
@@ -387,9 +406,7 @@ impl UrlKeys {
         let len = parts.decode(into).ok_or(TokenError::Malformed)?;
         let payload = &into.0[..len];
         parts.check(payload, keys::prekeyed(secret))?;
-        let (claims, audience) = read_url_payload(payload).ok_or(TokenError::Malformed)?;
-        check_time(claims.click_id, now_ms)?;
-        Ok((claims, audience))
+        read_url_payload(payload).ok_or(TokenError::Malformed)
     }
 }
 
