@@ -53,6 +53,8 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
+pub mod kafka;
+
 /// Runs the command line and returns the process's exit code.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
