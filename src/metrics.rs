@@ -46,6 +46,11 @@ metrics_table! {
     CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"], "Requests answered for a code, by outcome.";
     // the journal
     JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
+    // links
+    LINKS = "waypost_links", Kind::Gauge, [], "Links in the table that is served.";
+    LINKS_RELOADS = "waypost_links_reloads_total", Kind::Counter, ["result"], "Loads of the links file after the first, by result: ok, refused or failed to be read.";
+    LINKS_LOADED = "waypost_links_loaded_timestamp_seconds", Kind::Gauge, [], "When the served links were loaded, seconds since the epoch.";
+    LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [], "Time to read, check and build the table of a links file, refused ones too.";
 }
 
 /// A handle on a counter; starts it at zero. `labels` are the values of its label names, in order.
