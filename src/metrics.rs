@@ -64,10 +64,82 @@ metrics_table! {
     KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
     KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";
     KEYRING_RELOADS = "waypost_keyring_reloads_total", Kind::Counter, ["result"], "Changes of the key ring's file: taken, or refused and the old ring kept.";
-    // the journal
-    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
     // links
     LINKS = "waypost_links", Kind::Gauge, [], "Links in the table that is served.";
     LINKS_RELOADS = "waypost_links_reloads_total", Kind::Counter, ["result"], "Loads of the links file after the first, by result: ok, refused or failed to be read.";
     LINKS_LOADED = "waypost_links_loaded_timestamp_seconds", Kind::Gauge, [], "When the served links were loaded, seconds since the epoch.";
     LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [], "Time to read, check and build the table of a links file, refused ones too.";
+    // the journal
+    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
+    // kafka
+    KAFKA_ERRORS = "waypost_kafka_errors_total", Kind::Counter, ["class"], "Errors of the Kafka client, by what they mean.";
+    KAFKA_QUEUE_MESSAGES = "waypost_kafka_producer_queue_messages", Kind::Gauge, [], "Clicks in the producer's queue or in flight.";
+    KAFKA_QUEUE_BYTES = "waypost_kafka_producer_queue_bytes", Kind::Gauge, [], "Bytes in the producer's queue or in flight.";
+    KAFKA_MESSAGES = "waypost_kafka_messages_sent_total", Kind::Counter, [], "Records sent to brokers.";
+    KAFKA_MESSAGE_BYTES = "waypost_kafka_messages_sent_bytes_total", Kind::Counter, [], "Bytes of the records sent, before compression.";
+    KAFKA_REQUESTS = "waypost_kafka_requests_total", Kind::Counter, [], "Requests sent to brokers.";
+    KAFKA_REQUEST_BYTES = "waypost_kafka_requests_bytes_total", Kind::Counter, [], "Bytes sent to brokers, after compression.";
+    KAFKA_RETRIES = "waypost_kafka_request_retries_total", Kind::Counter, [], "Requests sent again.";
+    KAFKA_TIMEOUTS = "waypost_kafka_request_timeouts_total", Kind::Counter, [], "Requests that no broker answered in time.";
+    KAFKA_DISCONNECTS = "waypost_kafka_disconnects_total", Kind::Counter, [], "Connections to brokers that ended.";
+    KAFKA_BROKERS_UP = "waypost_kafka_brokers_up", Kind::Gauge, [], "Brokers connected to.";
+    KAFKA_ROUND_TRIP_SECONDS = "waypost_kafka_round_trip_seconds", Kind::Gauge, [], "99th percentile of a request's round trip, the slowest broker's.";
+    KAFKA_SEND_WAIT_SECONDS = "waypost_kafka_send_wait_seconds", Kind::Gauge, [], "99th percentile of a request's wait before it is sent, the slowest broker's.";
+    KAFKA_THROTTLE_SECONDS = "waypost_kafka_throttle_seconds", Kind::Gauge, [], "Mean time a broker's quota held requests back, the worst broker's.";
+    KAFKA_BATCH_CLICKS = "waypost_kafka_batch_clicks", Kind::Gauge, [], "Mean clicks in a batch.";
+    KAFKA_TOPIC_REPLICATION = "waypost_kafka_topic_replication", Kind::Gauge, ["topic"], "Copies of the topic's least copied partition, as last seen.";
+    KAFKA_TOPIC_MIN_INSYNC = "waypost_kafka_topic_min_insync_replicas", Kind::Gauge, ["topic"], "The topic's min.insync.replicas as last seen, 0 if it may not be read.";
+    KAFKA_TOPIC_ALARM = "waypost_kafka_topic_alarm", Kind::Gauge, ["topic", "reason"], "1 while a topic is missing, may not be seen, or keeps too few copies.";
+}
+
+/// A handle on a counter; starts it at zero. `labels` are the values of its label names, in order.
+pub fn counter(metric: &Metric, labels: &[&str]) -> Counter {
+    let handle = recorder_counter(metric, labels);
+    handle.increment(0);
+    handle
+}
+
+/// A handle on a gauge. `labels` are the values of its label names, in order.
+pub fn gauge(metric: &Metric, labels: &[&str]) -> Gauge {
+    metrics::with_recorder(|recorder| recorder.register_gauge(&key(metric, labels), &METADATA))
+}
+
+/// A handle on a histogram. `labels` are the values of its label names, in order.
+pub fn histogram(metric: &Metric, labels: &[&str]) -> Histogram {
+    metrics::with_recorder(|recorder| recorder.register_histogram(&key(metric, labels), &METADATA))
+}
+
+fn recorder_counter(metric: &Metric, labels: &[&str]) -> Counter {
+    metrics::with_recorder(|recorder| recorder.register_counter(&key(metric, labels), &METADATA))
+}
+
+static METADATA: metrics::Metadata<'static> =
+    metrics::Metadata::new("waypost", metrics::Level::INFO, Some(module_path!()));
+
+fn key(metric: &Metric, values: &[&str]) -> metrics::Key {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}: one value a label", metric.name);
+    let labels: Vec<Label> =
+        metric.labels.iter().zip(values).map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    metrics::Key::from_parts(metric.name, labels)
+}
+
+/// Gives the recorder every metric's help text; called once by whoever installs it.
+pub fn describe_all() {
+    metrics::with_recorder(|recorder| {
+        for metric in ALL {
+            let unit = if metric.name.contains("_seconds") {
+                Some(Unit::Seconds)
+            } else if metric.name.contains("_bytes") {
+                Some(Unit::Bytes)
+            } else {
+                None
+            };
+            let name = metric.name.into();
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, unit, metric.help.into()),
+                Kind::Gauge => recorder.describe_gauge(name, unit, metric.help.into()),
+                Kind::Histogram(_) => recorder.describe_histogram(name, unit, metric.help.into()),
+            }
+        }
+    });
+}
