@@ -15,10 +15,6 @@ use crate::model::{
     link::LinkFacts,
 };
 
-/// `schema_version`
-pub(super) const SCHEMA_VERSION: u64 = 1;
-/// `type`, and with `.v1` behind it the CloudEvents type.
-pub(super) const TYPE: &str = "click";
 /// The most bytes kept of the query.
 const QUERY: usize = 1024;
 /// The most bytes, decoded, of a value taken out of the query.

@@ -72,7 +72,10 @@ impl Config {
             mistakes.push(("rotate_age".to_owned(), format!("{:?}; at least 1s", self.rotate_age)));
         }
         if let Some(keep) = self.keep_bytes.filter(|keep| *keep < self.rotate_bytes) {
-            let why = format!("{keep}, less than one file (`rotate_bytes` is {}); leave it out to keep all", self.rotate_bytes);
+            let why = format!(
+                "{keep}, less than one file (`rotate_bytes` is {}); leave it out to keep all",
+                self.rotate_bytes
+            );
             mistakes.push(("keep_bytes".to_owned(), why));
         }
         mistakes
@@ -405,7 +408,11 @@ impl Log {
         if let Some(file) = &self.file
             && let Err(why) = file.set_len(self.synced)
         {
-            tracing::warn!(topic = self.topic.name(), "click file {}: not cut back ({why}): lines may repeat", self.number);
+            tracing::warn!(
+                topic = self.topic.name(),
+                "click file {}: not cut back ({why}): lines may repeat",
+                self.number
+            );
         }
         self.written = self.synced;
         if act == Act::Sync {

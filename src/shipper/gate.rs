@@ -59,13 +59,20 @@ impl Gate {
         let room = most.saturating_sub(held.in_flight);
         // One at a time is alone only if nothing else is on its way.
         let alone = |refusals, count| if held.in_flight == 0 { Turn::Again(refusals, count) } else { Turn::Wait };
-        match held.failed {
-            _ if room == 0 => Turn::Wait,
-            [1.., ..] => Turn::Again(0..=0, room),
-            [_, 1.., ..] => alone(1..=1, TOGETHER.min(room)),
-            [_, _, 1.., _] => alone(2..=2, 1),
-            [.., 1..] if self.alone_at.is_none_or(|at| now >= at) => alone(3..=u8::MAX, 1),
-            _ => Turn::New(room),
+        let [unrefused, once, twice, proved] = held.failed;
+        let proved_due = proved > 0 && self.alone_at.is_none_or(|at| now >= at);
+        if room == 0 {
+            Turn::Wait
+        } else if unrefused > 0 {
+            Turn::Again(0..=0, room)
+        } else if once > 0 {
+            alone(1..=1, TOGETHER.min(room))
+        } else if twice > 0 {
+            alone(2..=2, 1)
+        } else if proved_due {
+            alone(3..=u8::MAX, 1)
+        } else {
+            Turn::New(room)
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use metrics::Counter;
 use rdkafka::{
-    ClientContext, Message,
+    ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     error::KafkaError,
     message::{DeliveryResult, Header, OwnedHeaders},
@@ -175,7 +175,8 @@ impl KafkaSink {
             (Some(producer), None) if asked => {
                 if let Some((code, why)) = producer.client().fatal_error() {
                     tracing::error!("kafka: the producer has failed for good: {why}");
-                    let refusal = if Refusal::of_code(code) == Refusal::Fenced { Refusal::Fenced } else { Refusal::Fatal };
+                    let refusal =
+                        if Refusal::of_code(code) == Refusal::Fenced { Refusal::Fenced } else { Refusal::Fatal };
                     self.drop_producer(refusal, now, words);
                 }
             }

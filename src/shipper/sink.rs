@@ -67,7 +67,7 @@ pub(super) enum Word {
 /// The sink in use.
 pub(super) enum Sink {
     /// JSON lines in files.
-    Files(FileSink),
+    Files(Box<FileSink>),
     /// A Kafka topic each.
     Kafka(Box<KafkaSink>),
 }

@@ -26,7 +26,6 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) pos: u64,
-    next_pos: u64,
     epoch: u64,
     seq: u64,
     /// The click's time, for the delay of its delivery.
@@ -111,7 +110,6 @@ impl Track {
         self.count(state, 1);
         self.sent.push_back(Sent {
             pos: frame.pos,
-            next_pos: frame.next_pos,
             epoch: frame.epoch,
             seq: frame.seq,
             at_ms,
