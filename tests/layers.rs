@@ -1,5 +1,7 @@
 //! The floors of the house, checked on the tokens of every source file: a module imports only from strictly lower floors.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test, its helpers included")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -26,8 +28,11 @@ fn floor(module: &str) -> Option<u8> {
     FLOORS.iter().find(|(_, modules)| modules.contains(&module)).map(|(floor, _)| *floor)
 }
 
+/// A token and its line.
+type Token = (usize, String);
+
 /// The tokens that matter: words, `::`, and single signs. Comments, strings, characters and lifetimes are dropped.
-fn tokens(source: &str) -> Vec<(usize, String)> {
+fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
     let word = |c: char| c.is_alphanumeric() || c == '_';
@@ -99,7 +104,7 @@ fn raw_string(rest: &[char]) -> Option<usize> {
 }
 
 /// The top modules that `crate::x` and `crate::{x, …}` name, with their lines. `*` stands for a glob.
-fn imports(tokens: &[(usize, String)]) -> Vec<(usize, String)> {
+fn imports(tokens: &[Token]) -> Vec<(usize, String)> {
     let text = |at: usize| tokens.get(at).map_or("", |(_, text)| text.as_str());
     let mut found = Vec::new();
     for (at, (line, token)) in tokens.iter().enumerate() {
@@ -135,7 +140,7 @@ fn imports(tokens: &[(usize, String)]) -> Vec<(usize, String)> {
 }
 
 /// The lines on which `super` leaves the top module, or stands twice.
-fn climbs(tokens: &[(usize, String)], depth_of_file: usize) -> Vec<usize> {
+fn climbs(tokens: &[Token], depth_of_file: usize) -> Vec<usize> {
     let text = |at: usize| tokens.get(at).map_or("", |(_, text)| text.as_str());
     let (mut braces, mut inline, mut found) = (0, Vec::new(), Vec::new());
     for (at, (line, token)) in tokens.iter().enumerate() {
@@ -175,24 +180,35 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every source file: its path below `src`, its top module, its depth (1 for a top module's own file), its tokens.
-fn house() -> Vec<(String, String, usize, Vec<(usize, String)>)> {
+/// A source file.
+struct Source {
+    /// Its path below `src`.
+    file: String,
+    /// The top module it belongs to.
+    module: String,
+    /// 1 for a top module's own file, 2 for a module in it.
+    depth: usize,
+    tokens: Vec<Token>,
+}
+
+fn house() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     sources(&root, &mut paths);
     paths.sort();
-    let file = |path: PathBuf| {
-        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-        let parts: Vec<&str> = name.trim_end_matches(".rs").split('/').filter(|part| *part != "mod").collect();
-        (name.clone(), parts[0].to_owned(), parts.len(), tokens(&fs::read_to_string(&path).unwrap()))
+    let source = |path: PathBuf| {
+        let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let parts: Vec<&str> = file.trim_end_matches(".rs").split('/').filter(|part| *part != "mod").collect();
+        let (module, depth) = (parts[0].to_owned(), parts.len());
+        Source { file, module, depth, tokens: tokens(&fs::read_to_string(&path).unwrap()) }
     };
-    paths.into_iter().map(file).collect()
+    paths.into_iter().map(source).collect()
 }
 
 #[test]
 fn every_module_imports_only_from_strictly_lower_floors() {
     let mut wrong = Vec::new();
-    for (file, module, depth, tokens) in house() {
+    for Source { file, module, depth, tokens } in house() {
         if ["lib", "main"].contains(&module.as_str()) {
             continue;
         }
@@ -216,7 +232,7 @@ fn every_module_imports_only_from_strictly_lower_floors() {
 #[test]
 fn the_root_declares_modules_and_re_exports_nothing() {
     let files = house();
-    let (_, _, _, tokens) = files.iter().find(|(file, ..)| file == "lib.rs").unwrap();
+    let tokens = &files.iter().find(|source| source.file == "lib.rs").unwrap().tokens;
     assert!(tokens.iter().all(|(_, token)| token != "use"), "src/lib.rs must not `use` anything");
     let declared: BTreeSet<&str> =
         tokens.windows(2).filter(|pair| pair[0].1 == "mod").map(|pair| pair[1].1.as_str()).collect();
@@ -239,7 +255,7 @@ fn the_roots_drawing_shows_every_module_on_its_floor() {
 
 #[test]
 fn unsafe_stands_in_the_rings_file_alone() {
-    for (file, _, _, tokens) in house() {
+    for Source { file, tokens, .. } in house() {
         if file != UNSAFE
             && let Some((line, _)) = tokens.iter().find(|(_, token)| token == "unsafe")
         {

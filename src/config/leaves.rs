@@ -4,12 +4,7 @@
 //! environment, then from flags; a later one replaces an earlier one of the same key. A section is read by handing it
 //! each leaf alone, so that every mistake of every section is found in one run, and then all good ones together.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{

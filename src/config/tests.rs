@@ -99,12 +99,17 @@ fn a_rule_of_a_section_names_the_line_of_its_key() {
 
 #[test]
 fn a_key_of_librdkafka_is_one_key_however_it_is_written() {
-    let file = "[kafka.properties]\nsasl.username = \"file\"\n\"client.rack\" = \"a\"\nacks = 1\nlinger_ms = \"soon\"\n";
+    let file =
+        "[kafka.properties]\nsasl.username = \"file\"\n\"client.rack\" = \"a\"\nacks = 1\nlinger_ms = \"soon\"\n";
     let environment = [("WAYPOST__KAFKA__PROPERTIES__SASL_USERNAME", "environment")];
     let found = read(file, &environment, &[]).unwrap_err();
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with("waypost.toml:4: kafka.properties.acks: "), "{found:#?}");
-    assert!(found[1].starts_with("waypost.toml:5: kafka.properties.\"linger.ms\": ") || found[1].starts_with("waypost.toml:5: kafka.properties.linger.ms: "), "{found:#?}");
+    assert!(
+        found[1].starts_with("waypost.toml:5: kafka.properties.\"linger.ms\": ")
+            || found[1].starts_with("waypost.toml:5: kafka.properties.linger.ms: "),
+        "{found:#?}"
+    );
     let config = read(&file[..file.find("acks").unwrap()], &environment, &[]).unwrap();
     let producer = config.kafka.producer("e").unwrap();
     assert_eq!((producer.get("sasl.username"), producer.get("client.rack")), (Some("environment"), Some("a")));
