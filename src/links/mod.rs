@@ -1,1 +1,3 @@
-//! Not built yet.
+//! The links.
+pub mod destination;
+pub mod domains;
