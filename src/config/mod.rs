@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{admin, attribution, client, kafka, net};
+use crate::{admin, attribution, client, kafka, links::domains, net};
 pub use leaves::{Mistake, Origin};
 
 /// The whole configuration, checked.
@@ -27,6 +27,8 @@ pub struct Config {
     pub edge: Edge,
     /// `[admin]`
     pub admin: admin::Config,
+    /// `[domains."host"]`
+    pub domains: domains::Config,
     /// `[attribution]`
     pub attribution: attribution::Config,
     /// `[kafka]`
@@ -34,7 +36,7 @@ pub struct Config {
 }
 
 /// The sections, in the order in which they are told to whoever wrote another.
-const SECTIONS: &[&str] = &["server", "edge", "admin", "attribution", "kafka"];
+const SECTIONS: &[&str] = &["server", "edge", "admin", "domains", "attribution", "kafka"];
 
 /// `[server]`: the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -214,6 +216,7 @@ fn sections(mut leaves: leaves::Leaves) -> Result<Config, Mistakes> {
         server: leaves.section("server", Server::mistakes),
         edge: leaves.section("edge", Edge::mistakes),
         admin: leaves.section("admin", admin::Config::mistakes),
+        domains: leaves.section("domains", domains::Config::mistakes),
         attribution: leaves.section("attribution", attribution::Config::mistakes),
         kafka: leaves.section("kafka", kafka::Config::mistakes),
     };

@@ -127,3 +127,27 @@ fn a_secret_may_lie_in_a_file_that_a_variable_names() {
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].starts_with(variable) && found[0].contains("/nowhere/secret"), "{found:#?}");
 }
+
+#[test]
+fn a_host_is_named_by_a_variable_with_underscores_for_dots_and_hyphens() {
+    let file = "[domains.\"go.my-shop.example\"]\n";
+    let environment = [
+        ("WAYPOST__DOMAINS__GO_MY_SHOP_EXAMPLE__TOKEN_PARAM", "t"),
+        ("WAYPOST__DOMAINS__L_EXAMPLE__TOKEN_PARAM", "u"),
+        ("WAYPOST__DOMAINS__DEFAULT__TOKEN_PARAM", "v"),
+    ];
+    let domains = read(file, &environment, &[]).unwrap().domains.0;
+    let params: Vec<_> =
+        domains.iter().map(|(host, settings)| (host.as_str(), settings.token_param.as_str())).collect();
+    assert_eq!(params, [("*", "v"), ("go.my-shop.example", "t"), ("l.example", "u")]);
+}
+
+#[test]
+fn a_mistake_in_a_host_names_the_host_and_its_line() {
+    let file = "[domains.\"go.example.com\"]\nprefetch = \"maybe\"\nreferrer_policy = \"none\"\n[domains.\"a b\"]\n";
+    let found = read(file, &[], &[]).unwrap_err();
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("waypost.toml:2: domains.\"go.example.com\".prefetch: "), "{found:#?}");
+    assert!(found[1].starts_with("waypost.toml:3: domains.\"go.example.com\".referrer_policy: "), "{found:#?}");
+    assert!(found[2].starts_with("waypost.toml:4: domains.\"a b\": "), "{found:#?}");
+}
