@@ -151,3 +151,21 @@ fn a_mistake_in_a_host_names_the_host_and_its_line() {
     assert!(found[1].starts_with("waypost.toml:3: domains.\"go.example.com\".referrer_policy: "), "{found:#?}");
     assert!(found[2].starts_with("waypost.toml:4: domains.\"a b\": "), "{found:#?}");
 }
+
+/// The example with every `# key = value` taken out of its comment.
+fn example_in_force() -> String {
+    let uncommented = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.split(" = ").next().is_some_and(|key| !key.contains(' ')) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    include_str!("../../deploy/waypost.example.toml").lines().map(uncommented).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_good_as_it_is_and_its_keys_are_all_known() {
+    let config = read(include_str!("../../deploy/waypost.example.toml"), &[], &[]).unwrap();
+    assert_eq!(config.edge.listen, Edge::default().listen);
+    // Files that it names are not on this machine; nothing else may be wrong.
+    let found = read(&example_in_force(), &[], &[]).err().unwrap_or_default();
+    assert!(found.iter().all(|mistake| mistake.contains("/run/secrets/kafka")), "{found:#?}");
+}
