@@ -135,6 +135,19 @@ pub struct Destination<'a> {
     pub token_param: &'a str,
 }
 
+/// Checks a scheme that destinations are to be allowed.
+pub fn check_app_scheme(scheme: &str) -> Result<(), String> {
+    let tail = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(tail) {
+        return Err(format!("{scheme:?} is not a scheme in lower case, such as shopapp (without ://)"));
+    }
+    // The other special schemes of browsers read their hosts by rules of their own.
+    if NEVER.contains(&scheme) || matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp") {
+        return Err(format!("{scheme:?} is no app's scheme; name the app's own"));
+    }
+    Ok(())
+}
+
 /// Checks `url` as a link's fallback: the rules of a destination, but no holes. Gives its normal form.
 pub fn plain_url(url: &str, rules: &Rules) -> Result<String, UrlError> {
     if url.contains(['{', '}']) {
