@@ -64,13 +64,13 @@ metrics_table! {
     KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
     KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";
     KEYRING_RELOADS = "waypost_keyring_reloads_total", Kind::Counter, ["result"], "Changes of the key ring's file: taken, or refused and the old ring kept.";
-    // the journal
-    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
     // links
     LINKS = "waypost_links", Kind::Gauge, [], "Links in the table that is served.";
     LINKS_RELOADS = "waypost_links_reloads_total", Kind::Counter, ["result"], "Loads of the links file after the first, by result: ok, refused or failed to be read.";
     LINKS_LOADED = "waypost_links_loaded_timestamp_seconds", Kind::Gauge, [], "When the served links were loaded, seconds since the epoch.";
     LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [], "Time to read, check and build the table of a links file, refused ones too.";
+    // the journal
+    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
     // kafka
     KAFKA_ERRORS = "waypost_kafka_errors_total", Kind::Counter, ["class"], "Errors of the Kafka client, by what they mean.";
     KAFKA_QUEUE_MESSAGES = "waypost_kafka_producer_queue_messages", Kind::Gauge, [], "Clicks in the producer's queue or in flight.";
