@@ -15,7 +15,11 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{admin, attribution, client, kafka, links::domains, net};
+use crate::{
+    admin, attribution, client, journal, kafka,
+    links::{self, domains},
+    net,
+};
 pub use leaves::{Mistake, Origin};
 
 /// The whole configuration, checked.
@@ -27,6 +31,10 @@ pub struct Config {
     pub edge: Edge,
     /// `[admin]`
     pub admin: admin::Config,
+    /// `[journal]`
+    pub journal: journal::Config,
+    /// `[links]`
+    pub links: links::Config,
     /// `[domains."host"]`
     pub domains: domains::Config,
     /// `[attribution]`
@@ -36,7 +44,7 @@ pub struct Config {
 }
 
 /// The sections, in the order in which they are told to whoever wrote another.
-const SECTIONS: &[&str] = &["server", "edge", "admin", "domains", "attribution", "kafka"];
+const SECTIONS: &[&str] = &["server", "edge", "admin", "journal", "links", "domains", "attribution", "kafka"];
 
 /// `[server]`: the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -173,6 +181,20 @@ pub fn is_edge_id(id: &str) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub struct Mistakes(pub Vec<Mistake>);
 
+impl Config {
+    /// What `serve` and `check` need beyond what every command does.
+    pub fn to_serve(self) -> Result<Config, Mistakes> {
+        match self.links.file {
+            Some(_) => Ok(self),
+            None => Err(Mistakes(vec![Mistake {
+                origin: Origin::Default,
+                key: "links.file".to_owned(),
+                what: "no links to serve: give --links FILE, or set it".to_owned(),
+            }])),
+        }
+    }
+}
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.0 {
@@ -216,6 +238,8 @@ fn sections(mut leaves: leaves::Leaves) -> Result<Config, Mistakes> {
         server: leaves.section("server", Server::mistakes),
         edge: leaves.section("edge", Edge::mistakes),
         admin: leaves.section("admin", admin::Config::mistakes),
+        journal: leaves.section("journal", journal::Config::mistakes),
+        links: leaves.section("links", links::Config::mistakes),
         domains: leaves.section("domains", domains::Config::mistakes),
         attribution: leaves.section("attribution", attribution::Config::mistakes),
         kafka: leaves.section("kafka", kafka::Config::mistakes),
