@@ -97,7 +97,7 @@ fn start_workers(
     metrics::gauge(&WORKERS, &[]).set(count as f64);
     let most = net::raise_descriptors(config.edge.limits.connections);
     if most < config.edge.limits.connections {
-        tracing::warn!(
+        tracing::info!(
             connections = most,
             wanted = config.edge.limits.connections,
             "the limit of open files bounds the connections: raise it (LimitNOFILE=, ulimit -n)"
@@ -160,6 +160,6 @@ impl Group {
             return false;
         }
         // Every guard is dropped, so a join waits for a thread's last instructions only.
-        self.threads.into_iter().map(JoinHandle::join).fold(true, |good, joined| good && joined.is_ok())
+        self.threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0
     }
 }

@@ -75,7 +75,8 @@ const READY_EVERY: Duration = Duration::from_millis(10);
 /// Anything that keeps it from serving: a taken port, a locked or broken data directory, bad links, no keys.
 pub fn run(config: Config, audience: Arc<dyn Audience>) -> Result<ExitCode> {
     let scrape = admin::install()?;
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime =
+        Builder::new_current_thread().thread_name("wp-start").enable_all().build_local(LocalOptions::default())?;
     let result = runtime.block_on(serve(Arc::new(config), scrape, audience));
     // A thread that is stuck in the disk must not keep the process: what matters is in the journal.
     runtime.shutdown_timeout(Duration::ZERO);
