@@ -31,6 +31,9 @@ use crate::{
 /// How soon the feeder sees that it is to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often the first load tries a file that is being written.
+const ATTEMPTS: u32 = 5;
+
 /// Feeds the table from a file.
 pub struct Feeder {
     watch: Watch,
@@ -101,7 +104,7 @@ impl Feeder {
             threads,
             progress,
         };
-        let loaded = file::load(&first)?;
+        let loaded = (1..ATTEMPTS).find_map(|_| settled(file::load(&first))).unwrap_or_else(|| file::load(&first))?;
         let metrics = Metrics::new();
         let mut feeder = Feeder {
             watch: Watch::new(path, None),
@@ -138,6 +141,8 @@ impl Feeder {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => false,
             };
+            // Several kicks in a row are one.
+            while kicked && self.kicks.1.try_recv().is_ok() {}
             self.free();
             let due = looked.elapsed() >= self.poll_interval;
             if due {
@@ -192,7 +197,10 @@ impl Feeder {
                 true
             }
             // Not taken as seen: the next looks find it again once it is still.
-            Err(LoadError::Changed(_)) => false,
+            Err(error @ LoadError::Changed(_)) => {
+                tracing::debug!("{error}");
+                false
+            }
             Err(error) => {
                 if let Ok(version) = version {
                     self.watch.take(version);
@@ -247,6 +255,11 @@ impl Feeder {
             }
         }
     }
+}
+
+/// `None` for a file that changed while it was read.
+fn settled(loaded: Result<Loaded, LoadError>) -> Option<Result<Loaded, LoadError>> {
+    if matches!(loaded, Err(LoadError::Changed(_))) { None } else { Some(loaded) }
 }
 
 #[cfg(test)]

@@ -562,6 +562,33 @@ mod tests {
     }
 
     #[test]
+    fn the_example_links_are_of_every_kind_and_live_whenever_they_are_loaded() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/links.example.jsonl");
+        let domains = Domains::new(&domains::Config::default()).unwrap();
+        for now_ms in [NOW, NOW * 2] {
+            let loaded = load(&Load {
+                path: &path,
+                rules: &Rules::default(),
+                domains: &domains,
+                now_ms,
+                old: None,
+                allow_shrink: false,
+                threads: 1,
+                progress: &|_| {},
+            });
+            let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(loaded.warned, 0);
+            let mut kinds = std::collections::BTreeSet::new();
+            loaded.table.for_each(|link| {
+                let facts = LinkFacts::decode(link.facts()).unwrap();
+                kinds.insert(facts.kind.as_str());
+                assert_eq!((link.state(now_ms), facts.test), (State::Live, true));
+            });
+            assert_eq!(kinds.len(), 4);
+        }
+    }
+
+    #[test]
     fn unusual_rates_warn_and_are_taken() {
         let house = House::new();
         let more = r#","seller":"s_1","product":"1","plan":"open","rate_bp":100"#;
