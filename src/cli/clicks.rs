@@ -3,7 +3,7 @@
 mod source;
 mod stats;
 
-use std::{io::Write, ops::ControlFlow};
+use std::io::Write;
 
 use anyhow::Result;
 use jiff::{Timestamp, tz::TimeZone};
@@ -60,25 +60,24 @@ impl Which {
 /// The source cannot be read (the message says what to do), or `out` not be written.
 pub fn tail(source: &Source, flags: &Tail, out: &mut impl Write) -> Result<()> {
     let count = flags.lines as usize;
-    let mut latest: Vec<(u64, Vec<u8>)> = Vec::new();
     // Partitions and topics come one after the other: the latest of all are known once all were read.
-    source.read(flags.topic.topics(), Range::Last { count, follow: false }, &mut |event| {
-        latest.push((Seen::of(event).map_or(0, |seen| seen.clicked_at_ms), event.to_vec()));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    latest.sort_by_key(|(at_ms, _)| *at_ms);
-    let beyond = latest.len().saturating_sub(count);
-    for (_, event) in &latest[beyond..] {
-        print(event, flags.json, out)?;
-    }
-    out.flush()?;
-    if !flags.follow {
-        return Ok(());
-    }
-    source.read(flags.topic.topics(), Range::Last { count: 0, follow: true }, &mut |event| {
-        print(event, flags.json, out)?;
-        out.flush()?;
-        Ok(ControlFlow::Continue(()))
+    let mut latest: Option<Vec<(u64, Vec<u8>)>> = Some(Vec::new());
+    source.read(flags.topic.topics(), Range::Last { count, follow: flags.follow }, &mut |event| {
+        match (event, &mut latest) {
+            (Some(event), Some(latest)) => {
+                latest.push((Seen::of(event).map_or(0, |seen| seen.clicked_at_ms), event.to_vec()));
+                return Ok(());
+            }
+            (Some(event), None) => print(event, flags.json, out)?,
+            (None, latest) => {
+                let mut latest = latest.take().unwrap_or_default();
+                latest.sort_by_key(|(at_ms, _)| *at_ms);
+                for (_, event) in &latest[latest.len().saturating_sub(count)..] {
+                    print(event, flags.json, out)?;
+                }
+            }
+        }
+        Ok(out.flush()?)
     })
 }
 

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader, Read, Seek, SeekFrom},
-    ops::ControlFlow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -38,8 +37,8 @@ pub enum Source {
     Kafka(Box<crate::kafka::Config>),
 }
 
-/// What to do with an event; `Break` ends the reading.
-type Take<'a> = &'a mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>;
+/// What to do with an event, and (`None`, once) when all that was there at the start has been read.
+type Take<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<()>;
 
 /// Which events.
 #[derive(Clone, Copy, Debug)]
@@ -79,18 +78,15 @@ fn read_files(dir: &Path, topics: &[Topic], range: Range, take: Take<'_>) -> Res
         if let Range::Last { count, .. } = range {
             place.last(&files, count)?;
         }
-        if place.go_on(&files, take)?.is_break() {
-            return Ok(());
-        }
+        place.go_on(&files, take)?;
         places.push(place);
     }
+    take(None)?;
     while let Range::Last { follow: true, .. } = range {
         std::thread::sleep(LOOK);
         for place in &mut places {
             let files = shipper::files(dir, place.topic).with_context(|| dir.display().to_string())?;
-            if place.go_on(&files, take)?.is_break() {
-                return Ok(());
-            }
+            place.go_on(&files, take)?;
         }
     }
     Ok(())
@@ -119,7 +115,7 @@ impl Place {
     }
 
     /// Reads on to the end of the last file. A line that is not whole yet is left for the next time.
-    fn go_on(&mut self, files: &[PathBuf], take: Take<'_>) -> Result<ControlFlow<()>> {
+    fn go_on(&mut self, files: &[PathBuf], take: Take<'_>) -> Result<()> {
         let mut line = Vec::new();
         let own = self.path.clone();
         for path in files.iter().filter(|path| own.as_ref().is_none_or(|own| *path >= own)) {
@@ -139,12 +135,10 @@ impl Place {
                 reader.read_until(b'\n', &mut line).with_context(context)?;
                 let Some(whole) = line.strip_suffix(b"\n") else { break };
                 self.offset += line.len() as u64;
-                if take(whole)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                take(Some(whole))?;
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 }
 
@@ -184,6 +178,10 @@ fn read_kafka(config: &crate::kafka::Config, topics: &[Topic], range: Range, tak
     let names: Vec<&str> = topics.iter().map(|topic| config.topics()[*topic as usize]).collect();
     let mut left = assign(&consumer, &names, range)?;
     let follow = matches!(range, Range::Last { follow: true, .. });
+    let mut caught_up = left.is_empty();
+    if caught_up {
+        take(None)?;
+    }
     let mut quiet = Instant::now();
     while follow || !left.is_empty() {
         let message = match consumer.poll(LOOK) {
@@ -200,10 +198,12 @@ fn read_kafka(config: &crate::kafka::Config, topics: &[Topic], range: Range, tak
         if left.get(&place).is_some_and(|end| message.offset() + 1 >= *end) {
             left.remove(&place);
         }
-        if let Some(event) = message.payload()
-            && take(event)?.is_break()
-        {
-            break;
+        if let Some(event) = message.payload() {
+            take(Some(event))?;
+        }
+        if left.is_empty() && !caught_up {
+            caught_up = true;
+            take(None)?;
         }
     }
     Ok(())

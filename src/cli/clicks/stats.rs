@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     io::Write,
-    ops::{AddAssign, ControlFlow},
+    ops::AddAssign,
 };
 
 use anyhow::Result;
@@ -92,6 +92,7 @@ pub fn stats(source: &Source, flags: &Stats, out: &mut impl Write) -> Result<()>
     let mut known: HashSet<u128, foldhash::fast::RandomState> = HashSet::default();
     let (mut repeated, mut unreadable) = (0u64, 0u64);
     source.read(&Topic::ALL, Range::All, &mut |event| {
+        let Some(event) = event else { return Ok(()) };
         match Seen::of(event).filter(|seen| !seen.click_id.is_empty()) {
             None => unreadable += 1,
             Some(seen) if !known.insert(number_of(&seen.click_id)) => repeated += 1,
@@ -102,7 +103,7 @@ pub fn stats(source: &Source, flags: &Stats, out: &mut impl Write) -> Result<()>
                 }
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     })?;
     if flags.json {
         print_json(&flags.by, &rows, out)?

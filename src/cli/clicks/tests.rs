@@ -96,8 +96,40 @@ fn stats_count_each_click_once_by_day_creator_and_source() {
 
 #[test]
 fn a_directory_that_is_not_there_says_what_to_give() {
-    let error = Source::Files("/nonexistent/clicks".into())
-        .read(&Topic::ALL, Range::All, &mut |_| Ok(ControlFlow::Continue(())))
-        .unwrap_err();
+    let error = Source::Files("/nonexistent/clicks".into()).read(&Topic::ALL, Range::All, &mut |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("--data-dir"), "{error}");
+}
+
+#[test]
+fn stats_and_tail_read_every_partition_of_both_topics() {
+    use rdkafka::{
+        mocking::MockCluster,
+        producer::{BaseProducer, BaseRecord, Producer},
+    };
+    let cluster = MockCluster::new(1).unwrap();
+    let config = crate::kafka::Config { brokers: Some(cluster.bootstrap_servers()), ..crate::kafka::Config::default() };
+    let source = Source::Kafka(Box::new(config.clone()));
+    let missing = source.read(&Topic::ALL, Range::All, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(missing.contains("waypost kafka setup"), "{missing}");
+    for topic in config.topics() {
+        cluster.create_topic(topic, 3, 1).unwrap();
+    }
+    let producer: BaseProducer = config.producer("test").unwrap().create().unwrap();
+    for n in 0..90 {
+        let (topic, reason) = if n % 3 == 0 { (Topic::Orphan, "orphan") } else { (Topic::Clicks, "human") };
+        let value = event(n, "c1", "instagram", reason);
+        let record: BaseRecord<'_, (), String> =
+            BaseRecord::to(config.topics()[topic as usize]).payload(&value).partition((n % 2) as i32);
+        producer.send(record).map_err(|(why, _)| why).unwrap();
+    }
+    producer.flush(std::time::Duration::from_secs(30)).unwrap();
+    let mut out = Vec::new();
+    stats(&source, &Stats { from: None, to: None, by: vec![By::Source], json: true }, &mut out).unwrap();
+    let row: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(
+        (row["clicks"].as_u64(), row["countable"].as_u64(), row["orphan"].as_u64()),
+        (Some(90), Some(60), Some(30))
+    );
+    let latest = [event(88, "c1", "instagram", "human"), event(89, "c1", "instagram", "human")];
+    assert_eq!(tailed(&source, 2, Which::All), latest);
 }
