@@ -156,6 +156,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -250,6 +251,36 @@ mod tests {
         assert_eq!(table.insert(link(json!({}))).map_err(|link| link.code().to_vec()), Err(b"7Kq2ZpXa".to_vec()));
         assert!(table.insert(link(json!({"domain":"go.example.com"}))).is_ok());
         assert_eq!(table.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_enters_is_found_again_with_its_facts_and_leads_somewhere(
+            code in "[0-9A-Za-z_-]{1,64}", creator in ".{1,20}", partner in prop::option::of("[a-z]{1,9}"),
+            url in "https://[a-z]{1,9}\\.example/[ -~]{0,30}", fallback in prop::option::of("https://a\\.example/[a-z]{0,9}"),
+            own in any::<bool>(), starts in any::<bool>(), now in 0..NOW * 2,
+        ) {
+            let record: Record = serde_json::from_value(json!({"code":code,"url":url,"kind":"plain","creator":creator,
+                "partner":partner,"created_at":"2026-11-01T00:00:00Z","fallback_url":fallback,
+                "domain":if own { "go.example.com" } else { "*" },
+                "starts_at":if starts { json!("2026-11-02T00:00:00Z") } else { Value::Null }})).unwrap();
+            let domains = Domains::new(&toml::from_str("[\"go.example.com\"]").unwrap()).unwrap();
+            let Ok((link, _)) = Link::new(&record, &Rules::default(), &domains, NOW, 1) else { return Ok(()) };
+            let (domain, table) = (domains.named(&record.domain).unwrap(), Table::with_capacity(1));
+            prop_assert!(table.insert(link).is_ok());
+            let link = table.get(domain.id, code.as_bytes()).unwrap();
+            let facts = LinkFacts::decode(link.facts()).unwrap();
+            prop_assert_eq!((facts.creator, facts.partner), (&*creator, partner.as_deref().unwrap_or_default()));
+            prop_assert_eq!(link.audience(), partner.as_deref().unwrap_or(&domain.name));
+            prop_assert_eq!(link.fallback_url(), fallback.as_deref());
+            prop_assert_eq!(link.starts_ms() > 0, starts);
+            let live = now < facts.ends_ms && now >= link.starts_ms();
+            prop_assert_eq!(link.state(now) == State::Live, live);
+            let fill = Fill { click_id: b"id", token: Some(b"v1.t"), query: b"a=b", token_param: b"wp" };
+            let mut out = Vec::new();
+            prop_assert!(link.skeleton().render(&fill, &mut out).is_some());
+            prop_assert!(http::HeaderValue::from_bytes(&out).is_ok());
+        }
     }
 
     #[test]
