@@ -175,10 +175,11 @@ def check(play):
             raise Failure(f"{play.subject.names[0]} does not answer as it should:\n{answer}")
 
 
-def run_wrk(port, requests, seconds):
+def run_wrk(port, requests, seconds, pause_ms=0):
+    """Plays the file of requests for so long, each connection pausing before each request."""
     ran = subprocess.run(
         ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", harness.HERE / "requests.lua",
-         f"http://{harness.HOST}:{port}", "--", requests],
+         f"http://{harness.HOST}:{port}", "--", requests, str(pause_ms)],
         capture_output=True, text=True, check=True)
     result = json.loads(ran.stdout.strip().splitlines()[-1])
     if result["status_errors"] or result["socket_errors"] or not result["requests"]:

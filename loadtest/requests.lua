@@ -1,5 +1,6 @@
 -- For wrk: plays the requests of a file in turn, and prints one JSON line when done.
--- wrk -s requests.lua URL -- FILE      FILE: request heads as they go on the wire, each ended by its empty line.
+-- wrk -s requests.lua URL -- FILE PAUSE      FILE: request heads as they go on the wire, each ended by its empty line;
+-- PAUSE: milliseconds a connection waits before each request, 0 for none.
 
 local requests, count, at = {}, 0, 0
 
@@ -16,6 +17,10 @@ function init(args)
     from = stop + 1
   end
   assert(count > 0, "no request in the file")
+  local pause = tonumber(args[2])
+  if pause > 0 then
+    function delay() return pause end
+  end
 end
 
 function request()
