@@ -44,8 +44,31 @@ const SECONDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 metrics_table! {
     // the edge
     CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"], "Requests answered for a code, by outcome.";
+    // attribution
+    KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
+    KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";
+    KEYRING_RELOADS = "waypost_keyring_reloads_total", Kind::Counter, ["result"], "Changes of the key ring's file: taken, or refused and the old ring kept.";
     // the journal
     JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
+    // kafka
+    KAFKA_ERRORS = "waypost_kafka_errors_total", Kind::Counter, ["class"], "Errors of the Kafka client, by what they mean.";
+    KAFKA_QUEUE_MESSAGES = "waypost_kafka_producer_queue_messages", Kind::Gauge, [], "Clicks in the producer's queue or in flight.";
+    KAFKA_QUEUE_BYTES = "waypost_kafka_producer_queue_bytes", Kind::Gauge, [], "Bytes in the producer's queue or in flight.";
+    KAFKA_MESSAGES = "waypost_kafka_messages_sent_total", Kind::Counter, [], "Records sent to brokers.";
+    KAFKA_MESSAGE_BYTES = "waypost_kafka_messages_sent_bytes_total", Kind::Counter, [], "Bytes of the records sent, before compression.";
+    KAFKA_REQUESTS = "waypost_kafka_requests_total", Kind::Counter, [], "Requests sent to brokers.";
+    KAFKA_REQUEST_BYTES = "waypost_kafka_requests_bytes_total", Kind::Counter, [], "Bytes sent to brokers, after compression.";
+    KAFKA_RETRIES = "waypost_kafka_request_retries_total", Kind::Counter, [], "Requests sent again.";
+    KAFKA_TIMEOUTS = "waypost_kafka_request_timeouts_total", Kind::Counter, [], "Requests that no broker answered in time.";
+    KAFKA_DISCONNECTS = "waypost_kafka_disconnects_total", Kind::Counter, [], "Connections to brokers that ended.";
+    KAFKA_BROKERS_UP = "waypost_kafka_brokers_up", Kind::Gauge, [], "Brokers connected to.";
+    KAFKA_ROUND_TRIP_SECONDS = "waypost_kafka_round_trip_seconds", Kind::Gauge, [], "99th percentile of a request's round trip, the slowest broker's.";
+    KAFKA_SEND_WAIT_SECONDS = "waypost_kafka_send_wait_seconds", Kind::Gauge, [], "99th percentile of a request's wait before it is sent, the slowest broker's.";
+    KAFKA_THROTTLE_SECONDS = "waypost_kafka_throttle_seconds", Kind::Gauge, [], "Mean time a broker's quota held requests back, the worst broker's.";
+    KAFKA_BATCH_CLICKS = "waypost_kafka_batch_clicks", Kind::Gauge, [], "Mean clicks in a batch.";
+    KAFKA_TOPIC_REPLICATION = "waypost_kafka_topic_replication", Kind::Gauge, ["topic"], "Copies of the topic's least copied partition, as last seen.";
+    KAFKA_TOPIC_MIN_INSYNC = "waypost_kafka_topic_min_insync_replicas", Kind::Gauge, ["topic"], "The topic's min.insync.replicas as last seen, 0 if it may not be read.";
+    KAFKA_TOPIC_ALARM = "waypost_kafka_topic_alarm", Kind::Gauge, ["topic", "reason"], "1 while a topic is missing, may not be seen, or keeps too few copies.";
 }
 
 /// A handle on a counter; starts it at zero. `labels` are the values of its label names, in order.
