@@ -292,3 +292,6 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case(b"for="))?;
     address_in(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value))
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,10 @@ const SECONDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 metrics_table! {
     // the edge
     CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"], "Requests answered for a code, by outcome.";
+    CLICKS_UNRECORDED = "waypost_clicks_unrecorded_total", Kind::Counter, ["reason"], "Requests for a code without a record: no room (answered or refused by on_full), or an unknown code while the journal was nearly full.";
+    COOKIES = "waypost_cookies_total", Kind::Counter, ["state"], "Attribution cookies as presented with requests for a code.";
+    REQUESTS_REFUSED = "waypost_requests_refused_total", Kind::Counter, ["reason"], "Requests refused before their code was looked at.";
+    REQUESTS_FIXED = "waypost_requests_fixed_total", Kind::Counter, [], "Requests for the fixed paths of a host.";
     // attribution
     KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
     KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";

@@ -1,10 +1,14 @@
 //! The attribution token and its keys: what a cookie and a destination carry of a click (design §6).
 //!
-//! [`keys`] is the ring in memory, [`file`] the ring on disk, [`token`] the format and the minting of clicks.
+//! [`keys`] is the ring in memory, [`file`] the ring on disk, [`token`] the format, [`mint`] the ids of clicks.
 
 pub mod file;
 pub mod keys;
+pub mod mint;
 pub mod token;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
