@@ -12,7 +12,7 @@
 //! 3  links        the table, its file, destinations, domains   attribution   tokens and keys    client   who clicked
 //! 2  model        code, link, click: values that are valid if they exist
 //! 1  journal      lanes: ring, segments, recovery              net   sockets and hyper's limits   kafka   the client
-//! 0  metrics · lifecycle · watch · clock
+//! 0  metrics · lifecycle · watch · clock · size
 //! ```
 
 pub mod admin;
@@ -31,4 +31,5 @@ pub mod model;
 pub mod net;
 pub mod server;
 pub mod shipper;
+pub mod size;
 pub mod watch;

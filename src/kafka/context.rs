@@ -7,7 +7,12 @@ use std::{
 };
 
 use metrics::{Counter, Gauge};
-use rdkafka::{ClientContext, config::RDKafkaLogLevel, error::KafkaError, producer::ProducerContext};
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::ProducerContext,
+};
 use serde::Deserialize;
 
 use super::Refusal;
@@ -123,7 +128,13 @@ impl ClientContext for Observer {
         let now = Instant::now();
         let echo = {
             let mut heard = self.heard();
-            let before = heard.last_error.replace((reason.to_owned(), now));
+            // That all brokers are down says less than why one is.
+            let summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+            let before = if summary && heard.last_error.is_some() {
+                None
+            } else {
+                heard.last_error.replace((reason.to_owned(), now))
+            };
             before.is_some_and(|(before, at)| before == reason && now.duration_since(at) < ECHO)
         };
         if echo {

@@ -226,8 +226,6 @@ impl Topics {
     fn look_at(&self, name: &str, deadline: Instant) -> Result<TopicState, String> {
         loop {
             let asked = self.asker.client().fetch_metadata(Some(name), deadline - Instant::now().min(deadline));
-            // Errors of the connection are only delivered when asked for.
-            self.asker.poll(Duration::ZERO);
             let metadata = asked.map_err(|why| self.unanswered(&why.to_string()))?;
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
             let topic = topic.ok_or_else(|| format!("the broker's answer leaves out topic `{name}`"))?;
@@ -254,6 +252,8 @@ impl Topics {
     }
 
     fn unanswered(&self, why: &str) -> String {
+        // What went wrong with the connection is only told to who asks.
+        self.asker.poll(Duration::from_millis(100));
         match self.asker.context().last_error() {
             Some(reason) => format!("no broker answered: {reason}"),
             None => format!("no broker answered: {why}"),
@@ -285,7 +285,6 @@ impl Topics {
     /// As [`Topics::look`].
     pub fn brokers(&self, patience: Duration) -> Result<usize, String> {
         let asked = self.asker.client().fetch_metadata(None, patience);
-        self.asker.poll(Duration::ZERO);
         asked.map(|metadata| metadata.brokers().len()).map_err(|why| self.unanswered(&why.to_string()))
     }
 
@@ -319,11 +318,15 @@ impl Topics {
                 }
             }
         }
-        // The broker answers before every broker knows the topic.
-        match self.look_at(&aim.name, Instant::now() + PATIENCE)? {
-            TopicState::Missing => Err(format!("topic `{}` was created but is not seen yet; look again", aim.name)),
-            _ => Ok(()),
+        // The answer comes before every broker knows the topic.
+        let deadline = Instant::now() + PATIENCE;
+        while self.look_at(&aim.name, deadline)? == TopicState::Missing {
+            if Instant::now() >= deadline {
+                return Err(format!("topic `{}` was created but is not seen yet; look again", aim.name));
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
+        Ok(())
     }
 
     fn alter(&self, name: &str, changes: &[Change]) -> Result<(), String> {
