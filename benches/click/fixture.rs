@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use waypost::attribution::keys::{Audience, Keyring, SellerKeys};
 use waypost::attribution::mint::ClickId;
 use waypost::attribution::token::{CookieClaims, Payload, UrlClaims, UrlFlags};
+use waypost::links::destination::Rules;
+use waypost::links::domains::{self, DomainId, Domains};
+use waypost::links::{Link, Table};
 use waypost::model::click::{
     AddressFrom, AddressMode, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy, Text,
 };
@@ -54,6 +57,32 @@ pub(crate) fn signing() -> Signing {
     ring.sign_cookie(NOW_MS, &cookie_claims(), &mut cookie);
     out.clear();
     Signing { ring, memo, payload: Payload::default(), out, cookie }
+}
+
+/// A table, and the domain that its links are in.
+pub(crate) struct Links {
+    pub(crate) table: Table,
+    pub(crate) domain: DomainId,
+    pub(crate) out: Vec<u8>,
+}
+
+/// A thousand product links; one of them is [`CODE`].
+pub(crate) fn links() -> Links {
+    let domains = Domains::new(&domains::Config::default()).unwrap();
+    let table = Table::with_capacity(1000);
+    for number in 0..1000 {
+        let code = if number == 0 { std::str::from_utf8(CODE).unwrap().to_owned() } else { format!("link{number:04}") };
+        let record = serde_json::json!({
+            "code": code, "url": format!("https://shop.example.com/view/product/{}?creator=c_48213", 1_729_384_756 + number),
+            "kind": "product", "creator": "c_48213", "creator_type": "affiliate", "partner": "tap_7", "seller": "s_311",
+            "product": format!("{}", 1_729_384_756 + number), "plan": "targeted", "rate_bp": 1200,
+            "created_at": "2026-11-01T00:00:00Z",
+        });
+        let record = serde_json::from_value(record).unwrap();
+        let link = Link::new(&record, &Rules::default(), &domains, NOW_MS, number).unwrap().0;
+        table.insert(link).ok().unwrap();
+    }
+    Links { table, domain: domains.named("*").unwrap().id, out: Vec::with_capacity(4096) }
 }
 
 /// An ordinary click, as the worker writes it into the lane.

@@ -8,9 +8,41 @@ use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use waypost::attribution::mint::ClickId;
+use waypost::links::destination::Fill;
 use waypost::model::click::Click;
 
-use crate::fixture::{CODE, NOW_MS, SELLER, Signing};
+use crate::fixture::{CODE, Links, NOW_MS, SELLER, Signing};
+
+// --- look-up: the table, and the destination of a found link ------------------------------------------------------------
+
+type Asked = (Links, &'static [u8]);
+
+fn asked(code: &'static [u8]) -> Asked {
+    (fixture::links(), code)
+}
+
+#[library_benchmark(setup = asked)]
+#[bench::known(CODE)]
+#[bench::unknown(b"7Kq2ZpXb")]
+#[bench::longest_unknown(&[b'x'; 64])]
+fn look_up((links, code): Asked) -> Asked {
+    black_box(links.table.get(links.domain, black_box(code)).is_some());
+    (links, code)
+}
+
+#[library_benchmark(setup = fixture::links)]
+#[bench::usual()]
+fn destination(mut links: Links) -> Links {
+    let id = fixture::click_id().text();
+    let fill = Fill { click_id: &id, token: Some(&[b'k'; 86]), query: b"igsh=MzRlODBiNWFlZA==", token_param: b"wp" };
+    let found = links.table.get(links.domain, CODE).unwrap();
+    let token_at = black_box(found.skeleton()).render(black_box(&fill), &mut links.out);
+    assert!(token_at.is_some());
+    drop(found);
+    links
+}
+
+library_benchmark_group!(name = links; benchmarks = look_up, destination);
 
 // --- mint: the id and the two tokens, and the token that comes back -----------------------------------------------------
 
@@ -72,4 +104,4 @@ fn decode_click(bytes: Vec<u8>) -> Vec<u8> {
 
 library_benchmark_group!(name = encode; benchmarks = encode_click, decode_click);
 
-main!(library_benchmark_groups = mint, encode);
+main!(library_benchmark_groups = links, mint, encode);
