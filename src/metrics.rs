@@ -70,6 +70,21 @@ metrics_table! {
     LINKS_LOADED = "waypost_links_loaded_timestamp_seconds", Kind::Gauge, [], "When the served links were loaded, seconds since the epoch.";
     LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [], "Time to read, check and build the table of a links file, refused ones too.";
     // the journal
+    CLICKS_JOURNALED = "waypost_clicks_journaled_total", Kind::Counter, ["lane"], "Clicks appended to the lane since the start.";
+    CLICKS_RECOVERED = "waypost_clicks_recovered_total", Kind::Counter, ["lane"], "Undelivered clicks found in the lane at the start, damaged ones included.";
+    CLICKS_QUARANTINED = "waypost_clicks_quarantined_total", Kind::Counter, ["lane"], "Recovered clicks whose bytes are damaged; the evidence is kept.";
+    JOURNAL_BACKLOG_CLICKS = "waypost_journal_backlog_clicks", Kind::Gauge, ["lane"], "Clicks that are not delivered yet.";
+    JOURNAL_BACKLOG_BYTES = "waypost_journal_backlog_bytes", Kind::Gauge, ["lane"], "Bytes from the first undelivered click to the last.";
+    JOURNAL_OLDEST_UNDURABLE = "waypost_journal_oldest_undurable_age_seconds", Kind::Gauge, [], "Age of the oldest click that is neither delivered nor synced: what a power loss would cost.";
+    JOURNAL_RING_FREE = "waypost_journal_ring_free_bytes", Kind::Gauge, ["lane"], "Bytes of the ring that the worker may write.";
+    JOURNAL_RING_SECONDS = "waypost_journal_ring_seconds", Kind::Gauge, ["lane"], "How long the whole ring lasts at the present rate if nothing leaves it.";
+    JOURNAL_SPILLED_BYTES = "waypost_journal_spilled_bytes_total", Kind::Counter, [], "Bytes written to segments and synced.";
+    JOURNAL_SPILL_ERRORS = "waypost_journal_spill_errors_total", Kind::Counter, ["reason"], "Rounds of spilling that failed: the disk refused, or its budget is used up.";
+    JOURNAL_SPILL_STOPPED = "waypost_journal_spill_stopped", Kind::Gauge, [], "1 while a lane cannot be spilled: the ring and the sink alone hold its clicks.";
+    JOURNAL_CORRUPT_FRAMES = "waypost_journal_corrupt_frames_total", Kind::Counter, ["lane"], "Damaged places met in rings and segments.";
+    JOURNAL_DISK_USED = "waypost_journal_disk_used_bytes", Kind::Gauge, [], "Bytes that segments take.";
+    JOURNAL_DISK_BUDGET = "waypost_journal_disk_budget_bytes", Kind::Gauge, [], "Bytes that segments may take.";
+    JOURNAL_DISK_SECONDS = "waypost_journal_disk_seconds_left", Kind::Gauge, [], "How long the rest of the disk budget lasts at the present rate if nothing is delivered.";
     JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
     // kafka
     KAFKA_ERRORS = "waypost_kafka_errors_total", Kind::Counter, ["class"], "Errors of the Kafka client, by what they mean.";

@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST: u64 = 64 << 10;
 
 impl Healthcheck {
-    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let mut flags = Flags::default();
         flags.set("--admin", &["admin", "listen"], self.admin.clone());
         let address = reachable(self.file.gather(flags)?.admin.listen);
@@ -40,7 +40,7 @@ impl Healthcheck {
         let answer = ask(address, path).with_context(|| format!("http://{address}{path}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         if head.starts_with("HTTP/1.1 200") {
-            writeln!(std::io::stdout(), "{}", body.trim_end())?;
+            writeln!(out, "{}", body.trim_end())?;
             return Ok(ExitCode::SUCCESS);
         }
         bail!("{}: {}", head.lines().next().unwrap_or("no answer"), body.trim_end().replace('\n', ", "));

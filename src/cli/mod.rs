@@ -2,14 +2,20 @@
 
 mod check;
 mod healthcheck;
+pub mod kafka;
+pub mod keys;
 mod log;
 mod serve;
+pub mod token;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Flags, Mistakes};
+use crate::{
+    clock,
+    config::{self, Config, Flags, Mistakes},
+};
 
 /// Bad usage or configuration (sysexits' EX_USAGE).
 const USAGE: u8 = 64;
@@ -29,8 +35,34 @@ enum Command {
     Check(serve::Serve),
     /// Ask a running server whether it is ready (exit 0) or not (exit 1)
     Healthcheck(healthcheck::Healthcheck),
+    /// The key ring: list, rotate, export, import
+    Keys(keys::Args),
+    /// Tokens of cookies and destinations: verify
+    Token(token::Args),
+    /// The Kafka topics: setup
+    Kafka {
+        #[command(subcommand)]
+        command: Kafka,
+    },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Kafka {
+    /// Create and correct the topics; says what it would do, and does it with --apply
+    Setup(SetupCommand),
+}
+
+#[derive(Debug, Args)]
+struct SetupCommand {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The brokers to ask first
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
+    #[command(flatten)]
+    setup: kafka::Setup,
 }
 
 /// Where the configuration is; for commands that read it.
@@ -53,10 +85,6 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-pub mod kafka;
-pub mod keys;
-pub mod token;
-
 /// Runs the command line and returns the process's exit code.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -67,13 +95,30 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let result = match cli.command {
-        Command::Serve(serve) => serve.run(),
-        Command::Check(serve) => check::run(&serve),
-        Command::Healthcheck(healthcheck) => healthcheck.run(),
-        Command::Version => version(),
-    };
-    result.unwrap_or_else(|error| report(&error))
+    cli.command.run().unwrap_or_else(|error| report(&error))
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout();
+        match self {
+            Command::Serve(serve) => return serve.run(),
+            Command::Check(serve) => return check::run(&serve, &mut out),
+            Command::Healthcheck(healthcheck) => return healthcheck.run(&mut out),
+            Command::Keys(args) => keys::run(&args, clock::wall_ms(), &mut out)?,
+            Command::Token(args) => {
+                let genuine = token::run(&args, clock::wall_ms(), &mut out)?;
+                return Ok(if genuine { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            }
+            Command::Kafka { command: Kafka::Setup(command) } => {
+                let mut flags = Flags::default();
+                flags.set("--kafka", &["kafka", "brokers"], command.kafka);
+                kafka::setup(&command.file.gather(flags)?.kafka, &command.setup, &mut out)?;
+            }
+            Command::Version => writeln!(out, "waypost {}", env!("CARGO_PKG_VERSION"))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Prints a failure and says which exit code it has.
@@ -82,14 +127,12 @@ fn report(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
+    if error.is::<Mistakes>() {
+        eprintln!("{error}");
+        return ExitCode::from(USAGE);
+    }
     eprintln!("waypost: {error:#}");
-    ExitCode::from(if error.is::<Mistakes>() { USAGE } else { 1 })
-}
-
-fn version() -> anyhow::Result<ExitCode> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "waypost {}", env!("CARGO_PKG_VERSION"))?;
-    Ok(ExitCode::SUCCESS)
+    ExitCode::FAILURE
 }
 
 #[cfg(test)]

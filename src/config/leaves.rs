@@ -4,12 +4,7 @@
 //! environment, then from flags; a later one replaces an earlier one of the same key. A section is read by handing it
 //! each leaf alone, so that every mistake of every section is found in one run, and then all good ones together.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{
@@ -81,8 +76,9 @@ pub(super) struct Leaves {
     mistakes: Vec<Mistake>,
 }
 
-/// Tables whose keys are themselves dotted names, written quoted or not: `security.protocol = "ssl"`.
-const DOTTED: [&[&str]; 1] = [&["kafka", "properties"]];
+/// The table whose keys are themselves dotted names. `security.protocol`, `"security.protocol"` and `security_protocol`
+/// are one key; only the end of `sasl.password_file`, which names a file that holds the value, keeps its underscore.
+const DOTTED: [&str; 2] = ["kafka", "properties"];
 
 impl Leaves {
     /// Adds the leaves of a file. Every syntax error is a mistake; what could be read is still checked.
@@ -131,32 +127,17 @@ impl Leaves {
         }
     }
 
-    /// Adds what the environment says: `WAYPOST__SECTION__KEY`, and `…_FILE` for a secret that lies in a file.
+    /// Adds what the environment says: `WAYPOST__SECTION__KEY`.
     pub(super) fn read_environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
         for (name, text) in variables {
             let Some(rest) = name.strip_prefix("WAYPOST__") else { continue };
-            let path = self.key_of_variable(rest);
-            let origin = Origin::Variable(name.clone());
-            if let Some(secret) = secret_in_file(&path) {
-                match std::fs::read_to_string(&text) {
-                    Ok(content) => {
-                        let value = Value::String(content.trim_end_matches(['\r', '\n']).to_owned());
-                        self.insert(secret, Leaf { value, origin, untyped: true });
-                    }
-                    Err(error) => self.mistakes.push(Mistake {
-                        origin,
-                        key: dotted(&secret),
-                        what: format!("the file {} cannot be read: {error}", PathBuf::from(&text).display()),
-                    }),
-                }
-                continue;
-            }
-            self.insert(path, Leaf { value: Value::String(text), origin, untyped: true });
+            let path = joined(&self.key_of_variable(rest));
+            self.insert(path, Leaf { value: Value::String(text), origin: Origin::Variable(name), untyped: true });
         }
     }
 
     /// The key a variable stands for. A host is matched against the file's hosts with `.` and `-` written as `_`, else
-    /// every `_` in it is a dot; `DEFAULT` is the host `*`. librdkafka's keys have dots and no underscores.
+    /// every `_` in it is a dot; `DEFAULT` is the host `*`.
     fn key_of_variable(&self, rest: &str) -> Key {
         let mut path: Key = rest.split("__").map(str::to_lowercase).collect();
         if path.first().is_some_and(|section| section == "domains") && path.len() > 1 {
@@ -168,11 +149,6 @@ impl Leaves {
                 None if path[1] == "default" => "*".to_owned(),
                 None => path[1].replace('_', "."),
             };
-        }
-        if path.starts_with(&["kafka".to_owned(), "properties".to_owned()]) && path.len() > 2 {
-            let file = path.last().is_some_and(|last| last.ends_with("_file"));
-            let name = path.split_off(2).join(".").replace('_', ".");
-            path.push(if file { format!("{}_file", name.trim_end_matches(".file")) } else { name });
         }
         path
     }
@@ -222,7 +198,6 @@ impl Leaves {
                 Ok(value) => insert(&mut merged, &path[1..], value),
                 Err(what) => {
                     good = false;
-                    let what = if is_secret(path) { "has the wrong type for this secret".to_owned() } else { what };
                     self.mistakes.push(Mistake { origin: leaf.origin.clone(), key: dotted(path), what });
                 }
             }
@@ -231,7 +206,7 @@ impl Leaves {
             Ok(section) => {
                 for (key, what) in rules(&section) {
                     let origin = self.origin_of(name, &key);
-                    self.mistakes.push(Mistake { origin, key: format!("{name}.{key}"), what });
+                    self.mistakes.push(Mistake { origin, key: whole(name, &key), what });
                 }
                 section
             }
@@ -248,7 +223,7 @@ impl Leaves {
 
     /// Where the key of a rule was written: itself, else the nearest table around it.
     fn origin_of(&self, section: &str, key: &str) -> Origin {
-        let mut wanted = format!("{section}.{key}").replace('"', "");
+        let mut wanted = whole(section, key).replace('"', "");
         loop {
             let leaf = self.leaves.iter().find(|(path, _)| path.join(".") == wanted).map(|(_, leaf)| &leaf.origin);
             let table = self.tables.iter().find(|(path, _)| path.join(".") == wanted).map(|(_, origin)| origin);
@@ -260,17 +235,6 @@ impl Leaves {
                 None => return Origin::Default,
             }
         }
-    }
-
-    /// Where a whole key was written; `None` for a default.
-    pub(super) fn written(&self, key: &[&str]) -> Option<&Origin> {
-        self.leaves.iter().find(|(path, _)| path.iter().eq(key.iter())).map(|(_, leaf)| &leaf.origin)
-    }
-
-    /// Adds a mistake that concerns several sections.
-    pub(super) fn mistake(&mut self, section: &str, key: &str, what: String) {
-        let origin = self.origin_of(section, key);
-        self.mistakes.push(Mistake { origin, key: format!("{section}.{key}"), what });
     }
 
     /// Everything found, in the order of the file, then the environment, then the flags.
@@ -328,17 +292,15 @@ fn insert(table: &mut Table, path: &[String], value: Value) {
     }
 }
 
-/// The path with the parts below a table of dotted names joined to one.
+/// The path, with the parts below [`DOTTED`] joined to one key.
 fn joined(path: &[String]) -> Key {
-    let prefix =
-        DOTTED.iter().find(|prefix| path.len() > prefix.len() && path.iter().zip(**prefix).all(|(a, b)| a == b));
-    match prefix {
-        Some(prefix) => {
-            let (table, name) = path.split_at(prefix.len());
-            table.iter().cloned().chain([name.join(".")]).collect()
-        }
-        None => path.to_vec(),
+    if path.len() <= DOTTED.len() || path.iter().zip(DOTTED).any(|(part, name)| part != name) {
+        return path.to_vec();
     }
+    let (table, name) = path.split_at(DOTTED.len());
+    let name = name.join(".");
+    let (name, end) = name.strip_suffix("_file").map_or((&*name, ""), |name| (name, "_file"));
+    table.iter().cloned().chain([name.replace('_', ".") + end]).collect()
 }
 
 /// The key as it is written in a file: parts that are not bare words are quoted.
@@ -348,18 +310,8 @@ fn dotted(path: &[String]) -> String {
     parts.join(".")
 }
 
-/// A key whose value is never printed.
-fn is_secret(path: &[String]) -> bool {
-    let secret = |name: &str| ["password", "secret", "key.pem", "token"].iter().any(|word| name.contains(word));
-    path.len() == 3 && path[0] == "kafka" && path[1] == "properties" && secret(&path[2])
-}
-
-/// The secret's key, if this one is its `…_file` form.
-fn secret_in_file(path: &[String]) -> Option<Key> {
-    let (last, front) = path.split_last()?;
-    let name = last.strip_suffix("_file")?;
-    let key: Key = front.iter().cloned().chain([name.to_owned()]).collect();
-    is_secret(&key).then_some(key)
+fn whole(section: &str, key: &str) -> String {
+    if key.is_empty() { section.to_owned() } else { format!("{section}.{key}") }
 }
 
 fn one_line(message: &str) -> String {

@@ -15,7 +15,11 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{admin, net};
+use crate::{
+    admin, attribution, client, journal, kafka,
+    links::{self, domains},
+    net,
+};
 pub use leaves::{Mistake, Origin};
 
 /// The whole configuration, checked.
@@ -27,10 +31,20 @@ pub struct Config {
     pub edge: Edge,
     /// `[admin]`
     pub admin: admin::Config,
+    /// `[journal]`
+    pub journal: journal::Config,
+    /// `[links]`
+    pub links: links::Config,
+    /// `[domains."host"]`
+    pub domains: domains::Config,
+    /// `[attribution]`
+    pub attribution: attribution::Config,
+    /// `[kafka]`
+    pub kafka: kafka::Config,
 }
 
 /// The sections, in the order in which they are told to whoever wrote another.
-const SECTIONS: &[&str] = &["server", "edge", "admin"];
+const SECTIONS: &[&str] = &["server", "edge", "admin", "journal", "links", "domains", "attribution", "kafka"];
 
 /// `[server]`: the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -107,8 +121,10 @@ pub struct Edge {
     pub listen: Vec<SocketAddr>,
     /// Threads that serve, each with a lane of its own; by default one for each core this process may use.
     pub workers: Option<usize>,
-    /// Networks whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<String>,
+    /// Networks of proxies whose word about a client's address is taken, such as `10.0.0.0/8`.
+    pub trusted_proxies: client::Networks,
+    /// The header in which they write it: `x-forwarded-for` or `forwarded`.
+    pub address_header: client::AddressHeader,
     /// What a client may send and for how long.
     pub limits: net::Limits,
 }
@@ -119,7 +135,8 @@ impl Default for Edge {
             id: None,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             workers: None,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: client::Networks::default(),
+            address_header: client::AddressHeader::default(),
             limits: net::Limits::default(),
         }
     }
@@ -150,12 +167,6 @@ impl Edge {
         {
             found.push(("workers".into(), format!("{workers}; allowed: 1 to {MAX_WORKERS}")));
         }
-        for network in &self.trusted_proxies {
-            if network.parse::<ipnet::IpNet>().is_err() && network.parse::<std::net::IpAddr>().is_err() {
-                let what = format!("`{network}` is not a network such as 10.0.0.0/8 or 2001:db8::/32, nor an address");
-                found.push(("trusted_proxies".into(), what));
-            }
-        }
         found.extend(self.limits.mistakes().into_iter().map(|(key, what)| (format!("limits.{key}"), what)));
         found
     }
@@ -169,6 +180,20 @@ pub fn is_edge_id(id: &str) -> bool {
 /// Everything that is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub struct Mistakes(pub Vec<Mistake>);
+
+impl Config {
+    /// What `serve` and `check` need beyond what every command does.
+    pub fn to_serve(self) -> Result<Config, Mistakes> {
+        match self.links.file {
+            Some(_) => Ok(self),
+            None => Err(Mistakes(vec![Mistake {
+                origin: Origin::Default,
+                key: "links.file".to_owned(),
+                what: "no links to serve: give --links FILE, or set it".to_owned(),
+            }])),
+        }
+    }
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,6 +238,11 @@ fn sections(mut leaves: leaves::Leaves) -> Result<Config, Mistakes> {
         server: leaves.section("server", Server::mistakes),
         edge: leaves.section("edge", Edge::mistakes),
         admin: leaves.section("admin", admin::Config::mistakes),
+        journal: leaves.section("journal", journal::Config::mistakes),
+        links: leaves.section("links", links::Config::mistakes),
+        domains: leaves.section("domains", domains::Config::mistakes),
+        attribution: leaves.section("attribution", attribution::Config::mistakes),
+        kafka: leaves.section("kafka", kafka::Config::mistakes),
     };
     leaves.refuse_unknown_sections(SECTIONS);
     match leaves.into_mistakes() {

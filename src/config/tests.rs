@@ -75,13 +75,13 @@ fn the_environment_says_numbers_lists_and_texts() {
         ("WAYPOST__SERVER__PRE_STOP_DELAY", "5s"),
     ];
     let config = read("", &environment, &[]).unwrap();
-    assert_eq!(config.edge.trusted_proxies, ["10.0.0.0/8", "fd00::/8"]);
+    assert_eq!(config.edge.trusted_proxies.to_string(), r#"["10.0.0.0/8", "fd00::/8"]"#);
     assert_eq!(config.edge.limits.connections, 7);
     assert_eq!(config.edge.limits.headers.0, 32 << 10);
     assert_eq!(config.edge.id.as_deref(), Some("7"));
     assert_eq!(config.server.pre_stop_delay, Duration::from_secs(5));
     let array = read("", &[("WAYPOST__EDGE__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")], &[]).unwrap();
-    assert_eq!(array.edge.trusted_proxies, ["10.0.0.0/8"]);
+    assert_eq!(array.edge.trusted_proxies.to_string(), r#"["10.0.0.0/8"]"#);
 }
 
 #[test]
@@ -92,7 +92,80 @@ fn a_value_in_place_of_a_section_is_refused() {
 
 #[test]
 fn a_rule_of_a_section_names_the_line_of_its_key() {
-    let found = read("[edge]\n\ntrusted_proxies = [\"ten\", \"10.0.0.1\", \"10.0.0.0/33\"]\n", &[], &[]).unwrap_err();
+    let found = read("[kafka]\nclicks = \"one\"\n\norphan = \"one\"\n", &[], &[]).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("waypost.toml:4: kafka.orphan: "), "{found:#?}");
+}
+
+#[test]
+fn a_key_of_librdkafka_is_one_key_however_it_is_written() {
+    let file =
+        "[kafka.properties]\nsasl.username = \"file\"\n\"client.rack\" = \"a\"\nacks = 1\nlinger_ms = \"soon\"\n";
+    let environment = [("WAYPOST__KAFKA__PROPERTIES__SASL_USERNAME", "environment")];
+    let found = read(file, &environment, &[]).unwrap_err();
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].starts_with("waypost.toml:3: edge.trusted_proxies: `ten` is not a network"), "{found:#?}");
+    assert!(found[0].starts_with("waypost.toml:4: kafka.properties.acks: "), "{found:#?}");
+    assert!(
+        found[1].starts_with("waypost.toml:5: kafka.properties.\"linger.ms\": ")
+            || found[1].starts_with("waypost.toml:5: kafka.properties.linger.ms: "),
+        "{found:#?}"
+    );
+    let config = read(&file[..file.find("acks").unwrap()], &environment, &[]).unwrap();
+    let producer = config.kafka.producer("e").unwrap();
+    assert_eq!((producer.get("sasl.username"), producer.get("client.rack")), (Some("environment"), Some("a")));
+}
+
+#[test]
+fn a_secret_may_lie_in_a_file_that_a_variable_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let variable = "WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE";
+    let config = read("", &[(variable, path.to_str().unwrap())], &[]).unwrap();
+    assert_eq!(config.kafka.producer("e").unwrap().get("sasl.password"), Some("hunter2"));
+    let found = read("", &[(variable, "/nowhere/secret")], &[]).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with(variable) && found[0].contains("/nowhere/secret"), "{found:#?}");
+}
+
+#[test]
+fn a_host_is_named_by_a_variable_with_underscores_for_dots_and_hyphens() {
+    let file = "[domains.\"go.my-shop.example\"]\n";
+    let environment = [
+        ("WAYPOST__DOMAINS__GO_MY_SHOP_EXAMPLE__TOKEN_PARAM", "t"),
+        ("WAYPOST__DOMAINS__L_EXAMPLE__TOKEN_PARAM", "u"),
+        ("WAYPOST__DOMAINS__DEFAULT__TOKEN_PARAM", "v"),
+    ];
+    let domains = read(file, &environment, &[]).unwrap().domains.0;
+    let params: Vec<_> =
+        domains.iter().map(|(host, settings)| (host.as_str(), settings.token_param.as_str())).collect();
+    assert_eq!(params, [("*", "v"), ("go.my-shop.example", "t"), ("l.example", "u")]);
+}
+
+#[test]
+fn a_mistake_in_a_host_names_the_host_and_its_line() {
+    let file = "[domains.\"go.example.com\"]\nprefetch = \"maybe\"\nreferrer_policy = \"none\"\n[domains.\"a b\"]\n";
+    let found = read(file, &[], &[]).unwrap_err();
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("waypost.toml:2: domains.\"go.example.com\".prefetch: "), "{found:#?}");
+    assert!(found[1].starts_with("waypost.toml:3: domains.\"go.example.com\".referrer_policy: "), "{found:#?}");
+    assert!(found[2].starts_with("waypost.toml:4: domains.\"a b\": "), "{found:#?}");
+}
+
+/// The example with every `# key = value` taken out of its comment.
+fn example_in_force() -> String {
+    let uncommented = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.split(" = ").next().is_some_and(|key| !key.contains(' ')) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    include_str!("../../deploy/waypost.example.toml").lines().map(uncommented).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_good_as_it_is_and_its_keys_are_all_known() {
+    let config = read(include_str!("../../deploy/waypost.example.toml"), &[], &[]).unwrap();
+    assert_eq!(config.edge.listen, Edge::default().listen);
+    // Files that it names are not on this machine; nothing else may be wrong.
+    let found = read(&example_in_force(), &[], &[]).err().unwrap_or_default();
+    assert!(found.iter().all(|mistake| mistake.contains("/run/secrets/kafka")), "{found:#?}");
 }

@@ -269,7 +269,8 @@ impl DomainId {
     pub(crate) const fn from_bytes(bytes: [u8; 2]) -> DomainId {
         DomainId(u16::from_le_bytes(bytes))
     }
-    const fn place(self) -> usize {
+    /// Its place in [`Domains::all`].
+    pub const fn place(self) -> usize {
         (self.0 & !DomainId::FOLDS) as usize
     }
 }

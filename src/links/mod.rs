@@ -134,6 +134,7 @@ const HAS_FALLBACK: u8 = 1 << 2;
 const UNDATED: u8 = 1 << 3;
 
 /// One link: its key, its facts and its destination, ready to serve.
+#[derive(Clone)]
 pub struct Link(ThinArc<Head, u8>);
 
 impl Link {

@@ -7,93 +7,79 @@
 //! 5. **serve**: until SIGTERM or SIGINT; SIGHUP reads links and keys again;
 //! 6. **drain**: not ready, wait for load balancers, finish connections, deliver what the lanes hold, say what stays.
 //!
-//! Threads: the main one (admin and signals), `wp-worker-N`, `wp-spiller`, `wp-shipper`, the links feeder.
+//! Threads: the main one (admin, signals, keys), `wp-worker-N`, `wp-spiller`, `wp-shipper`, `wp-links`. A second stop signal
+//! exits at once, at any step: the journal is made for that.
 
+mod build;
+mod crew;
 mod identity;
+mod keys;
+mod signals;
 mod worker;
 
 use std::{
     net::{SocketAddr, TcpListener},
     process::ExitCode,
-    thread::JoinHandle,
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, LocalOptions},
-    signal::unix::{Signal, SignalKind, signal},
-    task::spawn_local,
-    time::{Instant, timeout_at},
+    task::{spawn_blocking, spawn_local},
+    time::Instant,
 };
 
 use crate::{
     admin,
     config::Config,
-    lifecycle::{self, Done, Latch, Readiness, Stopper},
-    metrics::{self, EDGE_INFO, WORKERS},
+    edge::Edge,
+    lifecycle::{self, Latch, Readiness},
+    links::file::Progress,
     net,
 };
+use crew::Crew;
+use keys::Keys;
+use signals::{Asked, Signals};
 
 /// What is being served, for whoever greets the operator.
 #[derive(Debug)]
-pub struct Serving {
+pub struct Serving<'a> {
+    /// The configuration.
+    pub config: &'a Config,
     /// The public addresses.
-    pub listen: Vec<SocketAddr>,
+    pub listen: &'a [SocketAddr],
     /// The admin address.
     pub admin: SocketAddr,
-    /// A code that is live now.
-    pub example: Option<String>,
-    /// Where clicks go, in words.
-    pub clicks: String,
 }
 
-/// Serves until told to stop. `greet` is called once, when every condition of readiness holds for the first time.
-pub fn run(config: Config, greet: impl FnOnce(&Serving)) -> Result<ExitCode> {
+/// Whoever started the server and watches it start.
+pub trait Audience: Send + Sync + 'static {
+    /// How the load of the links stands; called from several threads.
+    fn loading(&self, progress: Progress);
+    /// Every part runs. Called once.
+    fn ready(&self, serving: &Serving<'_>);
+}
+
+/// How often the main thread looks after the key ring.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the main thread looks whether every condition of readiness holds.
+const READY_EVERY: Duration = Duration::from_millis(10);
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// Anything that keeps it from serving: a taken port, a locked or broken data directory, bad links, no keys.
+pub fn run(config: Config, audience: Arc<dyn Audience>) -> Result<ExitCode> {
     let scrape = admin::install()?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(serve(config, scrape, greet))
-}
-
-/// The stop signals, taken over before anything else starts: a SIGTERM during recovery ends the process in order.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Resolves with the next signal.
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            _ = self.hangup.recv() => Asked::Reload,
-        }
-    }
-
-    /// Resolves with the next stop signal; to read links again is no longer of use.
-    async fn stop(&mut self) -> &'static str {
-        loop {
-            if let Asked::Stop(signal) = self.next().await {
-                return signal;
-            }
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Asked {
-    Stop(&'static str),
-    Reload,
+    let result = runtime.block_on(serve(Arc::new(config), scrape, audience));
+    // A thread that is stuck in the disk must not keep the process: what matters is in the journal.
+    runtime.shutdown_timeout(Duration::ZERO);
+    result
 }
 
 /// The sockets of step 1.
@@ -112,37 +98,56 @@ fn bind(config: &Config) -> Result<Bound> {
     Ok(Bound { listen: listen.unwrap_or_default(), admin_address: admin.local_addr()?, edge, admin })
 }
 
-async fn serve(config: Config, scrape: admin::Scrape, greet: impl FnOnce(&Serving)) -> Result<ExitCode> {
+async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Audience>) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let bound = bind(&config)?;
-    std::fs::create_dir_all(&config.server.data_dir)
-        .with_context(|| format!("cannot make the data directory {}", config.server.data_dir.display()))?;
-    let edge_id = identity::edge_id(&config.server.data_dir, config.edge.id.as_deref())?;
-    metrics::gauge(&EDGE_INFO, &[&edge_id]).set(1.0);
-
     let readiness = Readiness::default();
-    let not_draining = readiness.require("not draining");
+    let (loaded, not_draining) = (readiness.require("links loaded"), readiness.require("not draining"));
+    not_draining.set(true);
     let (admin_stopper, admin_stop) = lifecycle::stop();
     let admin = spawn_local(admin::serve(bound.admin, scrape, readiness.clone(), admin_stop));
-    let crew = Crew::start(&config, bound.edge)?;
-    not_draining.set(true);
-    let serving =
-        Serving { listen: bound.listen, admin: bound.admin_address, example: None, clicks: "nowhere yet".to_owned() };
-    tracing::info!(listen = ?serving.listen, admin = %serving.admin, edge = edge_id, workers = crew.threads.len(), "ready");
-    greet(&serving);
+    let listen: Vec<String> = bound.listen.iter().map(SocketAddr::to_string).collect();
+    tracing::info!(event = "listening", listen = listen.join(","), admin = %bound.admin_address, "listening");
 
-    let signal = loop {
-        match signals.next().await {
-            Asked::Stop(signal) => break signal,
-            Asked::Reload => tracing::info!("SIGHUP: links and keys are read again"),
+    let building = {
+        let (config, audience, workers) = (config.clone(), audience.clone(), bound.edge.len());
+        spawn_blocking(move || build::build(&config, workers, &|progress| audience.loading(progress)))
+    };
+    let built = tokio::select! {
+        built = building => built.context("the start-up failed")??,
+        signal = signals.stop() => {
+            tracing::info!(signal, "stopped before it was ready; the journal is as it was");
+            return Ok(ExitCode::SUCCESS);
         }
     };
-    let drained = tokio::select! {
-        drained = drain(&config, signal, crew, not_draining) => drained,
-        second = signals.stop() => {
-            tracing::warn!(signal = second, "second signal: exiting now; what is not delivered stays in the journal");
-            std::process::exit(1);
+    loaded.set(true);
+    let build::Built { edge_id, journal, edge, feeder, mut keys } = built;
+    let mut crew = Crew::start(&config, bound.edge, journal, &edge, feeder, &readiness)?;
+    let becoming_ready = {
+        let serving = Serving { config: &config, listen: &bound.listen, admin: bound.admin_address };
+        let (readiness, edge_id) = (readiness.clone(), &edge_id);
+        async move {
+            while !readiness.missing().is_empty() {
+                tokio::time::sleep(READY_EVERY).await;
+            }
+            tracing::info!(event = "ready", edge = edge_id, "ready");
+            audience.ready(&serving);
+            std::future::pending().await
         }
+    };
+    let stopped = tokio::select! {
+        stopped = serving(&mut signals, &mut crew, &mut keys, &edge) => stopped,
+        never = becoming_ready => never,
+    };
+    let drained = match stopped {
+        Ok(signal) => tokio::select! {
+            drained = drain(&config, signal, crew, &not_draining) => drained,
+            second = signals.stop() => {
+                tracing::warn!(signal = second, "second signal: exiting now; what is not delivered stays in the journal");
+                std::process::exit(1);
+            }
+        },
+        Err(error) => Err(error),
     };
     admin_stopper.stop();
     // The admin listener is the last to go: a scrape sees the drain. Its own failure was logged.
@@ -150,55 +155,43 @@ async fn serve(config: Config, scrape: admin::Scrape, greet: impl FnOnce(&Servin
     drained
 }
 
-/// The workers and how to stop them.
-struct Crew {
-    threads: Vec<JoinHandle<std::io::Result<usize>>>,
-    stopper: Stopper,
-    done: Done,
-}
-
-impl Crew {
-    fn start(config: &Config, listeners: Vec<Vec<TcpListener>>) -> Result<Crew> {
-        let (stopper, stop) = lifecycle::stop();
-        let (guard, done) = lifecycle::guards();
-        let workers = listeners.len();
-        metrics::gauge(&WORKERS, &[]).set(workers as f64);
-        let most = net::raise_descriptors(config.edge.limits.connections);
-        let mut threads = Vec::with_capacity(workers);
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            let worker = worker::Worker {
-                number,
-                listeners,
-                limits: config.edge.limits.clone(),
-                connections: most.div_ceil(workers),
-                stop: stop.clone(),
-                drain_deadline: config.server.drain_deadline / 2,
-                guard: guard.clone(),
-            };
-            threads.push(worker.start().with_context(|| format!("cannot start worker {number}"))?);
+/// Step 5: until a stop signal, which is returned.
+async fn serving(
+    signals: &mut Signals,
+    crew: &mut Crew,
+    keys: &mut Keys,
+    edge: &ArcSwap<Edge>,
+) -> Result<&'static str> {
+    let links = crew.links.clone();
+    let mut fell = std::pin::pin!(crew.fell());
+    let mut looks = tokio::time::interval(KEYS_EVERY);
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop(signal) => return Ok(signal),
+                Asked::Reload => {
+                    tracing::info!("SIGHUP: links and keys are read again");
+                    links.reload();
+                    keys.reload(edge);
+                }
+            },
+            _ = looks.tick() => keys.look(edge),
+            () = &mut fell => bail!("the workers ended without being told to; the log says why"),
         }
-        Ok(Crew { threads, stopper, done })
-    }
-
-    /// Stops accepting and waits for open connections; returns how many were cut at the deadline.
-    async fn stop(mut self, deadline: Instant) -> usize {
-        self.stopper.stop();
-        if timeout_at(deadline, self.done.wait()).await.is_err() {
-            tracing::error!("workers did not end within the drain deadline");
-            return 0;
-        }
-        self.threads.into_iter().filter_map(|thread| thread.join().ok()?.ok()).sum()
     }
 }
 
 /// Step 6.
-async fn drain(config: &Config, signal: &str, crew: Crew, not_draining: Latch) -> Result<ExitCode> {
+async fn drain(config: &Config, signal: &str, crew: Crew, not_draining: &Latch) -> Result<ExitCode> {
     let delay = config.server.pre_stop_delay;
-    tracing::info!(signal, ?delay, deadline = ?config.server.drain_deadline, "draining");
+    tracing::info!(event = "draining", signal, ?delay, deadline = ?config.server.drain_deadline, "draining");
     not_draining.set(false);
     tokio::time::sleep(delay).await;
     let start = Instant::now();
-    let cut = crew.stop(start + config.server.drain_deadline).await;
-    tracing::info!(connections_cut = cut, took = ?start.elapsed().min(Duration::MAX), "stopped");
-    Ok(ExitCode::SUCCESS)
+    let ended = crew.drain(start + config.server.drain_deadline).await;
+    if !ended.late.is_empty() {
+        tracing::error!(parts = ended.late.join(", "), "did not end within the drain deadline");
+    }
+    tracing::info!(event = "stopped", took = ?start.elapsed(), "stopped");
+    Ok(if ended.late.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,18 +1,13 @@
 //! A worker: one thread, one runtime, its own listeners, its own lane. Workers share nothing that is written.
 
 use std::{
-    convert::Infallible,
+    cell::RefCell,
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     rc::Rc,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::{
     runtime::{Builder, LocalOptions},
     task::spawn_local,
@@ -20,56 +15,51 @@ use tokio::{
 };
 
 use crate::{
-    lifecycle::{Guard, Stop},
+    edge::service::{self, Desk},
+    lifecycle::{Latch, Stop},
     net::{self, Limits, http::Connections},
 };
 
 /// How often a worker flushes its counts, looks for connections past their deadline, and refreshes what it caches.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a worker is given.
+/// What a worker's thread is given beside its desk.
 pub(super) struct Worker {
-    /// From 0; names its thread.
-    pub(super) number: usize,
     pub(super) listeners: Vec<TcpListener>,
     pub(super) limits: Limits,
     /// The most connections of this worker.
     pub(super) connections: usize,
-    /// Accept no more, finish what is open.
-    pub(super) stop: Stop,
-    /// How long open connections may take to finish.
+    /// How long open connections may take to finish once no more are accepted.
     pub(super) drain_deadline: Duration,
-    /// Dropped when the worker is done.
-    pub(super) guard: Guard,
+    /// Held while the lane has room.
+    pub(super) room: Latch,
 }
 
 impl Worker {
-    /// Starts the thread `wp-worker-N`. Its result says whether every connection ended within the deadline.
-    pub(super) fn start(self) -> io::Result<JoinHandle<io::Result<usize>>> {
-        std::thread::Builder::new().name(format!("wp-worker-{}", self.number)).spawn(move || self.run())
-    }
-
-    /// Serves until the stop signal; returns how many connections had to be cut.
-    fn run(self) -> io::Result<usize> {
+    /// Serves until the stop signal, then finishes what is open.
+    pub(super) fn run(self, desk: Desk, stop: Stop) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        let _guard = self.guard.clone();
-        runtime.block_on(self.serve())
+        runtime.block_on(self.serve(Rc::new(RefCell::new(desk)), stop))
     }
 
-    async fn serve(mut self) -> io::Result<usize> {
+    async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
         let connections = Connections::new(&self.limits, self.connections);
         let mut accepting = Vec::new();
-        for listener in std::mem::take(&mut self.listeners) {
+        for listener in self.listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.push(spawn_local(accept(listener, connections.clone(), self.stop.clone())));
+            accepting.push(spawn_local(accept(listener, connections.clone(), desk.clone(), stop.clone())));
         }
         let start = Instant::now();
+        let tick = || {
+            connections.tick(start.elapsed());
+            self.room.set(desk.borrow_mut().tick());
+        };
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => connections.tick(start.elapsed()),
-                () = self.stop.wait() => break,
+                _ = ticks.tick() => tick(),
+                () = stop.wait() => break,
             }
         }
         for accepting in accepting {
@@ -77,17 +67,30 @@ impl Worker {
             let _ = accepting.await;
         }
         connections.drain();
-        let cut = match tokio::time::timeout(self.drain_deadline, connections.drained()).await {
-            Ok(()) => 0,
-            Err(_) => connections.open(),
+        let drained = async {
+            let mut drained = std::pin::pin!(connections.drained());
+            loop {
+                tokio::select! {
+                    () = &mut drained => return,
+                    _ = ticks.tick() => tick(),
+                }
+            }
         };
-        connections.tick(start.elapsed());
-        Ok(cut)
+        if tokio::time::timeout(self.drain_deadline, drained).await.is_err() {
+            tracing::warn!(connections = connections.open(), "connections cut at the drain deadline");
+        }
+        tick();
+        Ok(())
     }
 }
 
-/// The accept loop of one listener: until the stop signal, then what the kernel has already accepted for us.
-async fn accept(listener: tokio::net::TcpListener, connections: Rc<Connections>, mut stop: Stop) {
+/// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it.
+async fn accept(
+    listener: tokio::net::TcpListener,
+    connections: Rc<Connections>,
+    desk: Rc<RefCell<Desk>>,
+    mut stop: Stop,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -96,7 +99,12 @@ async fn accept(listener: tokio::net::TcpListener, connections: Rc<Connections>,
         };
         match accepted {
             Ok((stream, peer)) => {
-                spawn_local(connections.clone().serve(stream, move |request| answer(request, peer)));
+                let (desk, peer) = (desk.clone(), peer.ip());
+                let answer = move |request| {
+                    let desk = desk.clone();
+                    async move { Ok(service::call(&desk, peer, request).await) }
+                };
+                spawn_local(connections.clone().serve(stream, answer));
             }
             Err(error) => {
                 let (reason, pause) = net::accept_failure(&error);
@@ -107,10 +115,4 @@ async fn accept(listener: tokio::net::TcpListener, connections: Rc<Connections>,
             }
         }
     }
-}
-
-async fn answer(_request: Request<Incoming>, _peer: SocketAddr) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = http::StatusCode::NOT_FOUND;
-    Ok(answer)
 }

@@ -1,0 +1,276 @@
+//! Opening the journal: locks, the directory's id, recovery of each lane, its three ends.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use rand::{TryRng, rngs::SysRng};
+
+use crate::{
+    clock::wall_ms,
+    journal::{
+        Config, Lane, LaneReport, Reader, Spiller,
+        disk::{Disk, boot_id, create_whole, lock, refused_file_system},
+        frame::{put, u64_at},
+        gauges::Gauges,
+        lane::Shared,
+        layout,
+        recover::{Place, Recovered},
+        ring,
+        segment::read_up_to,
+        spill::{Origin, SpillLane},
+    },
+    size::Bytes,
+};
+
+/// Why the journal does not open. Each message names the path and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory.
+    #[error("another waypost runs on {path}: stop it, or give this one a directory of its own")]
+    Locked {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// Preallocation does not hold there.
+    #[error(
+        "{path} lies on {kind}, where a mapped ring can lose its pages when the disk fills: set [journal] ring_dir to a \
+         directory on tmpfs, ext4 or xfs"
+    )]
+    FileSystem {
+        /// The rings' directory.
+        path: PathBuf,
+        /// What it lies on.
+        kind: &'static str,
+    },
+    /// The ring's bytes cannot be set aside.
+    #[error(
+        "cannot set aside {} for the ring {path}: {source}; make room there, set a smaller [journal] ring_bytes or \
+         another ring_dir", Bytes(*bytes)
+    )]
+    SetAside {
+        /// The ring.
+        path: PathBuf,
+        /// How many bytes it needs.
+        bytes: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A ring of another data directory lies there.
+    #[error(
+        "{path} is the ring of another data directory and may hold its clicks: start with that data directory, or set \
+         another [journal] ring_dir, or move the file away"
+    )]
+    ForeignRing {
+        /// The ring.
+        path: PathBuf,
+    },
+    /// More lanes than can be numbered.
+    #[error("{workers} workers are more lanes than the journal has numbers for: at most 9999")]
+    Lanes {
+        /// How many were asked for.
+        workers: usize,
+    },
+    /// Anything else the system refused.
+    #[error("cannot open the journal, {path}: {source}; see that it is on a healthy disk and belongs to this user")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// An opened journal: recovered, locked, its new epochs durable.
+#[derive(Debug)]
+pub struct Journal {
+    reports: Vec<LaneReport>,
+    parts: Parts,
+}
+
+/// The ends of the journal's lanes, each for its own thread.
+#[derive(Debug)]
+pub struct Parts {
+    /// One for each worker, in the order of their numbers.
+    pub lanes: Vec<Lane>,
+    /// One for each lane, those without a worker included.
+    pub readers: Vec<Reader>,
+    /// For a thread of its own.
+    pub spiller: Spiller,
+}
+
+impl Journal {
+    /// Opens the journal below `data_dir` with a lane for each worker. Called once, before anything listens.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Damage is not among them: it is counted in [`Journal::recovered`].
+    pub fn open(data_dir: &Path, config: &Config, workers: usize) -> Result<Journal, OpenError> {
+        Journal::open_with(&Disk::default(), data_dir, config, workers)
+    }
+
+    pub(super) fn open_with(
+        disk: &Disk,
+        data_dir: &Path,
+        config: &Config,
+        workers: usize,
+    ) -> Result<Journal, OpenError> {
+        let journal = layout::journal_dir(data_dir);
+        made(disk, &journal)?;
+        let mut locks = Vec::from([locked(data_dir)?]);
+        let rings = match &config.ring_dir {
+            Some(rings) => {
+                made(disk, rings)?;
+                locks.push(locked(rings)?);
+                rings.clone()
+            }
+            None => journal.clone(),
+        };
+        if let Some(kind) = refused_file_system(&rings).map_err(|source| io_error(&rings, source))? {
+            return Err(OpenError::FileSystem { path: rings, kind });
+        }
+        if workers > 9999 {
+            return Err(OpenError::Lanes { workers });
+        }
+        let directory = directory_id(disk, &journal)?;
+        let found = layout::lanes(&journal).map_err(|source| io_error(&journal, source))?;
+        let adopted = found.into_iter().filter(|lane| usize::from(*lane) >= workers);
+        let place = |lane: u16| Place {
+            disk,
+            directory,
+            boot: boot_id(),
+            journal: &journal,
+            rings: &rings,
+            ring_bytes: config.ring_bytes.0,
+            lane,
+            worker: usize::from(lane) < workers,
+            wall_ms: wall_ms(),
+        };
+        let mut builder = Builder { locks: Arc::new(locks), ..Builder::default() };
+        for lane in (0..workers as u16).chain(adopted) {
+            let recovered = place(lane).recover()?;
+            builder.add(disk, directory, &journal, recovered)?;
+        }
+        Ok(builder.finish(config))
+    }
+
+    /// What was found in each lane.
+    pub fn recovered(&self) -> &[LaneReport] {
+        &self.reports
+    }
+
+    /// The ends, each to be given to its thread.
+    pub fn into_parts(self) -> Parts {
+        self.parts
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    reports: Vec<LaneReport>,
+    lanes: Vec<Lane>,
+    readers: Vec<Reader>,
+    spills: Vec<SpillLane>,
+    disk_pressed: Arc<AtomicBool>,
+    locks: Arc<Vec<File>>,
+}
+
+impl Builder {
+    fn add(&mut self, disk: &Disk, directory: u64, journal: &Path, found: Recovered) -> Result<(), OpenError> {
+        let lane = found.report.lane;
+        let (writer, ship, spill) =
+            ring::map(&found.ring.file, found.ring.fixed.size).map_err(|source| io_error(&found.dir, source))?;
+        let who = (lane, found.seed, found.epoch);
+        let common = (self.disk_pressed.clone(), self.locks.clone());
+        let shared = Shared::new(who, writer.ring().clone(), common, found.home);
+        let origin = Origin {
+            disk: disk.clone(),
+            directory,
+            dir: found.dir,
+            quarantine: journal.join("quarantine"),
+            checkpoint: found.checkpoint,
+            written: found.written,
+            next_number: found.next_number,
+            at_spilled: found.at_spilled,
+        };
+        if found.epoch > 0 {
+            self.lanes.push(Lane::new(writer, shared.clone()));
+        }
+        self.readers.push(Reader::new(shared.clone(), ship));
+        self.spills.push(SpillLane::new(shared, spill, origin));
+        self.reports.push(found.report);
+        Ok(())
+    }
+
+    fn finish(self, config: &Config) -> Journal {
+        let gauges = Gauges::new(&self.reports);
+        let spiller = Spiller {
+            lanes: self.spills,
+            config: config.clone(),
+            disk_pressed: self.disk_pressed,
+            gauges,
+            checkpoint_at: None,
+        };
+        Journal { reports: self.reports, parts: Parts { lanes: self.lanes, readers: self.readers, spiller } }
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { path: path.to_owned(), source }
+}
+
+fn made(disk: &Disk, dir: &Path) -> Result<(), OpenError> {
+    disk.create_dir(dir).map_err(|source| io_error(dir, source))
+}
+
+fn locked(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    match lock(&path) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(OpenError::Locked { path }),
+        Err(source) => Err(OpenError::Io { path, source }),
+    }
+}
+
+const MAGIC: [u8; 8] = *b"WPJOURN\n";
+const ID: usize = MAGIC.len() + 8;
+const ID_CRC: usize = ID + 8;
+const ID_END: usize = ID_CRC + 4;
+
+/// The directory's id: read, or made once.
+fn directory_id(disk: &Disk, journal: &Path) -> Result<u64, OpenError> {
+    let path = journal.join("directory");
+    match read_directory_id(&path).map_err(|source| io_error(&path, source))? {
+        Some(id) => Ok(id),
+        None => {
+            let id = SysRng.try_next_u64().map_err(|error| io_error(&path, io::Error::other(error)))?;
+            let mut bytes = [0; ID_END];
+            put(&mut bytes, 0, &MAGIC);
+            put(&mut bytes, ID, &id.to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..ID_CRC]);
+            put(&mut bytes, ID_CRC, &crc.to_le_bytes());
+            create_whole(disk, &path, |file| disk.write_at(file, &bytes, 0))
+                .and_then(|_| disk.sync_dir(journal))
+                .map_err(|source| io_error(&path, source))?;
+            Ok(id)
+        }
+    }
+}
+
+/// `None`: there is none.
+pub(super) fn read_directory_id(path: &Path) -> io::Result<Option<u64>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = [0; ID_END];
+    let got = read_up_to(&file, &mut bytes, 0)?;
+    let crc = crc32c::crc32c(&bytes[..ID_CRC]).to_le_bytes();
+    match got == ID_END && bytes[..MAGIC.len()] == MAGIC && bytes[ID_CRC..] == crc {
+        true => Ok(Some(u64_at(&bytes, ID))),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the id of the directory is damaged")),
+    }
+}

@@ -1,0 +1,78 @@
+//! Which numbers of a lane were seen: so that what is missing between them can be counted.
+
+use std::collections::BTreeMap;
+
+use crate::journal::{Mark, STREAMS, frame::Frame};
+
+/// The numbers seen, by epoch and stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seqs {
+    epochs: BTreeMap<u64, [Numbers; STREAMS]>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    /// `[first, end)`, in the order of arrival; sorted and merged when they are counted.
+    ranges: Vec<(u64, u64)>,
+    /// No number at or above it was given, as far as is known.
+    end: u64,
+}
+
+/// How many there are and how many are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) present: u64,
+    pub(super) missing: u64,
+}
+
+impl Seqs {
+    /// Notes a frame that can be read.
+    pub(super) fn add(&mut self, frame: &Frame<'_>) {
+        self.know(frame.epoch, frame.next);
+        let Some(epoch) = self.epochs.get_mut(&frame.epoch) else { return };
+        let numbers = &mut epoch[usize::from(frame.stream)];
+        match numbers.ranges.last_mut() {
+            Some(last) if last.1 == frame.seq => last.1 += 1,
+            Some(last) if (last.0..last.1).contains(&frame.seq) => {}
+            _ => numbers.ranges.push((frame.seq, frame.seq + 1)),
+        }
+    }
+
+    /// Notes that the numbers below `next` were given in `epoch`.
+    pub(super) fn know(&mut self, epoch: u64, next: [u64; STREAMS]) {
+        for (numbers, next) in self.epochs.entry(epoch).or_default().iter_mut().zip(next) {
+            numbers.end = numbers.end.max(next);
+        }
+    }
+
+    /// Counts the numbers of `stream` from `mark` on. Those between `mark` and the first one seen in its epoch count as missing.
+    pub(super) fn count(&self, stream: usize, mark: Mark) -> Count {
+        let mut count = Count::default();
+        for (epoch, streams) in self.epochs.range(mark.epoch..) {
+            let numbers = &streams[stream];
+            let start = if *epoch == mark.epoch { mark.next } else { 0 };
+            let present = merged(&numbers.ranges).map(|(first, end)| end.saturating_sub(first.max(start))).sum::<u64>();
+            count.present += present;
+            count.missing += numbers.end.saturating_sub(start) - present;
+        }
+        count
+    }
+
+    /// The last epoch and the next numbers in it.
+    pub(super) fn last(&self) -> Option<(u64, [u64; STREAMS])> {
+        self.epochs.last_key_value().map(|(epoch, streams)| (*epoch, std::array::from_fn(|s| streams[s].end)))
+    }
+}
+
+fn merged(ranges: &[(u64, u64)]) -> impl Iterator<Item = (u64, u64)> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable();
+    let mut done: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match done.last_mut() {
+            Some(last) if range.0 <= last.1 => last.1 = last.1.max(range.1),
+            _ => done.push(range),
+        }
+    }
+    done.into_iter()
+}

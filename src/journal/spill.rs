@@ -1,0 +1,377 @@
+//! The spiller's side of one lane: from the ring into segments, the checkpoint, and what may be removed after it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    fs::File,
+    io, mem,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::journal::{
+    Config, Mark, STREAMS, Spill,
+    checkpoint::{Checkpoint, CheckpointFile},
+    disk::Disk,
+    gauges::Gauges,
+    lane::Shared,
+    layout,
+    reader::BATCH,
+    ring::Tap,
+    segment::{self, Block, Extent, Item, Segment, walk},
+};
+
+/// The first and the longest wait after a disk error.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Marks kept of a ring that nobody empties; more are merged into the last.
+const MARKS: usize = 4096;
+
+/// The spiller's side of one lane.
+#[derive(Debug)]
+pub(super) struct SpillLane {
+    pub(super) shared: Arc<Shared>,
+    tap: Tap,
+    disk: Disk,
+    directory: u64,
+    dir: PathBuf,
+    quarantine: PathBuf,
+    checkpoint: CheckpointFile,
+    /// The checkpoint that is durable.
+    written: Checkpoint,
+    next_number: u64,
+    /// The epoch and next numbers at the spilled position.
+    at_spilled: (u64, [u64; STREAMS]),
+    clock: Clock,
+    open: Option<OpenSegment>,
+    retry: Option<(Instant, Duration)>,
+    buffer: Vec<u8>,
+}
+
+/// What recovery hands over.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) disk: Disk,
+    pub(super) directory: u64,
+    pub(super) dir: PathBuf,
+    pub(super) quarantine: PathBuf,
+    pub(super) checkpoint: CheckpointFile,
+    pub(super) written: Checkpoint,
+    pub(super) next_number: u64,
+    pub(super) at_spilled: (u64, [u64; STREAMS]),
+}
+
+/// The segment that is written now.
+#[derive(Debug)]
+struct OpenSegment {
+    number: u64,
+    path: PathBuf,
+    file: File,
+    /// Where the next block goes.
+    len: u64,
+    /// Its name is not synced yet.
+    new: bool,
+    /// Written, not yet synced.
+    pending: Vec<Extent>,
+}
+
+/// When the frames in the ring came: the spiller's own marks of the head.
+#[derive(Debug, Default)]
+struct Clock {
+    /// Frames below the position came at this time or later.
+    marks: VecDeque<(Instant, u64)>,
+    looked: Option<Instant>,
+}
+
+/// Why a round of spilling ended early.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The disk budget is used up.
+    Budget,
+    /// The disk refused.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Stopped {
+        Stopped::Disk(error)
+    }
+}
+
+impl Stopped {
+    /// The label of its counter.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Stopped::Budget => "budget",
+            Stopped::Disk(_) => "disk",
+        }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Budget => f.write_str("the disk budget is used up; see to the sink or raise [journal] disk_bytes"),
+            Stopped::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl SpillLane {
+    pub(super) fn new(shared: Arc<Shared>, tap: Tap, origin: Origin) -> SpillLane {
+        let Origin { disk, directory, dir, quarantine, checkpoint, written, next_number, at_spilled } = origin;
+        SpillLane {
+            shared,
+            tap,
+            disk,
+            directory,
+            dir,
+            quarantine,
+            checkpoint,
+            written,
+            next_number,
+            at_spilled,
+            clock: Clock::default(),
+            open: None,
+            retry: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.shared.lane
+    }
+
+    /// Bytes of its files on the disk.
+    pub(super) fn disk_used(&self) -> u64 {
+        self.shared.home().index.bytes()
+    }
+
+    /// Looks at the head. Returns how long the oldest frame that is to be spilled has waited at most.
+    pub(super) fn observe(&mut self, now: Instant, spill: Spill) -> Option<Duration> {
+        let ring = &self.shared.ring;
+        let done = match spill {
+            Spill::Auto => self.shared.durable(),
+            Spill::Always => ring.spilled(),
+        };
+        self.clock.look(now, ring.head(), done)
+    }
+
+    /// Whether the wait after an error is over.
+    pub(super) fn may_spill(&self, now: Instant) -> bool {
+        self.retry.is_none_or(|(at, _)| now >= at)
+    }
+
+    /// Whether the last round ended with an error.
+    pub(super) fn backing_off(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Forgets the errors; whether there were any.
+    pub(super) fn recovered_from_error(&mut self) -> bool {
+        self.retry.take().is_some()
+    }
+
+    /// Copies everything up to the head into segments and syncs it. `room`: what is left of the disk budget.
+    pub(super) fn spill(&mut self, config: &Config, mut room: u64, gauges: &Gauges) -> Result<(), Stopped> {
+        let goal = self.shared.ring.head();
+        let mut from = match config.spill {
+            Spill::Auto => self.shared.durable(),
+            Spill::Always => self.shared.ring.spilled(),
+        };
+        while from < goal {
+            let Some(head) = self.tap.copy(from, BATCH, &mut self.buffer) else {
+                // Gone under it: delivered meanwhile.
+                from = self.shared.ring.acked().max(from);
+                continue;
+            };
+            let to = self.cut(from, head);
+            let need = segment::BLOCK as u64 + (to - from);
+            room = room.checked_sub(need).ok_or(Stopped::Budget)?;
+            self.write_block(config, from, to, gauges)?;
+            from = to;
+        }
+        self.commit(gauges)?;
+        // What left the ring unspilled was delivered, so this holds with nothing written too.
+        self.shared.ring.set_spilled(from);
+        Ok(())
+    }
+
+    /// Cuts the buffer, copied from `from` on, to whole frames and notes the numbers after the last. Returns its end.
+    fn cut(&mut self, from: u64, head: u64) -> u64 {
+        let end = from + self.buffer.len() as u64;
+        let last = end == head || end.is_multiple_of(self.shared.ring.size());
+        let at_spilled = &mut self.at_spilled;
+        let plausible = |offset: usize, pos| pos == from + offset as u64;
+        let walked = walk(&self.buffer, self.shared.seed, last, plausible, |_, item| {
+            if let Item::Frame(frame) = item {
+                *at_spilled = (frame.epoch, frame.next);
+            }
+        });
+        self.buffer.truncate(walked);
+        from + walked as u64
+    }
+
+    fn write_block(&mut self, config: &Config, from: u64, to: u64, gauges: &Gauges) -> Result<(), Stopped> {
+        if self.open.as_ref().is_some_and(|open| open.len >= config.segment_bytes.0) {
+            self.commit(gauges)?;
+            self.open = None;
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.create()?,
+        };
+        let (epoch, next) = self.at_spilled;
+        let block = Block { from, to, acked_below: self.shared.ring.acked(), epoch, next };
+        let header = block.encode(self.shared.seed);
+        let offset = open.len;
+        let done = self
+            .disk
+            .write_at(&open.file, &header, offset)
+            .and_then(|()| self.disk.write_at(&open.file, &self.buffer, offset + segment::BLOCK as u64));
+        let end = offset + segment::BLOCK as u64 + (to - from);
+        open.pending.push(Extent { from, to, file: open.number, offset, end });
+        open.len = end;
+        self.open = Some(open);
+        Ok(done?)
+    }
+
+    fn create(&mut self) -> io::Result<OpenSegment> {
+        let number = self.next_number;
+        let path = self.dir.join(layout::segment_name(number));
+        let file = self.disk.create(&path)?;
+        self.next_number += 1;
+        let head =
+            segment::Head { version: segment::VERSION, lane: self.shared.lane, directory: self.directory, number };
+        let made = OpenSegment { number, path, file, len: segment::HEADER as u64, new: true, pending: Vec::new() };
+        if let Err(error) = self.disk.write_at(&made.file, &head.encode(), 0) {
+            let _ = self.disk.remove(&made.path);
+            return Err(error);
+        }
+        Ok(made)
+    }
+
+    /// Syncs what was written, then says where it is, then lets the worker have its room: in this order.
+    fn commit(&mut self, gauges: &Gauges) -> io::Result<()> {
+        let Some(open) = self.open.as_mut().filter(|open| !open.pending.is_empty()) else { return Ok(()) };
+        let started = Instant::now();
+        self.disk.sync(&open.file)?;
+        if open.new {
+            self.disk.sync_dir(&self.dir)?;
+            open.new = false;
+        }
+        gauges.synced(started.elapsed(), open.pending.iter().map(|extent| extent.end - extent.offset).sum());
+        let mut home = self.shared.home();
+        let to = open.pending.last().map_or(0, |extent| extent.to);
+        home.index.files.entry(open.number).or_insert_with(|| Segment {
+            path: open.path.clone(),
+            to,
+            bytes: open.len,
+            damaged: false,
+        });
+        for extent in mem::take(&mut open.pending) {
+            home.index.push(extent);
+        }
+        let (epoch, next) = self.at_spilled;
+        home.safe = next.map(|next| Mark { epoch, next });
+        drop(home);
+        self.shared.ring.set_spilled(to);
+        Ok(())
+    }
+
+    /// After an error: closes the segment at its last good sync (the same frames are taken again into a new one) and backs
+    /// off. Whether this is the first error in a row.
+    pub(super) fn abandon(&mut self, now: Instant) -> bool {
+        if let Some(open) = self.open.take() {
+            // Without a good sync there is nothing in it that anybody was told of.
+            if !self.shared.home().index.files.contains_key(&open.number) {
+                let _ = self.disk.remove(&open.path);
+            }
+        }
+        let wait = self.retry.map_or(BACK_OFF.0, |(_, wait)| (wait * 2).min(BACK_OFF.1));
+        self.retry.replace((now + wait, wait)).is_none()
+    }
+
+    /// What the checkpoint has to say now.
+    fn now(&self) -> Checkpoint {
+        let home = self.shared.home();
+        let next = if self.shared.epoch > 0 { self.shared.appended() } else { self.written.next };
+        Checkpoint {
+            epoch: self.written.epoch,
+            next,
+            acked: home.acked,
+            delivered: home.delivered,
+            sink: home.sink,
+            clean: None,
+        }
+    }
+
+    /// Makes the checkpoint durable if it changed, then removes what it has passed.
+    pub(super) fn keep_checkpoint(&mut self) -> io::Result<()> {
+        let checkpoint = self.now();
+        if checkpoint.acked == self.written.acked && checkpoint.delivered == self.written.delivered {
+            return Ok(());
+        }
+        self.checkpoint.write(&checkpoint)?;
+        self.written = checkpoint;
+        self.remove_finished()
+    }
+
+    /// The last checkpoint. `false`: without the clean mark, because something is in the ring alone or may still come.
+    pub(super) fn close(&mut self) -> io::Result<bool> {
+        let head = self.shared.ring.head();
+        let clean = !self.shared.appending.load(Ordering::Acquire) && self.shared.durable() >= head;
+        let checkpoint = Checkpoint { clean: clean.then_some(head), ..self.now() };
+        self.checkpoint.write(&checkpoint)?;
+        self.written = checkpoint;
+        self.open = None;
+        self.remove_finished()?;
+        Ok(clean)
+    }
+
+    /// Removes the segments below the durable checkpoint; those with damage go to the quarantine.
+    fn remove_finished(&mut self) -> io::Result<()> {
+        let finished = {
+            let mut home = self.shared.home();
+            let acked = self.written.acked;
+            let passed = |number: u64| home.index.files.get(&number).is_some_and(|file| file.to <= acked);
+            if self.open.as_ref().is_some_and(|open| open.pending.is_empty() && passed(open.number)) {
+                self.open = None;
+            }
+            home.index.finished(acked, self.open.as_ref().map(|open| open.number))
+        };
+        if finished.is_empty() {
+            return Ok(());
+        }
+        for (_, segment) in finished {
+            let gone = match segment.path.file_name().filter(|_| segment.damaged) {
+                Some(name) => layout::put_aside(&self.disk, &segment.path, &self.quarantine, name),
+                None => self.disk.remove(&segment.path),
+            };
+            match gone {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    // It stays, and the next start finds that it is delivered.
+                    tracing::warn!(path = %segment.path.display(), %error, "a finished segment could not be removed");
+                }
+                _ => {}
+            }
+        }
+        self.disk.sync_dir(&self.dir)
+    }
+}
+
+impl Clock {
+    fn look(&mut self, now: Instant, head: u64, done: u64) -> Option<Duration> {
+        let since = self.looked.replace(now).unwrap_or(now);
+        let full = self.marks.len() >= MARKS;
+        match self.marks.back_mut() {
+            Some((_, seen)) if *seen >= head => {}
+            Some((_, seen)) if full => *seen = head,
+            _ => self.marks.push_back((since, head)),
+        }
+        while self.marks.front().is_some_and(|(_, position)| *position <= done) {
+            self.marks.pop_front();
+        }
+        self.marks.front().map(|(came, _)| now.saturating_duration_since(*came))
+    }
+}

@@ -1,0 +1,131 @@
+//! The spiller's thread: spills what is due, keeps the checkpoints, removes finished segments, publishes the gauges.
+//! It alone touches the disk while the edge serves.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    journal::{
+        Config,
+        gauges::Gauges,
+        spill::{SpillLane, Stopped},
+    },
+    lifecycle::Stop,
+};
+
+/// At most one checkpoint of a lane in this time.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// The thread's work for all lanes. Made by [`crate::journal::Journal::into_parts`].
+#[derive(Debug)]
+pub struct Spiller {
+    pub(super) lanes: Vec<SpillLane>,
+    pub(super) config: Config,
+    pub(super) disk_pressed: Arc<AtomicBool>,
+    pub(super) gauges: Gauges,
+    pub(super) checkpoint_at: Option<Instant>,
+}
+
+impl Spiller {
+    /// Works until `stop`, then spills the rest, marks the lanes as cleanly closed and ends. Give it a stop signal of its own:
+    /// first the workers and then the shipper must be done, for a lane whose [`crate::journal::Lane`] still lives gets no mark.
+    pub fn run(mut self, stop: Stop) {
+        let pause = self.pause();
+        while !stop.is_set() {
+            self.tick(Instant::now());
+            std::thread::sleep(pause);
+        }
+        self.close();
+    }
+
+    /// The time between two looks: a quarter of the interval, so that little is added to it.
+    fn pause(&self) -> Duration {
+        (self.config.sync_interval / 4).clamp(Duration::from_millis(1), Duration::from_millis(20))
+    }
+
+    /// One look at every lane.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let due = self.config.sync_interval.saturating_sub(self.pause());
+        let checkpoint = self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) >= CHECKPOINT_EVERY);
+        let mut oldest = Duration::ZERO;
+        for lane in 0..self.lanes.len() {
+            let age = self.lanes[lane].observe(now, self.config.spill);
+            oldest = oldest.max(age.unwrap_or_default());
+            if age.is_some_and(|age| age >= due) && self.lanes[lane].may_spill(now) {
+                self.spill(lane, now);
+            }
+            if checkpoint {
+                self.keep_checkpoint(lane);
+            }
+        }
+        if checkpoint {
+            self.checkpoint_at = Some(now);
+        }
+        self.publish(now, oldest);
+    }
+
+    /// The last round: everything still in a ring, then the clean mark.
+    pub(super) fn close(mut self) {
+        let now = Instant::now();
+        for lane in 0..self.lanes.len() {
+            self.spill(lane, now);
+            let lane = &mut self.lanes[lane];
+            match lane.close() {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(
+                    lane = lane.number(),
+                    "closed without the clean mark: clicks are in the ring alone, the next start takes them from there"
+                ),
+                Err(error) => tracing::error!(
+                    lane = lane.number(), %error,
+                    "no checkpoint at the end: the next start recovers instead"
+                ),
+            }
+        }
+        self.publish(now, Duration::ZERO);
+    }
+
+    fn publish(&mut self, now: Instant, oldest: Duration) {
+        let used = self.disk_used();
+        self.disk_pressed.store(used >= self.config.disk_bytes.0 / 4 * 3, Ordering::Relaxed);
+        self.gauges.refresh(now, &self.lanes, (used, self.config.disk_bytes.0), oldest);
+    }
+
+    fn disk_used(&self) -> u64 {
+        self.lanes.iter().map(SpillLane::disk_used).sum()
+    }
+
+    fn spill(&mut self, lane: usize, now: Instant) {
+        let room = self.config.disk_bytes.0.saturating_sub(self.disk_used());
+        let lane = &mut self.lanes[lane];
+        match lane.spill(&self.config, room, &self.gauges) {
+            Ok(()) => {
+                if lane.recovered_from_error() {
+                    tracing::info!(lane = lane.number(), "spilling again");
+                }
+            }
+            Err(stopped) => {
+                self.gauges.spill_error(stopped.reason());
+                if lane.abandon(now) {
+                    tracing::error!(
+                        lane = lane.number(), reason = %stopped,
+                        "not spilled: the ring keeps the clicks, and it is tried again"
+                    );
+                }
+            }
+        }
+        self.gauges.spill_stopped(self.lanes.iter().any(SpillLane::backing_off));
+    }
+
+    fn keep_checkpoint(&mut self, lane: usize) {
+        let lane = &mut self.lanes[lane];
+        if let Err(error) = lane.keep_checkpoint() {
+            self.gauges.spill_error(Stopped::Disk(error).reason());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a lane promises, with a ring and segments so small that roll-over is ordinary.
+
+mod basics;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    journal::{Batch, Config, Journal, Lane, Mark, Reader, STREAMS, Spiller, disk::Disk},
+    size::Bytes,
+};
+
+pub(super) fn tiny() -> Config {
+    Config {
+        ring_bytes: Bytes::kib(16),
+        segment_bytes: Bytes::kib(4),
+        disk_bytes: Bytes::mib(1),
+        sync_interval: Duration::from_millis(40),
+        ..Config::default()
+    }
+}
+
+/// One lane's ends, and a clock that the test turns.
+pub(super) struct Bench {
+    pub(super) lane: Lane,
+    pub(super) reader: Reader,
+    pub(super) spiller: Spiller,
+    pub(super) now: Instant,
+    pub(super) report: crate::journal::LaneReport,
+}
+
+/// A frame as the tests compare it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seen {
+    pub(super) epoch: u64,
+    pub(super) stream: u8,
+    pub(super) seq: u64,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Bench {
+    pub(super) fn open(dir: &Path, config: &Config) -> Bench {
+        Bench::open_on(&Disk::default(), dir, config).unwrap()
+    }
+
+    pub(super) fn open_on(disk: &Disk, dir: &Path, config: &Config) -> Result<Bench, crate::journal::OpenError> {
+        let journal = Journal::open_with(disk, dir, config, 1)?;
+        let report = journal.recovered()[0].clone();
+        let mut parts = journal.into_parts();
+        Ok(Bench {
+            lane: parts.lanes.remove(0),
+            reader: parts.readers.remove(0),
+            spiller: parts.spiller,
+            now: Instant::now(),
+            report,
+        })
+    }
+
+    /// Lets the spiller look twice, with enough time between for everything to be due.
+    pub(super) fn spill(&mut self) {
+        for _ in 0..2 {
+            self.spiller.tick(self.now);
+            self.now += Duration::from_secs(20);
+        }
+    }
+
+    /// Everything from `from` on, and where it ends.
+    pub(super) fn read_from(&mut self, from: u64) -> (Vec<Seen>, u64) {
+        read_from(&mut self.reader, from)
+    }
+
+    /// Everything there is to ship, without acknowledging it.
+    pub(super) fn read_all(&mut self) -> Vec<Seen> {
+        self.read_from(self.reader.start()).0
+    }
+
+    pub(super) fn close(self) {
+        drop(self.lane);
+        self.spiller.close();
+    }
+}
+
+pub(super) fn read_from(reader: &mut Reader, from: u64) -> (Vec<Seen>, u64) {
+    let mut batch = Batch::default();
+    let mut seen = Vec::new();
+    let mut at = from;
+    loop {
+        reader.read(at, &mut batch).unwrap();
+        seen.extend(batch.frames().map(|frame| Seen {
+            epoch: frame.epoch,
+            stream: frame.stream,
+            seq: frame.seq,
+            payload: frame.payload.to_vec(),
+        }));
+        assert!(batch.next() >= at);
+        if batch.next() == at {
+            return (seen, at);
+        }
+        at = batch.next();
+    }
+}
+
+/// The marks after what was seen, on top of what was delivered before.
+pub(super) fn marks(mut marks: [Mark; STREAMS], seen: &[Seen]) -> [Mark; STREAMS] {
+    for frame in seen {
+        let mark = &mut marks[usize::from(frame.stream)];
+        *mark = (*mark).max(Mark { epoch: frame.epoch, next: frame.seq + 1 });
+    }
+    marks
+}
