@@ -1,10 +1,17 @@
 //! What the steps work on: the ring, the link and the in-app request that the load test plays.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use http::Request;
 use waypost::attribution::keys::{Audience, Keyring, SellerKeys};
 use waypost::attribution::mint::ClickId;
+use waypost::attribution::mint::Seed;
 use waypost::attribution::token::{CookieClaims, Payload, UrlClaims, UrlFlags};
+use waypost::client::Trusted;
+use waypost::edge::click::Scratch;
+use waypost::edge::{Edge, Moment, Room};
+use waypost::journal::{self, Journal, Lane, Parts};
 use waypost::links::destination::Rules;
 use waypost::links::domains::{self, DomainId, Domains};
 use waypost::links::{Link, Table};
@@ -57,6 +64,71 @@ pub(crate) fn signing() -> Signing {
     ring.sign_cookie(NOW_MS, &cookie_claims(), &mut cookie);
     out.clear();
     Signing { ring, memo, payload: Payload::default(), out, cookie }
+}
+
+/// The in-app request of the load test for a code, with this cookie if one is given.
+pub(crate) fn request(code: &str, cookie: Option<&[u8]>) -> Request<()> {
+    let mut lines = include_str!("../../loadtest/requests/in-app.txt").lines();
+    let target = lines.next().unwrap().split(' ').nth(1).unwrap().replace("{code}", code);
+    let mut request = Request::builder().uri(target);
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    if let Some(cookie) = cookie {
+        request = request.header("Cookie", [b"__Host-wp=", cookie].concat());
+    }
+    request.body(()).unwrap()
+}
+
+/// An edge, and one request for it.
+pub(crate) struct Visit {
+    pub(crate) edge: Edge,
+    pub(crate) request: Request<()>,
+    pub(crate) moment: Moment,
+    pub(crate) scratch: Scratch,
+}
+
+/// A visit that is like one before it: buffers have grown, the seller's key is derived.
+pub(crate) fn visit(code: &str, returning: bool) -> Visit {
+    let (signing, links) = (signing(), links());
+    let cookie = returning.then_some(&signing.cookie[..]);
+    let request = request(code, cookie);
+    let domains = Domains::new(&domains::Config::default()).unwrap();
+    let edge =
+        Edge::new(Arc::new(links.table), Arc::new(signing.ring), Arc::new(domains), Arc::new(Trusted::default()));
+    let moment = Moment {
+        peer: IpAddr::from([192, 0, 2, 7]),
+        wall_ms: NOW_MS,
+        id_ms: NOW_MS,
+        seed: Seed { click: [9; 10], visitor: [7; 16] },
+        room: Room::Free,
+    };
+    let mut scratch = Scratch::default();
+    edge.answer(&request, &moment, &mut scratch);
+    scratch.click.clear();
+    Visit { edge, request, moment, scratch }
+}
+
+/// A worker's lane, and the bytes of an ordinary click. The rest is held open.
+pub(crate) struct Appending {
+    pub(crate) lane: Lane,
+    pub(crate) click: Vec<u8>,
+    _rest: (Parts, tempfile::TempDir),
+}
+
+/// A lane that has taken clicks before.
+pub(crate) fn appending() -> Appending {
+    let dir = tempfile::tempdir().unwrap();
+    let mut parts = Journal::open(dir.path(), &journal::Config::default(), 1).unwrap().into_parts();
+    let mut lane = parts.lanes.remove(0);
+    let mut bytes = Vec::new();
+    click().encode(&mut bytes);
+    for _ in 0..10 {
+        assert!(lane.room(bytes.len()));
+        lane.append(0, &bytes).unwrap();
+    }
+    Appending { lane, click: bytes, _rest: (parts, dir) }
 }
 
 /// A table, and the domain that its links are in.

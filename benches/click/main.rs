@@ -7,11 +7,61 @@ mod fixture;
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use http::Request;
 use waypost::attribution::mint::ClickId;
+use waypost::client::Facts;
+use waypost::edge::{Answer, target};
 use waypost::links::destination::Fill;
 use waypost::model::click::Click;
 
-use crate::fixture::{CODE, Links, NOW_MS, SELLER, Signing};
+use crate::fixture::{Appending, CODE, Links, NOW_MS, SELLER, Signing, Visit};
+
+// --- parse: what a request asks for, and what it says about who asks ----------------------------------------------------
+
+fn in_app() -> Request<()> {
+    fixture::request("7Kq2ZpXa", None)
+}
+
+#[library_benchmark(setup = in_app)]
+#[bench::in_app()]
+fn parse_target(request: Request<()>) -> Request<()> {
+    black_box(target::read(black_box(&request)));
+    request
+}
+
+#[library_benchmark(setup = in_app)]
+#[bench::in_app()]
+fn parse_facts(request: Request<()>) -> Request<()> {
+    black_box(Facts::read(black_box(request.headers())));
+    request
+}
+
+library_benchmark_group!(name = parse; benchmarks = parse_target, parse_facts);
+
+// --- answer: the whole of the pure function, parse, look-up, mint and encode included -----------------------------------
+
+#[library_benchmark(setup = fixture::visit)]
+#[bench::first("7Kq2ZpXa", false)]
+#[bench::returning("7Kq2ZpXa", true)]
+#[bench::unknown("7Kq2ZpXb", false)]
+fn whole(mut visit: Visit) -> (Visit, Answer) {
+    let answer = visit.edge.answer(black_box(&visit.request), &visit.moment, &mut visit.scratch);
+    (visit, answer)
+}
+
+library_benchmark_group!(name = answer; benchmarks = whole);
+
+// --- append: the click into its lane ------------------------------------------------------------------------------------
+
+#[library_benchmark(setup = fixture::appending)]
+#[bench::usual()]
+fn into_ring(mut appending: Appending) -> Appending {
+    assert!(appending.lane.room(appending.click.len()));
+    black_box(appending.lane.append(0, black_box(&appending.click)).is_ok());
+    appending
+}
+
+library_benchmark_group!(name = append; benchmarks = into_ring);
 
 // --- look-up: the table, and the destination of a found link ------------------------------------------------------------
 
@@ -104,4 +154,4 @@ fn decode_click(bytes: Vec<u8>) -> Vec<u8> {
 
 library_benchmark_group!(name = encode; benchmarks = encode_click, decode_click);
 
-main!(library_benchmark_groups = links, mint, encode);
+main!(library_benchmark_groups = parse, links, mint, encode, answer, append);
