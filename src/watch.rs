@@ -2,14 +2,14 @@
 //!
 //! Looking is done instead of listening because it is the same on every file system, and because a mounted secret or
 //! config map is replaced by switching a symbolic link far from the watched name. A version counts as new once two looks
-//! in a row saw the same, so that a file is not taken while it is being written.
+//! in a row saw the same, so that a file is not taken while it is being written. Who writes slower than that replaces the
+//! file by renaming another one onto it.
 
 use std::{
     fs::Metadata,
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
 };
 
 /// Which version of a file this is: another one differs in at least one of these.
@@ -44,12 +44,6 @@ impl Version {
     /// The file's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
-    }
-
-    /// How long ago the file was last modified, by the wall clock; zero if that lies ahead.
-    pub fn age(&self) -> Duration {
-        let now = UNIX_EPOCH.elapsed().unwrap_or_default();
-        now.saturating_sub(Duration::from_millis(self.modified_ms()))
     }
 }
 

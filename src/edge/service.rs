@@ -9,7 +9,7 @@ use std::{cell::RefCell, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Body;
 
@@ -163,6 +163,10 @@ fn respond<B: Body>(answer: Answer, mut request: Request<B>) -> Response<Full<By
     }
     if body_announced {
         headers.insert(header::CONNECTION, CLOSE);
+    }
+    if *request.method() == Method::HEAD {
+        // hyper counts the body of a GET by itself; of a HEAD it says nothing (RFC 9110 §8.6 wants the GET's).
+        headers.insert(header::CONTENT_LENGTH, answer.page.body.len().into());
     }
     let mut response = Response::new(Full::new(answer.page.body));
     *response.status_mut() = answer.status;

@@ -17,9 +17,12 @@ use crate::{
     lifecycle::Stop,
     links::{
         Config, Table,
-        destination::Rules,
+        destination::entry::Rules,
         domains::Domains,
-        file::{self, Load, LoadError, Loaded, Progress, at_line},
+        file::{
+            self, Load, Loaded, Progress,
+            mistakes::{LoadError, at_line},
+        },
     },
     metrics,
     watch::{Seen, Version, Watch},
@@ -27,6 +30,9 @@ use crate::{
 
 /// How soon the feeder sees that it is to stop.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often the first load tries a file that is being written.
+const ATTEMPTS: u32 = 5;
 
 /// Feeds the table from a file.
 pub struct Feeder {
@@ -98,7 +104,7 @@ impl Feeder {
             threads,
             progress,
         };
-        let loaded = file::load(&first)?;
+        let loaded = (1..ATTEMPTS).find_map(|_| settled(file::load(&first))).unwrap_or_else(|| file::load(&first))?;
         let metrics = Metrics::new();
         let mut feeder = Feeder {
             watch: Watch::new(path, None),
@@ -135,7 +141,9 @@ impl Feeder {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => false,
             };
-            self.retired.retain(|table| Arc::strong_count(table) > 1);
+            // Several kicks in a row are one.
+            while kicked && self.kicks.1.try_recv().is_ok() {}
+            self.free();
             let due = looked.elapsed() >= self.poll_interval;
             if due {
                 looked = Instant::now();
@@ -144,6 +152,11 @@ impl Feeder {
                 publish(self.served.clone());
             }
         }
+    }
+
+    /// Frees replaced tables that only the feeder holds. Nobody can take such a table up again: it is not served.
+    fn free(&mut self) {
+        self.retired.retain(|table| Arc::strong_count(table) > 1);
     }
 
     fn changed(&mut self) -> bool {
@@ -184,7 +197,10 @@ impl Feeder {
                 true
             }
             // Not taken as seen: the next looks find it again once it is still.
-            Err(LoadError::Changed(_)) => false,
+            Err(error @ LoadError::Changed(_)) => {
+                tracing::debug!("{error}");
+                false
+            }
             Err(error) => {
                 if let Ok(version) = version {
                     self.watch.take(version);
@@ -238,5 +254,119 @@ impl Feeder {
                 tracing::error!(served, "{error}; the links of its last version are served on");
             }
         }
+    }
+}
+
+/// `None` for a file that changed while it was read.
+fn settled(loaded: Result<Loaded, LoadError>) -> Option<Result<Loaded, LoadError>> {
+    if matches!(loaded, Err(LoadError::Changed(_))) { None } else { Some(loaded) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::lifecycle;
+
+    /// Long enough for any machine; reached only by a test that fails.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn lines(codes: std::ops::Range<u32>) -> String {
+        let line = |n| {
+            format!(
+                r#"{{"code":"a{n}","url":"https://shop.example.com/","kind":"plain","created_at":"2026-11-01T00:00:00Z"}}"#
+            )
+        };
+        codes.map(line).collect::<Vec<_>>().join("\n") + "\n"
+    }
+
+    fn feeder(path: &Path, config: Config) -> Feeder {
+        let domains = Arc::new(Domains::new(&crate::links::domains::Config::default()).unwrap());
+        let config = Config { poll_interval: Duration::from_millis(10), ..config };
+        Feeder::open(path.to_owned(), &config, domains, &|_| {}).unwrap()
+    }
+
+    fn replace(path: &Path, text: &str) {
+        let beside = path.with_extension("new");
+        fs::write(&beside, text).unwrap();
+        fs::rename(&beside, path).unwrap();
+    }
+
+    #[test]
+    fn a_change_is_published_by_itself_and_a_bad_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("links.jsonl");
+        fs::write(&path, lines(0..20)).unwrap();
+        let feeder = feeder(&path, Config::default());
+        assert_eq!(feeder.table().len(), 20);
+        let (stopper, stop) = lifecycle::stop();
+        let (published, tables) = mpsc::channel();
+        let thread = std::thread::spawn(move || feeder.run(&stop, |table| published.send(table.len()).unwrap()));
+        replace(&path, &lines(0..25));
+        assert_eq!(tables.recv_timeout(DEADLINE), Ok(25));
+        fs::write(&path, "{").unwrap();
+        fs::write(&path, lines(0..26)).unwrap();
+        assert_eq!(tables.recv_timeout(DEADLINE), Ok(26));
+        fs::remove_file(&path).unwrap();
+        replace(&path, &lines(0..27));
+        assert_eq!(tables.recv_timeout(DEADLINE), Ok(27));
+        stopper.stop();
+        thread.join().unwrap();
+        assert!(tables.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_refused_version_keeps_the_old_links_and_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("links.jsonl");
+        fs::write(&path, lines(0..20)).unwrap();
+        let mut feeder = feeder(&path, Config::default());
+        for bad in ["{".to_owned(), String::new(), lines(0..10), lines(0..20) + &lines(3..4)] {
+            replace(&path, &bad);
+            assert!(!feeder.changed());
+            assert!(feeder.changed());
+            assert!(!feeder.reload());
+            assert_eq!(feeder.table().len(), 20);
+            assert!(!feeder.changed() && !feeder.changed());
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(!feeder.changed() && !feeder.reload());
+        replace(&path, &lines(0..20));
+        assert!(feeder.reload());
+    }
+
+    #[test]
+    fn a_kick_loads_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("links.jsonl");
+        fs::write(&path, lines(0..20)).unwrap();
+        let mut feeder = feeder(&path, Config { allow_shrink: true, ..Config::default() });
+        feeder.poll_interval = Duration::from_secs(3600);
+        let (stopper, stop) = lifecycle::stop();
+        let (published, tables) = mpsc::channel();
+        let kick = feeder.kick();
+        let thread = std::thread::spawn(move || feeder.run(&stop, |table| published.send(table.len()).unwrap()));
+        fs::write(&path, "").unwrap();
+        kick.reload();
+        assert_eq!(tables.recv_timeout(DEADLINE), Ok(0));
+        stopper.stop();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_replaced_table_is_freed_by_the_feeder_once_its_last_reader_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("links.jsonl");
+        fs::write(&path, lines(0..20)).unwrap();
+        let mut feeder = feeder(&path, Config::default());
+        feeder.free();
+        let reader = feeder.table();
+        assert!(feeder.reload());
+        feeder.free();
+        assert_eq!((feeder.retired.len(), Arc::strong_count(&reader)), (1, 2));
+        drop(reader);
+        feeder.free();
+        assert!(feeder.retired.is_empty());
     }
 }

@@ -9,10 +9,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     fs::File,
-    io::{self, Read, Seek},
-    path::{Path, PathBuf},
+    io::{self, Seek},
+    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,8 +22,12 @@ use std::{
 use crate::{
     links::{
         Link, State, Table,
-        destination::Rules,
+        destination::entry::Rules,
         domains::{DomainId, Domains},
+        file::{
+            mistakes::{LISTED, LineError, List, LoadError, Mistakes, place},
+            source::{Block, Source},
+        },
     },
     model::link::{
         LinkFacts,
@@ -33,13 +36,11 @@ use crate::{
     watch::Version,
 };
 
+pub mod mistakes;
+mod source;
+
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 16 * 1024;
-/// How many mistakes (and warnings) are listed; beyond that they are counted.
-pub const LISTED: usize = 20;
-/// Bytes read at a time; much larger than a line, so that cutting costs nothing.
-const BLOCK: usize = 1 << 20;
-
 /// How a load stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
@@ -85,98 +86,13 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// One thing about one line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LineError {
-    /// From 1.
-    pub line: u64,
-    /// In bytes, from 1.
-    pub column: u64,
-    /// What was found and what is allowed.
-    pub message: String,
-}
-
-/// The mistakes of a file.
-#[derive(Debug)]
-pub struct Mistakes {
-    /// The file.
-    pub path: PathBuf,
-    /// The first [`LISTED`] mistakes, by line.
-    pub listed: Vec<LineError>,
-    /// How many there are in all.
-    pub total: u64,
-}
-
-impl Mistakes {
-    /// Each listed mistake as `file:line:column: what`.
-    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.listed.iter().map(|error| at_line(&self.path, error))
-    }
-}
-
-/// `file:line:column: what`
-pub(crate) fn at_line(path: &Path, error: &LineError) -> String {
-    format!("{}:{}:{}: {}", path.display(), error.line, error.column, error.message)
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in self.lines() {
-            writeln!(f, "{line}")?;
-        }
-        let plural = if self.total == 1 { "mistake" } else { "mistakes" };
-        write!(f, "{} {plural}; the file is taken whole or not at all", self.total)?;
-        match self.listed.len() as u64 {
-            listed if listed < self.total => write!(f, " (the first {listed} are listed)"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Why a file was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// It cannot be read.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// It was written to while it was read; try again.
-    #[error("{}: changed while it was read", .0.display())]
-    Changed(PathBuf),
-    /// Lines with mistakes.
-    #[error("{0}")]
-    Lines(Mistakes),
-    /// It is empty, and links are being served.
-    #[error("{}: holds no link, {served} are served; if that is meant, start with --allow-shrink", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-        /// How many links are served.
-        served: u64,
-    },
-    /// Too many live links are gone.
-    #[error("{}: lacks {gone} of {live} live links, more than a tenth; if that is meant, start with --allow-shrink", path.display())]
-    Shrinks {
-        /// The file.
-        path: PathBuf,
-        /// Live links that are not in the new version.
-        gone: u64,
-        /// Live links in all.
-        live: u64,
-    },
-}
-
 /// Reads the file into a fresh table.
 pub fn load(load: &Load<'_>) -> Result<Loaded, LoadError> {
     let started = Instant::now();
     let io_error = |error| LoadError::Io { path: load.path.to_owned(), error };
     let file = File::open(load.path).map_err(io_error)?;
     let version = Version::of(&file.metadata().map_err(io_error)?);
-    let mut source = Source::new(&file, version.size());
+    let mut source = Source::new(&file);
     let first = source.next().map_err(io_error)?;
     let table = Table::with_capacity(first.as_ref().map_or(0, |block| block.expected(version.size())));
     let run = Run { load, version, table, tally: Mutex::default(), links: AtomicU64::new(0) };
@@ -198,59 +114,6 @@ pub fn load(load: &Load<'_>) -> Result<Loaded, LoadError> {
         return Err(LoadError::Changed(load.path.to_owned()));
     }
     run.finish(&file, started)
-}
-
-/// Whole lines of the file.
-struct Block {
-    first_line: u64,
-    bytes: Vec<u8>,
-    /// Bytes of the file up to the block's end.
-    upto: u64,
-}
-
-impl Block {
-    /// How many lines a file of `size` bytes has if it goes on like this, and a little more.
-    fn expected(&self, size: u64) -> usize {
-        let lines = memchr::memchr_iter(b'\n', &self.bytes).count() as u64 + 1;
-        let mean = (self.bytes.len() as u64 / lines).max(1);
-        let expected = size / mean;
-        usize::try_from(expected + expected / 32).unwrap_or(0)
-    }
-}
-
-/// Cuts blocks off the file.
-struct Source<'a> {
-    file: &'a File,
-    carried: Vec<u8>,
-    next_line: u64,
-    read: u64,
-    total: u64,
-    ended: bool,
-}
-
-impl<'a> Source<'a> {
-    fn new(file: &'a File, total: u64) -> Source<'a> {
-        Source { file, carried: Vec::new(), next_line: 1, read: 0, total, ended: false }
-    }
-
-    fn next(&mut self) -> io::Result<Option<Block>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let mut bytes = Vec::with_capacity(BLOCK + MAX_LINE);
-        bytes.append(&mut self.carried);
-        let read = self.file.take(BLOCK as u64).read_to_end(&mut bytes)?;
-        self.read += read as u64;
-        match memchr::memrchr(b'\n', &bytes) {
-            Some(end) if read > 0 => self.carried.extend_from_slice(&bytes[end + 1..]),
-            // The end, or a line longer than a block: that is a mistake of its own, and what follows is not judged.
-            _ => self.ended = true,
-        }
-        bytes.truncate(bytes.len() - self.carried.len());
-        let first_line = self.next_line;
-        self.next_line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
-        Ok(Some(Block { first_line, bytes, upto: self.read - self.carried.len() as u64 }))
-    }
 }
 
 /// A load under way, shared by its threads.
@@ -279,48 +142,24 @@ struct Moved {
     code: Vec<u8>,
 }
 
-/// The first of many.
-#[derive(Default)]
-struct List {
-    first: Vec<LineError>,
-    total: u64,
-}
-
-impl List {
-    fn push(&mut self, error: LineError) {
-        self.total += 1;
-        self.first.push(error);
-        if self.first.len() > 2 * LISTED {
-            self.cut();
-        }
-    }
-
-    fn cut(&mut self) {
-        self.first.sort();
-        self.first.truncate(LISTED);
-    }
-}
-
 impl Run<'_> {
     /// Works off blocks until there are none.
     fn work(&self, first: &Mutex<Option<Block>>, source: &Mutex<Source<'_>>) -> io::Result<()> {
         loop {
-            let mut block = locked(first).take();
-            let mut total = self.version.size();
-            if block.is_none() {
-                let mut source = locked(source);
-                total = source.total;
-                block = source.next()?;
-            }
-            let Some(block) = block else { return Ok(()) };
-            let mut line = block.first_line;
+            let taken = locked(first).take();
+            let block = match taken {
+                Some(block) => block,
+                None => match locked(source).next()? {
+                    Some(block) => block,
+                    None => return Ok(()),
+                },
+            };
             let mut links = 0;
-            for bytes in block.bytes.split(|byte| *byte == b'\n') {
+            for (line, bytes) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
                 links += u64::from(self.line(line, bytes));
-                line += 1;
             }
             self.links.fetch_add(links, Ordering::Relaxed);
-            (self.load.progress)(Progress { bytes: block.upto, total });
+            (self.load.progress)(Progress { bytes: block.upto, total: self.version.size() });
         }
     }
 
@@ -472,14 +311,6 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
     })
 }
 
-/// Where in the line an error is: at its field, or at the line's start if that is absent.
-fn place(line: u64, bytes: &[u8], error: RecordError) -> LineError {
-    let name = format!("\"{}\"", error.field);
-    let is_key = |at: &usize| bytes[at + name.len()..].trim_ascii_start().first() == Some(&b':');
-    let at = memchr::memmem::find_iter(bytes, name.as_bytes()).find(is_key).unwrap_or(0);
-    LineError { line, column: at as u64 + 1, message: error.to_string() }
-}
-
 /// Names the lines of codes given twice. Reads the file once more, for the first codes only: this is the rare case, and
 /// keeping every link's line would cost the common one.
 fn name_twice(mut file: &File, domains: &Domains, mut twice: Vec<(DomainId, Vec<u8>)>) -> Vec<LineError> {
@@ -491,7 +322,7 @@ fn name_twice(mut file: &File, domains: &Domains, mut twice: Vec<(DomainId, Vec<
     if file.rewind().is_err() {
         return Vec::new();
     }
-    let mut source = Source::new(file, 0);
+    let mut source = Source::new(file);
     while let Ok(Some(block)) = source.next() {
         for (line, bytes) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
             let Ok(record) = read_line(line, bytes) else { continue };
@@ -728,6 +559,33 @@ mod tests {
         assert!(matches!(house.load("\n", Some(&old)), Err(LoadError::Empty { served: 21, .. })));
         house.allow_shrink = true;
         assert_eq!(house.load("", Some(&old)).unwrap().links, 0);
+    }
+
+    #[test]
+    fn the_example_links_are_of_every_kind_and_live_whenever_they_are_loaded() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/links.example.jsonl");
+        let domains = Domains::new(&domains::Config::default()).unwrap();
+        for now_ms in [NOW, NOW * 2] {
+            let loaded = load(&Load {
+                path: &path,
+                rules: &Rules::default(),
+                domains: &domains,
+                now_ms,
+                old: None,
+                allow_shrink: false,
+                threads: 1,
+                progress: &|_| {},
+            });
+            let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(loaded.warned, 0);
+            let mut kinds = std::collections::BTreeSet::new();
+            loaded.table.for_each(|link| {
+                let facts = LinkFacts::decode(link.facts()).unwrap();
+                kinds.insert(facts.kind.as_str());
+                assert_eq!((link.state(now_ms), facts.test), (State::Live, true));
+            });
+            assert_eq!(kinds.len(), 4);
+        }
     }
 
     #[test]

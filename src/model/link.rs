@@ -271,6 +271,16 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_format_1_never_change() {
+        let facts = LinkFacts { test: true, ends_ms: 1_793_500_000_000, campaign: "k", product_set: "ps", ..example() };
+        let mut bytes = Vec::new();
+        facts.encode(&mut bytes);
+        let golden = b"\x01\xe4\x00\xe8\x67\x94\xa1\x01\xb0\x04\x00\x2f\xee\x94\xa1\x01\xfb\x94\x83\xb9\x97\x34\
+            \x07c_48213\x05tap_7\x05s_311\x01k\x0a1729384756\x02ps";
+        assert_eq!(bytes.escape_ascii().to_string(), golden.escape_ascii().to_string());
+    }
+
+    #[test]
     fn a_newer_format_is_refused() {
         let mut bytes = Vec::new();
         example().encode(&mut bytes);

@@ -81,6 +81,6 @@ fn sighup_reloads_at_once() {
 fn a_start_without_usable_links_says_what_to_do() {
     let site = Site::new(&["{\"code\":\"a b\"}".to_owned()]);
     let (code, log) = site.refused();
-    assert_eq!(code, Some(64), "{log}");
+    assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("links.jsonl:1:"), "{log}");
 }
