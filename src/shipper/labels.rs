@@ -248,4 +248,60 @@ mod tests {
         assert_eq!(source("", "", "https://example.org/post", ""), ("web", "referer", ""));
         assert_eq!(source("", "", "about:blank", ""), ("direct", "no_referer", ""));
     }
+
+    /// A line of the corpus: what a request said, and what it has to be called.
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Recorded {
+        class: String,
+        source: String,
+        #[serde(default)]
+        in_app_name: String,
+        #[serde(default)]
+        method: String,
+        headers: std::collections::BTreeMap<String, String>,
+    }
+
+    #[test]
+    fn recorded_agents_and_header_sets_get_the_class_source_and_app_of_the_corpus() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/agents.jsonl");
+        let corpus = std::fs::read_to_string(path).unwrap();
+        let labeller = Labeller::new().unwrap();
+        let mut wrong = Vec::new();
+        for line in corpus.lines() {
+            let recorded: Recorded = serde_json::from_str(line).unwrap();
+            let headers: http::HeaderMap = recorded
+                .headers
+                .iter()
+                .map(|(name, value)| {
+                    (name.parse::<http::HeaderName>().unwrap(), value.parse::<http::HeaderValue>().unwrap())
+                })
+                .collect();
+            let facts = crate::client::Facts::read(&headers);
+            let mut fetch = [0; 64];
+            let mut click = super::super::event::tests::click();
+            click.texts[Text::UserAgent as usize] = facts.user_agent;
+            click.texts[Text::Referer as usize] = facts.referer;
+            click.texts[Text::AcceptLanguage as usize] = facts.accept_language;
+            click.texts[Text::AppPackage as usize] = facts.app_package;
+            click.texts[Text::SecFetch as usize] = facts.sec_fetch(&mut fetch);
+            click.texts[Text::Query as usize] = b"";
+            click.flags = Flags::default();
+            click.flags.set_if(Flags::PREFETCH, facts.prefetch);
+            click.flags.set_if(Flags::NON_NAVIGATION, facts.non_navigation);
+            if recorded.method == "HEAD" {
+                click.method = Method::Head;
+            }
+            if facts.accept == b"application/vnd.waypost.click+json" {
+                click.carrier = Carrier::App;
+            }
+            let labels = labeller.read(&click, &Params::default());
+            let got = (labels.class.as_str(), labels.source, labels.in_app_name);
+            if got != (&recorded.class, &recorded.source, &recorded.in_app_name) {
+                wrong.push(format!("{got:?} ({}): {line}", labels.class_reason));
+            }
+        }
+        assert!(corpus.lines().count() >= 100);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }

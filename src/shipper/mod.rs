@@ -30,7 +30,12 @@ mod sink;
 mod source;
 mod track;
 
-use std::{io, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -103,6 +108,19 @@ pub enum Target {
     },
     /// A Kafka cluster.
     Kafka(crate::kafka::Config),
+}
+
+/// A topic's click files in the order in which they were written; none if the directory is not there. For the commands that
+/// read them, beside a server that writes: a line that does not end in a newline is not whole yet.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn files(dir: &Path, topic: Topic) -> io::Result<Vec<PathBuf>> {
+    match file::numbers_of(dir, topic) {
+        Ok(numbers) => Ok(numbers.into_iter().map(|number| file::path_of(dir, topic, number)).collect()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(why) => Err(why),
+    }
 }
 
 /// What the shipper starts with.

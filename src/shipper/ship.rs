@@ -561,3 +561,6 @@ struct Label<'a> {
     verdict: Verdict,
     clamps: u8,
 }
+
+#[cfg(test)]
+mod tests;
