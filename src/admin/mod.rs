@@ -9,7 +9,9 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +21,11 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     lifecycle::{Readiness, Stop},
@@ -53,6 +60,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Open connections at a time; a scraper needs one.
 const MOST_CONNECTIONS: usize = 64;
 
+/// How long a connection is kept: a client that never reads its answer must not hold a place for ever.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
 /// How often histograms are folded, scrape or no scrape: unread samples would pile up.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -72,7 +82,7 @@ pub async fn serve(listener: TcpListener, scrape: Scrape, readiness: Readiness, 
     let counter = |path| (path, metrics::counter(&ADMIN_REQUESTS, &[path]));
     let requests = [counter("/metrics"), counter("/livez"), counter("/readyz"), counter("other")];
     let admin = Rc::new(Admin { scrape, readiness, ready: metrics::gauge(&READY, &[]), requests });
-    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
@@ -101,15 +111,15 @@ pub async fn serve(listener: TcpListener, scrape: Scrape, readiness: Readiness, 
 
 async fn accept(
     listener: &tokio::net::TcpListener,
-    room: &std::sync::Arc<tokio::sync::Semaphore>,
-) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
 }
 
 impl Admin {
-    async fn connection(self: Rc<Self>, stream: tokio::net::TcpStream) {
+    async fn connection(self: Rc<Self>, stream: TcpStream) {
         let service = service_fn(|request| {
             let answer = self.answer(&request);
             async move { Ok::<_, Infallible>(answer) }
@@ -119,7 +129,15 @@ impl Admin {
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(16 << 10)
             .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let end = match timeout(MAX_AGE, connection.as_mut()).await {
+            Ok(end) => end,
+            Err(_) => {
+                connection.as_mut().graceful_shutdown();
+                timeout(HEADER_TIMEOUT, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = end {
             tracing::debug!(%error, "an admin connection ended early");
         }
     }

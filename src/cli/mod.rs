@@ -1,7 +1,9 @@
 //! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration.
 
 mod check;
+pub mod clicks;
 mod healthcheck;
+mod journal;
 pub mod kafka;
 pub mod keys;
 mod log;
@@ -39,10 +41,22 @@ enum Command {
     Keys(keys::Args),
     /// Tokens of cookies and destinations: verify
     Token(token::Args),
+    /// The journal: inspect, verify, dump
+    Journal {
+        #[command(subcommand)]
+        command: journal::Journal,
+    },
     /// The Kafka topics: setup
     Kafka {
         #[command(subcommand)]
         command: Kafka,
+    },
+    /// The clicks that were delivered: tail, stats
+    Clicks {
+        #[command(flatten)]
+        from: ClicksFrom,
+        #[command(subcommand)]
+        command: Clicks,
     },
     /// Print the version
     Version,
@@ -52,6 +66,44 @@ enum Command {
 enum Kafka {
     /// Create and correct the topics; says what it would do, and does it with --apply
     Setup(SetupCommand),
+}
+
+/// Where delivered clicks are read from: Kafka if a broker is configured, else the files under the data directory.
+#[derive(Debug, Args)]
+struct ClicksFrom {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "WAYPOST_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Read the topics on these brokers
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    kafka: Option<String>,
+    /// Read the click files under this data directory
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "kafka")]
+    data_dir: Option<PathBuf>,
+}
+
+impl ClicksFrom {
+    fn source(&self) -> Result<clicks::Source, Mistakes> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(clicks::Source::Files(dir.join("clicks")));
+        }
+        let mut flags = Flags::default();
+        flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
+        let config = config::gather(self.config.as_deref(), environment(), flags)?;
+        Ok(if config.kafka.enabled() {
+            clicks::Source::Kafka(Box::new(config.kafka))
+        } else {
+            clicks::Source::Files(config.server.data_dir.join("clicks"))
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Clicks {
+    /// Print the latest clicks
+    Tail(clicks::Tail),
+    /// Count clicks by creator, source and day
+    Stats(clicks::Stats),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +157,7 @@ impl Command {
             Command::Serve(serve) => return serve.run(),
             Command::Check(serve) => return check::run(&serve, &mut out),
             Command::Healthcheck(healthcheck) => return healthcheck.run(&mut out),
+            Command::Journal { command } => return command.run(&mut out),
             Command::Keys(args) => keys::run(&args, clock::wall_ms(), &mut out)?,
             Command::Token(args) => {
                 let genuine = token::run(&args, clock::wall_ms(), &mut out)?;
@@ -115,6 +168,13 @@ impl Command {
                 flags.set("--kafka", &["kafka", "brokers"], command.kafka);
                 kafka::setup(&command.file.gather(flags)?.kafka, &command.setup, &mut out)?;
             }
+            Command::Clicks { from, command } => {
+                let source = from.source()?;
+                match command {
+                    Clicks::Tail(flags) => clicks::tail(&source, &flags, &mut out)?,
+                    Clicks::Stats(flags) => clicks::stats(&source, &flags, &mut out)?,
+                }
+            }
             Command::Version => writeln!(out, "waypost {}", env!("CARGO_PKG_VERSION"))?,
         }
         Ok(ExitCode::SUCCESS)
@@ -123,7 +183,8 @@ impl Command {
 
 /// Prints a failure and says which exit code it has.
 fn report(error: &anyhow::Error) -> ExitCode {
-    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+    let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if io.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     admin, attribution, client, journal, kafka,
     links::{self, domains},
-    net,
+    net, shipper,
 };
 pub use leaves::{Mistake, Origin};
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub links: links::Config,
     /// `[domains."host"]`
     pub domains: domains::Config,
+    /// `[shipper]`
+    pub shipper: shipper::Config,
     /// `[attribution]`
     pub attribution: attribution::Config,
     /// `[kafka]`
@@ -44,7 +46,8 @@ pub struct Config {
 }
 
 /// The sections, in the order in which they are told to whoever wrote another.
-const SECTIONS: &[&str] = &["server", "edge", "admin", "journal", "links", "domains", "attribution", "kafka"];
+const SECTIONS: &[&str] =
+    &["server", "edge", "admin", "journal", "links", "domains", "shipper", "attribution", "kafka"];
 
 /// `[server]`: the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,11 +55,10 @@ const SECTIONS: &[&str] = &["server", "edge", "admin", "journal", "links", "doma
 pub struct Server {
     /// Where rings, segments, keys and files of clicks lie.
     pub data_dir: PathBuf,
-    /// From the stop signal (and the delay below) to the end of the process: connections get at most half of it, the
-    /// delivery of what the lanes hold the rest. What is not delivered then stays in the journal.
+    /// How long open connections may take to finish once none are accepted. `shipper.drain` begins after it.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub drain_deadline: Duration,
-    /// From the stop signal to the last accepted connection: not ready, but serving, until load balancers have noticed.
+    /// From the stop signal to the last accepted connection: not ready but serving, until load balancers have noticed.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub pre_stop_delay: Duration,
     /// How log lines look.
@@ -69,7 +71,7 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             data_dir: PathBuf::from("waypost-data"),
-            drain_deadline: Duration::from_secs(20),
+            drain_deadline: Duration::from_secs(10),
             pre_stop_delay: Duration::ZERO,
             log: Log::Auto,
             log_level: "info".to_owned(),
@@ -241,6 +243,7 @@ fn sections(mut leaves: leaves::Leaves) -> Result<Config, Mistakes> {
         journal: leaves.section("journal", journal::Config::mistakes),
         links: leaves.section("links", links::Config::mistakes),
         domains: leaves.section("domains", domains::Config::mistakes),
+        shipper: leaves.section("shipper", shipper::Config::mistakes),
         attribution: leaves.section("attribution", attribution::Config::mistakes),
         kafka: leaves.section("kafka", kafka::Config::mistakes),
     };

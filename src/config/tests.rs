@@ -34,7 +34,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn every_mistake_is_reported_at_once_with_its_key_and_where_it_is() {
-    let file = "[edge]\nlisten = \"nowhere\"\nworkers = \"many\"\nlissen = 1\n\n[edge.limits]\nuri = \"4 MB\"\n\
+    let file = "[edge]\nlisten = \"nowhere\"\nworkers = \"many\"\nlissen = 1\n\n[edge.limits]\nheaders = \"4 MB\"\n\
                 header_timeout = \"1ms\"\n\n[server]\nlog = \"loud\"\ndrain_deadline = 5\n\n[egde]\na = 1\nb = 2\n";
     let environment = [("WAYPOST__ADMIN__LISTEN", "9100"), ("WAYPOST__EDGE__LIMITS__COLOUR", "red")];
     let found = read(file, &environment, &[("--data-dir", &["server", "datadir"], "x")]).unwrap_err();
@@ -42,12 +42,12 @@ fn every_mistake_is_reported_at_once_with_its_key_and_where_it_is() {
         ("waypost.toml:2: edge.listen: ", "127.0.0.1:8080"),
         ("waypost.toml:3: edge.workers: ", "expected usize"),
         ("waypost.toml:4: edge.lissen: unknown key `lissen`", "`listen`"),
-        ("waypost.toml:7: edge.limits.uri: ", "64 MiB"),
+        ("waypost.toml:7: edge.limits.headers: ", "64 MiB"),
         ("waypost.toml:8: edge.limits.header_timeout: 1ms", "100ms to 1h"),
         ("waypost.toml:11: server.log: ", "`json`"),
         ("waypost.toml:12: server.drain_deadline: ", ""),
         ("waypost.toml:14: egde: unknown section", "edge"),
-        ("WAYPOST__EDGE__LIMITS__COLOUR: edge.limits.colour: unknown key", "`uri`"),
+        ("WAYPOST__EDGE__LIMITS__COLOUR: edge.limits.colour: unknown key", "`headers`"),
         ("WAYPOST__ADMIN__LISTEN: admin.listen: ", ""),
         ("--data-dir: server.datadir: unknown key", "`data_dir`"),
     ];

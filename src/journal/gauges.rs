@@ -44,6 +44,8 @@ struct LaneGauges {
     ring_seconds: Gauge,
     damaged: Counter,
     counted_damage: u64,
+    quarantined: Counter,
+    counted_lost: u64,
     head: u64,
     /// Bytes a second, averaged.
     rate: f64,
@@ -110,7 +112,8 @@ impl LaneGauges {
         let labels: &[&str] = &[&lane];
         let [recovered, quarantined] = [report.recovered, report.quarantined].map(|streams| streams.iter().sum());
         table::counter(&table::CLICKS_RECOVERED, labels).increment(recovered);
-        table::counter(&table::CLICKS_QUARANTINED, labels).increment(quarantined);
+        let lost = table::counter(&table::CLICKS_QUARANTINED, labels);
+        lost.increment(quarantined);
         let damaged = table::counter(&table::JOURNAL_CORRUPT_FRAMES, labels);
         damaged.increment(report.damaged);
         LaneGauges {
@@ -121,6 +124,8 @@ impl LaneGauges {
             ring_seconds: table::gauge(&table::JOURNAL_RING_SECONDS, labels),
             damaged,
             counted_damage: 0,
+            quarantined: lost,
+            counted_lost: 0,
             head: 0,
             rate: 0.0,
         }
@@ -129,10 +134,13 @@ impl LaneGauges {
     fn refresh(&mut self, lane: &SpillLane, seconds: f64) {
         let shared = &lane.shared;
         let appended = shared.appended();
-        let backlog = {
+        let (backlog, lost) = {
             let home = shared.home();
-            (0..STREAMS).map(|stream| home.backlog(stream, shared.epoch, appended[stream])).sum::<u64>()
+            let backlog = |stream| home.backlog(stream, shared.epoch, appended[stream]);
+            ((0..STREAMS).map(backlog).sum::<u64>(), home.lost())
         };
+        self.quarantined.increment(lost - self.counted_lost);
+        self.counted_lost = lost;
         // Read after the acknowledgements, so that the backlog never looks negative.
         self.journaled.absolute(appended.iter().sum());
         let (head, acked) = (shared.ring.head(), shared.home().acked);

@@ -1,6 +1,7 @@
 //! The worker's end of a lane, and what its three ends share.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -68,6 +69,8 @@ pub(super) struct Home {
     pub(super) safe: [Mark; STREAMS],
     /// What was found at the start.
     pub(super) recovered: Seqs,
+    /// Numbers whose frames the reader found damaged since then: `[first, end)` by epoch, stream and first.
+    pub(super) lost: BTreeMap<(u64, usize, u64), u64>,
 }
 
 impl Home {
@@ -75,7 +78,14 @@ impl Home {
     pub(super) fn backlog(&self, stream: usize, epoch: u64, appended: u64) -> u64 {
         let mark = self.delivered[stream];
         let now = if mark.epoch == epoch { mark.next } else { 0 };
-        self.recovered.count(stream, mark).present + appended.saturating_sub(now)
+        let behind = |&(epoch, of, first): &(u64, usize, u64)| of == stream && Mark { epoch, next: first } >= mark;
+        let lost: u64 = self.lost.iter().filter(|(key, _)| behind(key)).map(|((_, _, first), end)| end - first).sum();
+        (self.recovered.count(stream, mark).present + appended.saturating_sub(now)).saturating_sub(lost)
+    }
+
+    /// How many numbers the reader found to be lost since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.iter().map(|((_, _, first), end)| end - first).sum()
     }
 }
 
@@ -194,7 +204,7 @@ impl Lane {
     fn place(&self, payload_len: usize) -> (u64, u64) {
         let need = frame::total(payload_len);
         let head = self.writer.head();
-        let to_end = self.size() - head % self.size();
+        let to_end = self.writer.to_end();
         let pos = if need > to_end { head + to_end } else { head };
         (pos, pos + need)
     }

@@ -8,6 +8,15 @@ use std::{
 
 use crate::journal::disk::Disk;
 
+/// A lane's checkpoint.
+pub(super) const CHECKPOINT: &str = "checkpoint";
+/// Where damaged and strange files go, below the journal's or the rings' directory.
+pub(super) const QUARANTINE: &str = "quarantine";
+/// The file with the directory's id.
+pub(super) const DIRECTORY: &str = "directory";
+/// The file that says where the rings of the last run are.
+pub(super) const RINGS: &str = "rings";
+
 /// The journal's part of the data directory.
 pub(super) fn journal_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("journal")

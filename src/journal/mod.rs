@@ -15,7 +15,8 @@
 //!
 //! ```text
 //! DATA/lock                                     held by flock: one process a directory
-//! DATA/journal/directory                        its id, 64 random bits, part of every checksum
+//! DATA/journal/directory                        its id: "WPJOURN\n" | version u32 | zero | id u64 | crc u32
+//! DATA/journal/rings                            where the rings are: a path, or "."
 //! DATA/journal/lane-0000/checkpoint             how far everything is delivered
 //! DATA/journal/lane-0000/0000000000000000.segment
 //! DATA/journal/quarantine/                      segments that are damaged, or of a newer version
@@ -87,6 +88,8 @@ mod checkpoint;
 mod disk;
 mod frame;
 mod gauges;
+mod identity;
+mod inspect;
 mod lane;
 mod layout;
 mod open;
@@ -99,6 +102,7 @@ mod segment;
 mod seqs;
 mod spill;
 mod spiller;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +112,7 @@ use serde::Deserialize;
 
 pub use self::{
     frame::{Frame, MAX_FRAME},
+    inspect::{InspectError, Inspection, LaneInspection, RingView, SegmentView, Verdict, dump, inspect, verify},
     lane::{Full, Lane},
     open::{Journal, OpenError, Parts},
     reader::{BATCH, Batch, ReadError, Reader},

@@ -7,21 +7,19 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use rand::{TryRng, rngs::SysRng};
-
 use crate::{
     clock::wall_ms,
     journal::{
         Config, Lane, LaneReport, Reader, Spiller,
-        disk::{Disk, boot_id, create_whole, lock, refused_file_system},
-        frame::{put, u64_at},
+        disk::{Disk, boot_id, lock, refused_file_system},
         gauges::Gauges,
+        identity,
         lane::Shared,
         layout,
         recover::{Place, Recovered},
         ring,
-        segment::read_up_to,
         spill::{Origin, SpillLane},
+        survey::Whose,
     },
     size::Bytes,
 };
@@ -67,6 +65,19 @@ pub enum OpenError {
     ForeignRing {
         /// The ring.
         path: PathBuf,
+    },
+    /// The rings of the last run are elsewhere and may hold clicks.
+    #[error(
+        "the last run left its rings in {was} without a clean stop, and they may hold clicks: start once with [journal] \
+         ring_dir = \"{was}\" and stop it, then change to {now}; if that directory is gone for good, remove {note}"
+    )]
+    RingsMoved {
+        /// Where they were.
+        was: PathBuf,
+        /// Where they are to be.
+        now: PathBuf,
+        /// The file that says so.
+        note: PathBuf,
     },
     /// More lanes than can be numbered.
     #[error("{workers} workers are more lanes than the journal has numbers for: at most 9999")]
@@ -119,6 +130,7 @@ impl Journal {
     ) -> Result<Journal, OpenError> {
         let journal = layout::journal_dir(data_dir);
         made(disk, &journal)?;
+        disk.sync_dir(data_dir).map_err(|source| io_error(data_dir, source))?;
         let mut locks = Vec::from([locked(data_dir)?]);
         let rings = match &config.ring_dir {
             Some(rings) => {
@@ -134,21 +146,19 @@ impl Journal {
         if workers > 9999 {
             return Err(OpenError::Lanes { workers });
         }
-        let directory = directory_id(disk, &journal)?;
+        let directory = identity::directory_id(disk, &journal, &rings)?;
+        identity::keep_rings(disk, &journal, &rings, directory)?;
         let found = layout::lanes(&journal).map_err(|source| io_error(&journal, source))?;
-        let adopted = found.into_iter().filter(|lane| usize::from(*lane) >= workers);
         let place = |lane: u16| Place {
             disk,
-            directory,
+            whose: Whose { directory, lane, journal: &journal, rings: &rings },
             boot: boot_id(),
-            journal: &journal,
-            rings: &rings,
             ring_bytes: config.ring_bytes.0,
-            lane,
             worker: usize::from(lane) < workers,
             wall_ms: wall_ms(),
         };
         let mut builder = Builder { locks: Arc::new(locks), ..Builder::default() };
+        let adopted = found.into_iter().filter(|lane| usize::from(*lane) >= workers && !place(*lane).drained());
         for lane in (0..workers as u16).chain(adopted) {
             let recovered = place(lane).recover()?;
             builder.add(disk, directory, &journal, recovered)?;
@@ -182,20 +192,20 @@ impl Builder {
         let lane = found.report.lane;
         let (writer, ship, spill) =
             ring::map(&found.ring.file, found.ring.fixed.size).map_err(|source| io_error(&found.dir, source))?;
-        let who = (lane, found.seed, found.epoch);
+        let who = (lane, found.seed, found.report.epoch);
         let common = (self.disk_pressed.clone(), self.locks.clone());
         let shared = Shared::new(who, writer.ring().clone(), common, found.home);
         let origin = Origin {
             disk: disk.clone(),
             directory,
             dir: found.dir,
-            quarantine: journal.join("quarantine"),
+            quarantine: journal.join(layout::QUARANTINE),
             checkpoint: found.checkpoint,
             written: found.written,
             next_number: found.next_number,
-            at_spilled: found.at_spilled,
+            at_spilled: found.last,
         };
-        if found.epoch > 0 {
+        if found.report.epoch > 0 {
             self.lanes.push(Lane::new(writer, shared.clone()));
         }
         self.readers.push(Reader::new(shared.clone(), ship));
@@ -217,7 +227,7 @@ impl Builder {
     }
 }
 
-fn io_error(path: &Path, source: io::Error) -> OpenError {
+pub(super) fn io_error(path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { path: path.to_owned(), source }
 }
 
@@ -231,46 +241,5 @@ fn locked(dir: &Path) -> Result<File, OpenError> {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(OpenError::Locked { path }),
         Err(source) => Err(OpenError::Io { path, source }),
-    }
-}
-
-const MAGIC: [u8; 8] = *b"WPJOURN\n";
-const ID: usize = MAGIC.len() + 8;
-const ID_CRC: usize = ID + 8;
-const ID_END: usize = ID_CRC + 4;
-
-/// The directory's id: read, or made once.
-fn directory_id(disk: &Disk, journal: &Path) -> Result<u64, OpenError> {
-    let path = journal.join("directory");
-    match read_directory_id(&path).map_err(|source| io_error(&path, source))? {
-        Some(id) => Ok(id),
-        None => {
-            let id = SysRng.try_next_u64().map_err(|error| io_error(&path, io::Error::other(error)))?;
-            let mut bytes = [0; ID_END];
-            put(&mut bytes, 0, &MAGIC);
-            put(&mut bytes, ID, &id.to_le_bytes());
-            let crc = crc32c::crc32c(&bytes[..ID_CRC]);
-            put(&mut bytes, ID_CRC, &crc.to_le_bytes());
-            create_whole(disk, &path, |file| disk.write_at(file, &bytes, 0))
-                .and_then(|_| disk.sync_dir(journal))
-                .map_err(|source| io_error(&path, source))?;
-            Ok(id)
-        }
-    }
-}
-
-/// `None`: there is none.
-pub(super) fn read_directory_id(path: &Path) -> io::Result<Option<u64>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = [0; ID_END];
-    let got = read_up_to(&file, &mut bytes, 0)?;
-    let crc = crc32c::crc32c(&bytes[..ID_CRC]).to_le_bytes();
-    match got == ID_END && bytes[..MAGIC.len()] == MAGIC && bytes[ID_CRC..] == crc {
-        true => Ok(Some(u64_at(&bytes, ID))),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the id of the directory is damaged")),
     }
 }

@@ -1,6 +1,11 @@
 //! The shipper's end of a lane: the ring while a position is in it, else the segments.
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io, mem,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::journal::{
     Mark, STREAMS, SinkNote,
@@ -66,6 +71,8 @@ pub struct Reader {
     delivered: [Mark; STREAMS],
     note: SinkNote,
     open: Option<Open>,
+    /// Where the last read ended, and the numbers seen up to there: what damage swallows shows in the numbers after it.
+    trail: Option<(u64, [Mark; STREAMS])>,
 }
 
 /// The segment that is being read, and how far.
@@ -84,7 +91,7 @@ impl Reader {
             let home = shared.home();
             (home.acked, home.delivered, home.sink)
         };
-        Reader { shared, tap, start, delivered, note, open: None }
+        Reader { shared, tap, start, delivered, note, open: None, trail: Some((start, delivered)) }
     }
 
     /// The lane's number.
@@ -143,11 +150,18 @@ impl Reader {
     pub fn read(&mut self, from: u64, batch: &mut Batch) -> Result<(), ReadError> {
         batch.offsets.clear();
         batch.next = from;
+        self.trail = self.trail.filter(|(pos, _)| *pos == from);
+        let read = self.read_on(from, batch);
+        self.trail = self.trail.map(|(_, marks)| (batch.next, marks));
+        read
+    }
+
+    fn read_on(&mut self, from: u64, batch: &mut Batch) -> Result<(), ReadError> {
         if let Some(head) = self.tap.copy(from, BATCH, &mut batch.bytes) {
             let size = self.shared.ring.size();
             let end = from + batch.bytes.len() as u64;
             let last = end == head || end.is_multiple_of(size);
-            let walked = self.sift(batch, from, u64::MAX, last, |offset, pos| pos == from + offset as u64);
+            let (walked, _) = self.sift(batch, from, u64::MAX, last, |offset, pos| pos == from + offset as u64);
             batch.next = from + walked as u64;
             return Ok(());
         }
@@ -187,7 +201,11 @@ impl Reader {
                 Err(source) => return Err(ReadError { path: open.path, source }),
             }
             let last = batch.bytes.len() < want || open.offset + want as u64 == extent.end;
-            let walked = self.sift(batch, from, extent.to, last, |_, pos| pos >= extent.from && pos < extent.to);
+            let (walked, damaged) =
+                self.sift(batch, from, extent.to, last, |_, pos| pos >= extent.from && pos < extent.to);
+            if damaged && let Some(file) = self.shared.home().index.files.get_mut(&extent.file) {
+                file.damaged = true;
+            }
             open.offset = if last { extent.end } else { open.offset + walked as u64 };
         }
         // Of an extent that was read to its end, the rest is pads or damage.
@@ -200,18 +218,52 @@ impl Reader {
         Ok(())
     }
 
-    /// Notes the good frames of `[from, to)` in the batch's bytes and counts what is bad. Returns the bytes walked.
-    fn sift(&self, batch: &mut Batch, from: u64, to: u64, last: bool, plausible: impl Fn(usize, u64) -> bool) -> usize {
-        let offsets = &mut batch.offsets;
-        let mut damaged = 0;
-        let walked = walk(&batch.bytes, self.shared.seed, last, plausible, |offset, item| match item {
-            Item::Frame(frame) if frame.pos >= from && frame.pos < to => offsets.push(offset as u32),
-            Item::Bad { .. } | Item::Newer => damaged += 1,
+    /// Notes the good frames of `[from, to)` in the batch's bytes and counts what is bad. Returns the bytes walked, and
+    /// whether there was damage.
+    fn sift(
+        &mut self,
+        batch: &mut Batch,
+        from: u64,
+        to: u64,
+        last: bool,
+        plausible: impl Fn(usize, u64) -> bool,
+    ) -> (usize, bool) {
+        let Batch { bytes, offsets, .. } = batch;
+        let (mut damaged, mut gap, mut lost) = (0, false, Vec::new());
+        let trail = &mut self.trail;
+        let walked = walk(bytes, self.shared.seed, last, plausible, |offset, item| match item {
+            Item::Frame(frame) if frame.pos >= from && frame.pos < to => {
+                offsets.push(offset as u32);
+                if let Some((_, marks)) = trail {
+                    follow(marks, &frame, mem::take(&mut gap).then_some(&mut lost));
+                }
+            }
+            Item::Bad | Item::Newer => {
+                gap = true;
+                damaged += 1;
+            }
             Item::Frame(_) | Item::Block(_) | Item::Pad { .. } => {}
         });
         if damaged > 0 {
-            self.shared.damaged.fetch_add(damaged, std::sync::atomic::Ordering::Relaxed);
+            self.shared.damaged.fetch_add(damaged, Ordering::Relaxed);
+            self.shared.home().lost.extend(lost);
         }
-        walked
+        (walked, damaged > 0)
+    }
+}
+
+/// Moves the marks on over a frame. Behind damage, notes the numbers that are missing before it.
+fn follow(marks: &mut [Mark; STREAMS], frame: &Frame<'_>, lost: Option<&mut Vec<((u64, usize, u64), u64)>>) {
+    if let Some(lost) = lost {
+        for (stream, mark) in marks.iter().enumerate() {
+            let before = frame.next[stream] - u64::from(stream == usize::from(frame.stream));
+            let first = if mark.epoch == frame.epoch { mark.next } else { 0 };
+            if first < before && mark.epoch <= frame.epoch {
+                lost.push(((frame.epoch, stream, first), before));
+            }
+        }
+    }
+    for (mark, next) in marks.iter_mut().zip(frame.next) {
+        *mark = (*mark).max(Mark { epoch: frame.epoch, next });
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Ring {
 pub(super) struct Writer {
     ring: Arc<Ring>,
     head: u64,
+    /// Where the head lies in the ring: kept beside it, for a division by a number that is not constant is slow.
+    offset: u64,
     limit: u64,
     /// Not for two threads at once, though it may move.
     _one_thread: std::marker::PhantomData<Cell<()>>,
@@ -66,8 +68,13 @@ pub(super) fn map(file: &File, size: u64) -> io::Result<(Writer, Tap, Tap)> {
     }
     let home = ring.acked().max(ring.spilled());
     let ring = Arc::new(Ring { pins: Pins::new(home), ..ring });
-    let writer =
-        Writer { head: ring.head(), limit: home + size, ring: ring.clone(), _one_thread: std::marker::PhantomData };
+    let writer = Writer {
+        head: ring.head(),
+        offset: ring.head() % size,
+        limit: home + size,
+        ring: ring.clone(),
+        _one_thread: std::marker::PhantomData,
+    };
     let tap = |who| Tap { ring: ring.clone(), who };
     Ok((writer, tap(Who::Ship), tap(Who::Spill)))
 }
@@ -115,9 +122,8 @@ impl Ring {
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) }
     }
 
-    /// Where position `at` lies, if `len` bytes from there do not straddle the end.
-    fn place(&self, at: u64, len: usize) -> Option<*mut u8> {
-        let offset = at % self.size;
+    /// The bytes at `offset`, if `len` of them do not straddle the end.
+    fn place(&self, offset: u64, len: usize) -> Option<*mut u8> {
         // SAFETY: offset + len <= size, and the mapping is DATA + size long.
         (offset + len as u64 <= self.size).then(|| unsafe { self.map.as_mut_ptr().add(DATA + offset as usize) })
     }
@@ -134,6 +140,11 @@ impl Writer {
         self.head
     }
 
+    /// Bytes from the head to the ring's end.
+    pub(super) fn to_end(&self) -> u64 {
+        self.ring.size - self.offset
+    }
+
     /// Up to where it may write, as far as it knows without looking.
     pub(super) fn limit(&self) -> u64 {
         self.limit
@@ -147,7 +158,12 @@ impl Writer {
     /// The `len` bytes at `at`, to be written before [`Writer::publish`]. `None` outside the free part, or across the end.
     pub(super) fn slot(&mut self, at: u64, len: usize) -> Option<&mut [u8]> {
         let free = at >= self.head && at + len as u64 <= self.limit;
-        let place = if free { self.ring.place(at, len)? } else { return None };
+        if !free {
+            return None;
+        }
+        let offset = self.offset + (at - self.head);
+        let offset = if offset >= self.ring.size { offset - self.ring.size } else { offset };
+        let place = self.ring.place(offset, len)?;
         // SAFETY: [at, at + len) lies in [head, limit): above every pin minus the size and not yet published, so no tap reads
         // it; `&mut self` makes this the only slice; `place` keeps it inside the mapping, whose bytes are initialised.
         Some(unsafe { std::slice::from_raw_parts_mut(place, len) })
@@ -156,6 +172,10 @@ impl Writer {
     /// Everything below `head` is written: the only publication.
     pub(super) fn publish(&mut self, head: u64) {
         debug_assert!(head >= self.head && head <= self.limit);
+        self.offset += head - self.head;
+        if self.offset >= self.ring.size {
+            self.offset -= self.ring.size;
+        }
         self.head = head;
         publish(&self.ring.marks(), head);
     }
@@ -169,9 +189,9 @@ impl Tap {
         out.reserve(most);
         let ring = &*self.ring;
         ring.pins.pinned(self.who, &ring.marks(), from, |head| {
-            let to_end = ring.size - from % ring.size;
-            let len = head.saturating_sub(from).min(to_end).min(most as u64) as usize;
-            if let Some(place) = ring.place(from, len) {
+            let offset = from % ring.size;
+            let len = head.saturating_sub(from).min(ring.size - offset).min(most as u64) as usize;
+            if let Some(place) = ring.place(offset, len) {
                 // SAFETY: [from, from + len) is pinned and published: the writer does not touch it before the pin is gone.
                 // `place` keeps it inside the mapping, and nobody writes published bytes, so they are plain initialised bytes.
                 out.extend_from_slice(unsafe { std::slice::from_raw_parts(place, len) });

@@ -131,10 +131,8 @@ pub(super) enum Item<'a> {
     },
     /// Whole and good, but of a version this build does not read.
     Newer,
-    /// So many bytes of nothing known.
-    Bad {
-        len: u64,
-    },
+    /// Bytes of nothing known, up to the next item.
+    Bad,
 }
 
 /// Walks `bytes`, a part of a file that begins at a 16-aligned place, and shows each item with its offset in `bytes`.
@@ -147,7 +145,7 @@ pub(super) fn walk<'a>(
     mut visit: impl FnMut(usize, Item<'a>),
 ) -> usize {
     let mut at = 0;
-    let mut bad = 0u64;
+    let mut bad = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
         let (item, len) = if let Some(block) = Block::decode(rest, seed) {
@@ -159,22 +157,22 @@ pub(super) fn walk<'a>(
                 Found::Newer { len } => (Item::Newer, len),
                 Found::Short if !last && rest.len() as u64 <= MAX_FRAME => break,
                 Found::Short | Found::Bad => {
-                    let step = ALIGN.min(rest.len() as u64);
+                    let step = rest.len().min(ALIGN as usize);
                     bad += step;
-                    at += step as usize;
+                    at += step;
                     continue;
                 }
             }
         };
         if bad > 0 {
-            visit(at - bad as usize, Item::Bad { len: bad });
+            visit(at - bad, Item::Bad);
             bad = 0;
         }
         visit(at, item);
         at += len as usize;
     }
     if bad > 0 {
-        visit(at - bad as usize, Item::Bad { len: bad });
+        visit(at - bad, Item::Bad);
     }
     at
 }

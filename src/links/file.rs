@@ -155,7 +155,7 @@ impl Run<'_> {
                 },
             };
             let mut links = 0;
-            for (line, bytes) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
+            for (line, bytes) in block.lines() {
                 links += u64::from(self.line(line, bytes));
             }
             self.links.fetch_add(links, Ordering::Relaxed);
@@ -324,7 +324,7 @@ fn name_twice(mut file: &File, domains: &Domains, mut twice: Vec<(DomainId, Vec<
     }
     let mut source = Source::new(file);
     while let Ok(Some(block)) = source.next() {
-        for (line, bytes) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
+        for (line, bytes) in block.lines() {
             let Ok(record) = read_line(line, bytes) else { continue };
             let Some(domain) = domains.named(&record.domain) else { continue };
             let code = if domain.id.folds() { record.code.to_ascii_lowercase() } else { record.code };

@@ -206,14 +206,23 @@ impl Connections {
         }
     }
 
-    /// Serves one connection to its end. `service` answers every request of it; its answer is never an error.
-    pub async fn serve<S, F>(self: Rc<Self>, stream: TcpStream, service: S)
+    /// Takes a connection in, to be served to its end by the future this returns. `service` answers every request of it;
+    /// its answer is never an error. The connection counts from this call on, not from the first poll.
+    pub fn serve<S, F>(self: Rc<Self>, stream: TcpStream, service: S) -> impl Future<Output = ()>
     where
         S: Fn(Request<Incoming>) -> F,
         F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
     {
         let (slot, seen) = self.enter();
         let entry = Entry { connections: self.clone(), slot, closed: Cell::new(Closed::Other) };
+        self.run(stream, service, seen, entry)
+    }
+
+    async fn run<S, F>(self: Rc<Self>, stream: TcpStream, service: S, seen: Rc<Seen>, entry: Entry)
+    where
+        S: Fn(Request<Incoming>) -> F,
+        F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+    {
         let io = Watched { io: TokioIo::new(stream), connections: self.clone(), seen: seen.clone() };
         let answer = service_fn(|request| {
             seen.enter(Phase::Busy, self.now.get());

@@ -18,8 +18,6 @@ use crate::size::Bytes;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The longest request target; 414 above it.
-    pub uri: Bytes,
     /// The longest request head, request line included; 431 above it.
     pub headers: Bytes,
     /// From the connection, or from the first byte of a later request, to the end of its head; closed after it.
@@ -36,7 +34,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            uri: Bytes::kib(4),
             headers: Bytes::kib(16),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -54,11 +51,9 @@ impl Limits {
                 found.push((key.to_owned(), format!("{found_}; allowed: {allowed}")));
             }
         };
-        // hyper refuses read buffers below 8 KiB, and its parser targets above 64 KiB.
+        // hyper refuses read buffers below 8 KiB.
         let heads = Bytes::kib(8)..=Bytes::kib(256);
         check("headers", heads.contains(&self.headers), self.headers.to_string(), "8 KiB to 256 KiB");
-        let targets = Bytes(256)..=self.headers.min(Bytes(65_534));
-        check("uri", targets.contains(&self.uri), self.uri.to_string(), "256 B to 65534 B, and no more than `headers`");
         for (key, timeout) in [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)] {
             let good = (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&timeout);
             check(key, good, format!("{timeout:?}"), "100ms to 1h");

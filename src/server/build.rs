@@ -26,12 +26,10 @@ pub(super) struct Built {
     pub(super) edge: Arc<ArcSwap<Edge>>,
     /// Keeps the links up to their file.
     pub(super) feeder: Feeder,
-    /// Keeps the key ring up to its file.
-    pub(super) keys: Keys,
 }
 
-/// Locks and recovers the data directory, then loads links and keys. `loading` is told how the links' load stands.
-pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress) + Sync)) -> Result<Built> {
+/// Locks and recovers the data directory, then loads keys and links. `loading` is told how the links' load stands.
+pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress) + Sync)) -> Result<(Built, Keys)> {
     let data_dir = &config.server.data_dir;
     let journal = Journal::open(data_dir, &config.journal, workers)?;
     journal.recovered().iter().for_each(tell);
@@ -46,7 +44,7 @@ pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress)
     let trusted = Trusted { proxies: config.edge.trusted_proxies.clone(), header: config.edge.address_header };
     let edge = Edge::new(feeder.table(), ring, domains, Arc::new(trusted));
     let edge = Arc::new(ArcSwap::from_pointee(edge));
-    Ok(Built { edge_id, journal: journal.into_parts(), edge, feeder, keys })
+    Ok((Built { edge_id, journal: journal.into_parts(), edge, feeder }, keys))
 }
 
 /// Says how a lane was found, unless there is nothing to say.

@@ -39,6 +39,7 @@ use crate::{
     lifecycle::{self, Latch, Readiness},
     links::file::Progress,
     net,
+    shipper::Summary,
 };
 use crew::Crew;
 use keys::Keys;
@@ -75,7 +76,8 @@ const READY_EVERY: Duration = Duration::from_millis(10);
 /// Anything that keeps it from serving: a taken port, a locked or broken data directory, bad links, no keys.
 pub fn run(config: Config, audience: Arc<dyn Audience>) -> Result<ExitCode> {
     let scrape = admin::install()?;
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime =
+        Builder::new_current_thread().thread_name("wp-start").enable_all().build_local(LocalOptions::default())?;
     let result = runtime.block_on(serve(Arc::new(config), scrape, audience));
     // A thread that is stuck in the disk must not keep the process: what matters is in the journal.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -121,8 +123,9 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     loaded.set(true);
-    let build::Built { edge_id, journal, edge, feeder, mut keys } = built;
-    let mut crew = Crew::start(&config, bound.edge, journal, &edge, feeder, &readiness)?;
+    let (built, mut keys) = built;
+    let (edge, edge_id) = (built.edge.clone(), built.edge_id.clone());
+    let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
     let becoming_ready = {
         let serving = Serving { config: &config, listen: &bound.listen, admin: bound.admin_address };
         let (readiness, edge_id) = (readiness.clone(), &edge_id);
@@ -184,14 +187,31 @@ async fn serving(
 /// Step 6.
 async fn drain(config: &Config, signal: &str, crew: Crew, not_draining: &Latch) -> Result<ExitCode> {
     let delay = config.server.pre_stop_delay;
-    tracing::info!(event = "draining", signal, ?delay, deadline = ?config.server.drain_deadline, "draining");
+    tracing::info!(event = "draining", signal, ?delay, "draining");
     not_draining.set(false);
     tokio::time::sleep(delay).await;
     let start = Instant::now();
-    let ended = crew.drain(start + config.server.drain_deadline).await;
-    if !ended.late.is_empty() {
-        tracing::error!(parts = ended.late.join(", "), "did not end within the drain deadline");
+    let ended = crew.drain(config).await;
+    let took = start.elapsed();
+    let late = ended.late.join(", ");
+    match ended.shipped {
+        Some(Summary { delivered, remaining, counted_all }) => {
+            let (delivered, remain): (u64, u64) = (delivered.iter().sum(), remaining.iter().sum());
+            let more = if counted_all { "" } else { "at least " };
+            let stay = match remain {
+                0 => "nothing stays in the journal".to_owned(),
+                _ => format!("{more}{remain} stay in the journal and are delivered by the next start"),
+            };
+            tracing::info!(
+                event = "stopped",
+                delivered,
+                remain,
+                ?took,
+                late,
+                "stopped: {delivered} clicks delivered, {stay}"
+            );
+        }
+        None => tracing::error!(event = "stopped", ?took, late, "stopped; what is not delivered stays in the journal"),
     }
-    tracing::info!(event = "stopped", took = ?start.elapsed(), "stopped");
-    Ok(if ended.late.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if late.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -163,6 +163,10 @@ impl Site {
         self.running().listen
     }
 
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running().admin
+    }
+
     /// What was logged so far.
     pub fn log(&self) -> String {
         self.running().log.lock().unwrap().join("\n")

@@ -8,4 +8,5 @@ mod full;
 mod kafka;
 mod kafka_client;
 mod keys;
+mod operate;
 mod reload;

@@ -1,6 +1,7 @@
 //! What a lane promises, with a ring and segments so small that roll-over is ordinary.
 
 mod basics;
+mod golden;
 
 use std::{
     path::Path,

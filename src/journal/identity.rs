@@ -1,0 +1,147 @@
+//! What a data directory knows of itself: its id, and where its rings are.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
+
+use rand::{TryRng, rngs::SysRng};
+
+use crate::journal::{
+    OpenError, checkpoint,
+    disk::{Disk, create_whole},
+    frame::{put, u64_at},
+    layout,
+    open::io_error,
+    ringfile::{self, RingFile},
+    segment::{self, Head, read_up_to},
+};
+
+const MAGIC: [u8; 8] = *b"WPJOURN\n";
+const VERSION: usize = MAGIC.len();
+const ID: usize = VERSION + 8;
+const ID_CRC: usize = ID + 8;
+const ID_END: usize = ID_CRC + 4;
+
+/// What stands for the journal's own directory, so that it may be moved.
+const HERE: &[u8] = b".";
+
+/// The directory's id: read, or made once. If its file is lost while others are there, they still know it.
+pub(super) fn directory_id(disk: &Disk, journal: &Path, rings: &Path) -> Result<u64, OpenError> {
+    let path = journal.join(layout::DIRECTORY);
+    match read_directory_id(&path) {
+        Ok(Some(id)) => return Ok(id),
+        Ok(None) => {}
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::error!(path = %path.display(), "the id of the directory is damaged: put aside");
+            layout::put_aside(disk, &path, &journal.join(layout::QUARANTINE), layout::DIRECTORY.as_ref())
+                .map_err(|source| io_error(&path, source))?;
+        }
+        Err(source) => return Err(io_error(&path, source)),
+    }
+    let known = known_elsewhere(journal, rings).map_err(|source| io_error(journal, source))?;
+    let id = match known {
+        Some(id) => id,
+        None => SysRng.try_next_u64().map_err(|error| io_error(&path, io::Error::other(error)))?,
+    };
+    write_whole(disk, journal, layout::DIRECTORY, &encode(id))?;
+    Ok(id)
+}
+
+/// The id as a ring or a segment tells it.
+fn known_elsewhere(journal: &Path, rings: &Path) -> io::Result<Option<u64>> {
+    for lane in layout::lanes(journal)? {
+        if let Ok(ringfile::Found::Ring(ring)) = RingFile::open(&rings.join(layout::ring_name(lane)), false) {
+            return Ok(Some(ring.fixed.directory));
+        }
+        for entry in std::fs::read_dir(journal.join(layout::lane_name(lane)))? {
+            let path = entry?.path();
+            let mut head = [0; segment::HEADER];
+            if path.file_name().and_then(layout::segment_number).is_some()
+                && read_up_to(&File::open(&path)?, &mut head, 0)? == head.len()
+                && let Some(head) = Head::decode(&head)
+            {
+                return Ok(Some(head.directory));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Notes where the rings are. Refuses to look elsewhere while those of the last run may hold clicks.
+pub(super) fn keep_rings(disk: &Disk, journal: &Path, rings: &Path, directory: u64) -> Result<(), OpenError> {
+    let note = journal.join(layout::RINGS);
+    let was = read_rings(journal).map_err(|source| io_error(&note, source))?;
+    if was.as_deref() == Some(rings) {
+        return Ok(());
+    }
+    if let Some(was) = was
+        && !all_clean(journal, directory).map_err(|source| io_error(journal, source))?
+    {
+        return Err(OpenError::RingsMoved { was, now: rings.to_owned(), note });
+    }
+    let text = if rings == journal { HERE } else { rings.as_os_str().as_encoded_bytes() };
+    write_whole(disk, journal, layout::RINGS, text)
+}
+
+/// Where the rings of the last run are; `None`: nobody noted it.
+pub(super) fn read_rings(journal: &Path) -> io::Result<Option<PathBuf>> {
+    match std::fs::read(journal.join(layout::RINGS)) {
+        Ok(text) if text == HERE => Ok(Some(journal.to_owned())),
+        Ok(text) => Ok(Some(PathBuf::from(OsString::from_vec(text)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn all_clean(journal: &Path, directory: u64) -> io::Result<bool> {
+    for lane in layout::lanes(journal)? {
+        let file = match File::open(journal.join(layout::lane_name(lane)).join(layout::CHECKPOINT)) {
+            Ok(file) => file,
+            // Before its checkpoint a lane has no ring.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let (_, found) = checkpoint::read(&file, directory, lane)?;
+        if !found.is_some_and(|(_, checkpoint)| checkpoint.clean.is_some()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn write_whole(disk: &Disk, journal: &Path, name: &str, bytes: &[u8]) -> Result<(), OpenError> {
+    let path = journal.join(name);
+    create_whole(disk, &path, |file| disk.write_at(file, bytes, 0))
+        .and_then(|_| disk.sync_dir(journal))
+        .map_err(|source| io_error(&path, source))
+}
+
+fn encode(id: u64) -> [u8; ID_END] {
+    let mut bytes = [0; ID_END];
+    put(&mut bytes, 0, &MAGIC);
+    put(&mut bytes, VERSION, &1u32.to_le_bytes());
+    put(&mut bytes, ID, &id.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..ID_CRC]);
+    put(&mut bytes, ID_CRC, &crc.to_le_bytes());
+    bytes
+}
+
+/// The id in `directory`; `None`: there is none. `InvalidData`: it is damaged.
+pub(super) fn read_directory_id(path: &Path) -> io::Result<Option<u64>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = [0; ID_END];
+    let got = read_up_to(&file, &mut bytes, 0)?;
+    let crc = crc32c::crc32c(&bytes[..ID_CRC]).to_le_bytes();
+    match got == ID_END && bytes[..MAGIC.len()] == MAGIC && bytes[ID_CRC..] == crc {
+        true => Ok(Some(u64_at(&bytes, ID))),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the id of the directory is damaged")),
+    }
+}

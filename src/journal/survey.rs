@@ -1,0 +1,241 @@
+//! Looks at every file of a lane, frame by frame, and changes nothing: for recovery, and for those who only want to see.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::journal::{
+    STREAMS,
+    frame::{Frame, seed},
+    layout,
+    ringfile::{Found, RingFile, walk_ring},
+    segment::{self, Extent, Head, Index, Item, Segment, read_up_to, walk_file},
+    seqs::Seqs,
+};
+
+/// Which lane, and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose<'a> {
+    pub(super) directory: u64,
+    pub(super) lane: u16,
+    /// The journal's directory.
+    pub(super) journal: &'a Path,
+    /// Where the rings are.
+    pub(super) rings: &'a Path,
+}
+
+/// What the files of a lane hold from a position on.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) extents: Vec<Extent>,
+    pub(super) index: Index,
+    pub(super) seqs: Seqs,
+    pub(super) first: First,
+    /// Everything below is delivered, as the blocks say.
+    pub(super) acked_below: u64,
+    /// The highest position seen.
+    pub(super) top: u64,
+    pub(super) frames: u64,
+    /// Bad places with something good behind them.
+    pub(super) damaged: u64,
+    /// Files that end in the middle of something.
+    pub(super) torn: u64,
+    /// Whole files that this build must not touch: of a newer version, or not this lane's.
+    pub(super) strange: Vec<PathBuf>,
+    pub(super) next_number: u64,
+}
+
+/// The frame with the lowest position, and the numbers before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct First(Option<(u64, u64, [u64; STREAMS])>);
+
+impl First {
+    pub(super) fn note(&mut self, frame: &Frame<'_>) {
+        if self.0.is_none_or(|(pos, _, _)| frame.pos < pos) {
+            let mut before = frame.next;
+            before[usize::from(frame.stream)] = frame.seq;
+            self.0 = Some((frame.pos, frame.epoch, before));
+        }
+    }
+
+    /// Its epoch, and the numbers before it.
+    pub(super) fn before(&self) -> Option<(u64, [u64; STREAMS])> {
+        self.0.map(|(_, epoch, before)| (epoch, before))
+    }
+}
+
+/// A path beside what the system said about it.
+pub(super) type PathError = (PathBuf, io::Error);
+
+impl<'a> Whose<'a> {
+    pub(super) fn dir(&self) -> PathBuf {
+        self.journal.join(layout::lane_name(self.lane))
+    }
+
+    pub(super) fn ring_path(&self) -> PathBuf {
+        self.rings.join(layout::ring_name(self.lane))
+    }
+
+    pub(super) fn seed(&self) -> u32 {
+        seed(self.directory, self.lane)
+    }
+
+    /// Its segments, by number.
+    pub(super) fn segments(&self) -> Result<Vec<(u64, PathBuf)>, PathError> {
+        numbered(&self.dir(), layout::segment_number)
+    }
+
+    /// Rings that earlier recoveries put aside to be read, by number.
+    pub(super) fn salvages(&self) -> Result<Vec<(u64, PathBuf)>, PathError> {
+        numbered(self.rings, |name| layout::salvage_number(name).filter(|(lane, _)| *lane == self.lane).map(|(_, n)| n))
+    }
+
+    /// Surveys every segment and salvaged ring from `acked` on.
+    pub(super) fn survey(&self, acked: u64) -> Result<Survey, PathError> {
+        let mut survey = Survey::default();
+        self.add_files(&mut survey, acked)?;
+        Ok(survey)
+    }
+
+    /// Adds every segment and salvaged ring to a survey. What vanishes meanwhile was delivered.
+    pub(super) fn add_files(&self, survey: &mut Survey, acked: u64) -> Result<(), PathError> {
+        for (number, path) in self.segments()? {
+            survey.next_number = survey.next_number.max(number + 1);
+            match survey.segment(self, number, &path, acked) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((path, error)),
+                _ => {}
+            }
+        }
+        for (number, path) in self.salvages()? {
+            survey.next_number = survey.next_number.max(number + 1);
+            match RingFile::open(&path, false) {
+                Ok(Found::Ring(ring)) => {
+                    let name = (number, path.clone());
+                    survey.ring(self, &ring.file, ring.fixed.size, name, acked).map_err(|error| (path, error))?;
+                }
+                Ok(Found::Unreadable) => survey.strange.push(path),
+                Ok(Found::Absent) => {}
+                Err(error) => return Err((path, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Survey {
+    fn segment(&mut self, whose: &Whose<'_>, number: u64, path: &Path, acked: u64) -> io::Result<()> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut head = [0; segment::HEADER];
+        let got = read_up_to(&file, &mut head, 0)?;
+        let head = Head::decode(&head).filter(|_| got == head.len());
+        let strange = |head: &Head| {
+            head.version > segment::VERSION || head.directory != whose.directory || head.lane != whose.lane
+        };
+        if head.as_ref().is_some_and(strange) {
+            self.strange.push(path.to_owned());
+            return Ok(());
+        }
+        let mut runs = Runs::new(number, acked);
+        let from = segment::HEADER as u64;
+        walk_file(&file, from, len, whose.seed(), |_, _| true, |offset, item| runs.visit(self, offset, item))?;
+        // What is bad up to the end was never synced, so nobody counted on it: torn, not damaged.
+        self.torn += u64::from(runs.bad);
+        self.damaged += runs.damaged;
+        let damaged = runs.damaged > 0;
+        self.add(runs, Segment { path: path.to_owned(), to: 0, bytes: len, damaged });
+        Ok(())
+    }
+
+    /// Takes in a ring's frames. What is bad there is what frames half overwritten look like.
+    pub(super) fn ring(
+        &mut self,
+        whose: &Whose<'_>,
+        file: &File,
+        size: u64,
+        (number, path): (u64, PathBuf),
+        acked: u64,
+    ) -> io::Result<()> {
+        let mut runs = Runs::new(number, acked);
+        walk_ring(file, size, whose.seed(), |offset, item| runs.visit(self, offset, item))?;
+        self.add(runs, Segment { path, to: 0, bytes: size, damaged: false });
+        Ok(())
+    }
+
+    fn add(&mut self, runs: Runs, mut segment: Segment) {
+        segment.to = runs.top;
+        self.index.files.insert(runs.number, segment);
+        self.extents.extend(runs.runs);
+    }
+}
+
+fn numbered(dir: &Path, number: impl Fn(&std::ffi::OsStr) -> Option<u64>) -> Result<Vec<(u64, PathBuf)>, PathError> {
+    let mut found = Vec::new();
+    let failed = |error| (dir.to_owned(), error);
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        found.extend(path.file_name().and_then(&number).map(|number| (number, path.clone())));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The runs of contiguous frames in one file.
+#[derive(Debug)]
+struct Runs {
+    number: u64,
+    acked: u64,
+    runs: Vec<Extent>,
+    top: u64,
+    damaged: u64,
+    /// Something bad, with nothing good behind it yet.
+    bad: bool,
+}
+
+impl Runs {
+    fn new(number: u64, acked: u64) -> Runs {
+        Runs { number, acked, runs: Vec::new(), top: 0, damaged: 0, bad: false }
+    }
+
+    fn visit(&mut self, survey: &mut Survey, offset: u64, item: Item<'_>) {
+        let (pos, to) = match item {
+            Item::Bad | Item::Newer => {
+                self.bad = true;
+                return;
+            }
+            Item::Block(block) => {
+                survey.acked_below = survey.acked_below.max(block.acked_below);
+                if block.to > self.acked {
+                    survey.seqs.know(block.epoch, block.next);
+                }
+                return;
+            }
+            Item::Frame(frame) => {
+                if frame.pos >= self.acked {
+                    survey.frames += 1;
+                    survey.seqs.add(&frame);
+                    survey.first.note(&frame);
+                }
+                (frame.pos, frame.next_pos)
+            }
+            Item::Pad { pos, len } => (pos, pos + len),
+        };
+        survey.top = survey.top.max(to);
+        self.top = self.top.max(to);
+        let bad = std::mem::take(&mut self.bad);
+        if to <= self.acked {
+            return;
+        }
+        self.damaged += u64::from(bad);
+        let end = offset + (to - pos);
+        match self.runs.last_mut() {
+            Some(run) if run.to == pos && !bad => {
+                run.to = to;
+                run.end = end;
+            }
+            _ => self.runs.push(Extent { from: pos, to, file: self.number, offset, end }),
+        }
+    }
+}
