@@ -12,9 +12,8 @@ use waypost::client::Trusted;
 use waypost::edge::click::Scratch;
 use waypost::edge::{Edge, Moment, Room};
 use waypost::journal::{self, Journal, Lane, Parts};
-use waypost::links::destination::Rules;
 use waypost::links::domains::{self, DomainId, Domains};
-use waypost::links::{Link, Table};
+use waypost::links::{Link, Table, destination::entry::Rules};
 use waypost::model::click::{
     AddressFrom, AddressMode, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy, Text,
 };
