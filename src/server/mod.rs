@@ -205,7 +205,7 @@ async fn drain(config: &Config, signal: &str, crew: Crew, not_draining: &Latch) 
             tracing::info!(
                 event = "stopped",
                 delivered,
-                remaining,
+                remain = remaining,
                 ?took,
                 late,
                 "stopped: {delivered} clicks delivered, {stay}"
