@@ -13,6 +13,7 @@ use rdkafka::{
 use super::*;
 use crate::{
     journal::{Config as JournalConfig, Journal, Lane, Parts},
+    model::click::{Outcome, Text},
     shipper::{Config, Start, Target, event::tests, open},
     size::Bytes,
 };
