@@ -27,6 +27,8 @@ use crate::model::click::{Click, CookieState, Text};
 const SLOTS: usize = 8;
 /// Slots looked at on either side of a click's own.
 const REACH: u64 = 2;
+/// Bits that a click sets. The smallest filter for an error of 1e-6 would set 20, at 1.4 times less memory and 2.5 times the time.
+const PROBES: f64 = 8.0;
 /// Clicks that the first filter of a slot holds at its error rate.
 const CAPACITY: usize = 16 * 1024;
 
@@ -118,7 +120,7 @@ struct Filter {
 }
 
 impl Duplicates {
-    /// Empty filters. Their memory grows with the clicks of a window: 3.6 bytes a click at the default error rate.
+    /// Empty filters. Their memory grows with the clicks of a window: 5.1 bytes a click at the default error rate.
     pub(super) fn new(config: &Config) -> Duplicates {
         let window_ms = config.window.as_millis() as u64;
         let hasher = foldhash::quality::RandomState::default();
@@ -198,8 +200,13 @@ impl Slot {
         if full {
             let step = self.filters.last().map_or(0, |last| last.step + 1);
             let (room, error) = (CAPACITY << step, error / f64::from(1u32 << step.min(31)));
+            // A key that is not in is called so if all its bits are set, so this share of the bits may be.
+            let filled = error.powf(1.0 / PROBES);
+            let bits = room as f64 * PROBES / -(1.0 - filled).ln();
+            // The filter sets as many bits a key as would be best for so many keys.
+            let keys = bits * std::f64::consts::LN_2 / PROBES;
             // Fails only where it would have to invent a seed.
-            if let Ok(bloom) = Bloom::new_for_fp_rate_with_seed(room, error, seed) {
+            if let Ok(bloom) = Bloom::new_with_seed((bits / 8.0).ceil() as usize, keys as usize, seed) {
                 self.filters.push(Filter { bloom, step, room });
             }
         }
@@ -222,7 +229,8 @@ pub(super) fn uuid_ms(id: &[u8; 16]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::event::tests::click, *};
+    use super::*;
+    use crate::shipper::event::tests::click;
 
     fn duplicates() -> Duplicates {
         Duplicates::new(&Config::default())
@@ -304,6 +312,13 @@ mod tests {
         }
         let rate = f64::from(wrong) / taps as f64;
         assert!(rate <= config.error_rate, "{rate}");
+        assert!(
+            duplicates
+                .slots
+                .iter()
+                .flat_map(|slot| &slot.filters)
+                .all(|filter| filter.bloom.number_of_hash_functions() == 8)
+        );
         let filters = duplicates.slots.iter().map(|slot| slot.filters.len()).max();
         assert!(filters >= Some(2), "the load was meant to overflow a slot's first filter");
     }

@@ -6,7 +6,7 @@
 
 use super::{
     duplicate::Verdict,
-    json::{self, Object},
+    json::{self, Object, key, quoted},
     labels::{self, Labels},
     params::Params,
 };
@@ -62,33 +62,33 @@ impl Encoder {
     }
 
     fn request(&mut self, object: &mut Object<'_>, click: &Click<'_>, params: &Params<'_>) {
-        object.word("\"method\":", click.method.as_str());
-        object.word("\"http_version\":", click.http.as_str());
+        object.word(quoted!("method"), click.method.as_str());
+        object.word(quoted!("http_version"), click.http.as_str());
         if let Some(address) = click.address {
-            object.address("\"client_ip\":", address);
+            object.address(quoted!("client_ip"), address);
         }
-        object.word("\"client_ip_mode\":", click.address_mode.as_str());
-        object.word("\"client_ip_from\":", click.address_from.as_str());
-        object.text("\"user_agent\":", click.text(Text::UserAgent));
-        object.text("\"referer\":", click.text(Text::Referer));
-        object.text("\"accept_language\":", click.text(Text::AcceptLanguage));
-        object.text("\"app_package\":", click.text(Text::AppPackage));
-        object.text("\"sec_fetch\":", click.text(Text::SecFetch));
+        object.word(quoted!("client_ip_mode"), click.address_mode.as_str());
+        object.word(quoted!("client_ip_from"), click.address_from.as_str());
+        object.text(quoted!("user_agent"), click.text(Text::UserAgent));
+        object.text(quoted!("referer"), click.text(Text::Referer));
+        object.text(quoted!("accept_language"), click.text(Text::AcceptLanguage));
+        object.text(quoted!("app_package"), click.text(Text::AppPackage));
+        object.text(quoted!("sec_fetch"), click.text(Text::SecFetch));
         let query = click.text(Text::Query);
-        object.text("\"query\":", &query[..query.len().min(QUERY)]);
+        object.text(quoted!("query"), &query[..query.len().min(QUERY)]);
         let mut cut = query.len() > QUERY || click.flags.has(Flags::TRUNCATED);
-        const SUBS: [&str; 5] = ["\"sub1\":", "\"sub2\":", "\"sub3\":", "\"sub4\":", "\"sub5\":"];
+        const SUBS: [&str; 5] = [quoted!("sub1"), quoted!("sub2"), quoted!("sub3"), quoted!("sub4"), quoted!("sub5")];
         for (key, value) in SUBS.into_iter().zip(params.subs) {
             cut |= self.param(object, key, value);
         }
         if let Some(ad) = params.ad {
-            object.word("\"ad_click_id_name\":", ad.name);
-            cut |= self.param(object, "\"ad_click_id\":", ad.value);
+            object.word(quoted!("ad_click_id_name"), ad.name);
+            cut |= self.param(object, quoted!("ad_click_id"), ad.value);
         }
-        cut |= self.param(object, "\"utm_source\":", params.utm_source);
-        cut |= self.param(object, "\"utm_medium\":", params.utm_medium);
-        cut |= self.param(object, "\"utm_campaign\":", params.utm_campaign);
-        object.bool("\"truncated\":", cut);
+        cut |= self.param(object, quoted!("utm_source"), params.utm_source);
+        cut |= self.param(object, quoted!("utm_medium"), params.utm_medium);
+        cut |= self.param(object, quoted!("utm_campaign"), params.utm_campaign);
+        object.bool(key!("truncated"), cut);
     }
 
     /// A value of the query, decoded; whether it had to be cut.
@@ -106,72 +106,72 @@ impl Encoder {
 }
 
 fn identity(object: &mut Object<'_>, place: &Place<'_>, click: &Click<'_>) {
-    object.text("\"click_id\":", &uuid_text(&click.id));
-    object.int("\"clicked_at_ms\":", click.at_ms);
-    object.text("\"edge\":", place.edge.as_bytes());
-    object.int("\"lane\":", u64::from(place.lane));
-    object.int("\"epoch\":", place.epoch);
-    object.int("\"seq\":", place.seq);
-    object.int("\"safe\":", place.safe);
+    object.text(quoted!("click_id"), &uuid_text(&click.id));
+    object.int(key!("clicked_at_ms"), click.at_ms);
+    object.text(quoted!("edge"), place.edge.as_bytes());
+    object.int(key!("lane"), u64::from(place.lane));
+    object.int(key!("epoch"), place.epoch);
+    object.int(key!("seq"), place.seq);
+    object.int(key!("safe"), place.safe);
 }
 
 fn answer(object: &mut Object<'_>, click: &Click<'_>) {
-    object.word("\"outcome\":", click.outcome.as_str());
-    object.int("\"status\":", u64::from(click.status));
+    object.word(quoted!("outcome"), click.outcome.as_str());
+    object.int(key!("status"), u64::from(click.status));
     let destination = click.text(Text::Destination);
     if !destination.is_empty() {
         match click.token_at.and_then(|at| destination.split_at_checked(usize::from(at))) {
-            Some((head, tail)) => object.spliced("\"destination\":", head, "{click_token}", tail),
-            None => object.text("\"destination\":", destination),
+            Some((head, tail)) => object.spliced(quoted!("destination"), head, "{click_token}", tail),
+            None => object.text(quoted!("destination"), destination),
         }
-        object.text("\"destination_host\":", host(destination));
+        object.text(quoted!("destination_host"), host(destination));
     }
-    object.word("\"carrier\":", click.carrier.as_str());
-    object.bool("\"cookie_set\":", click.flags.has(Flags::COOKIE_SET));
-    object.bool("\"token_placed\":", click.token_at.is_some());
+    object.word(quoted!("carrier"), click.carrier.as_str());
+    object.bool(key!("cookie_set"), click.flags.has(Flags::COOKIE_SET));
+    object.bool(key!("token_placed"), click.token_at.is_some());
     if let Some(kid) = &click.token_kid {
-        object.text("\"token_kid\":", kid);
+        object.text(quoted!("token_kid"), kid);
     }
 }
 
 fn link(object: &mut Object<'_>, click: &Click<'_>, facts: Option<&LinkFacts<'_>>) {
-    object.text("\"domain\":", click.text(Text::Domain));
-    object.text("\"code\":", click.text(Text::Code));
+    object.text(quoted!("domain"), click.text(Text::Domain));
+    object.text(quoted!("code"), click.text(Text::Code));
     let Some(facts) = facts else { return };
-    object.int("\"link_version\":", facts.version);
-    object.word("\"link_kind\":", facts.kind.as_str());
-    object.int("\"link_created_at_ms\":", facts.created_ms);
-    object.int("\"link_ends_at_ms\":", facts.ends_ms);
-    object.text("\"creator_id\":", facts.creator.as_bytes());
-    object.word("\"creator_type\":", facts.creator_type.map_or("", |creator| creator.as_str()));
-    object.text("\"partner_id\":", facts.partner.as_bytes());
-    object.text("\"seller_id\":", facts.seller.as_bytes());
-    object.text("\"campaign_id\":", facts.campaign.as_bytes());
-    object.text("\"product_id\":", facts.product.as_bytes());
-    object.text("\"product_set_id\":", facts.product_set.as_bytes());
-    object.word("\"plan\":", facts.plan.map_or("", |plan| plan.as_str()));
+    object.int(key!("link_version"), facts.version);
+    object.word(quoted!("link_kind"), facts.kind.as_str());
+    object.int(key!("link_created_at_ms"), facts.created_ms);
+    object.int(key!("link_ends_at_ms"), facts.ends_ms);
+    object.text(quoted!("creator_id"), facts.creator.as_bytes());
+    object.word(quoted!("creator_type"), facts.creator_type.map_or("", |creator| creator.as_str()));
+    object.text(quoted!("partner_id"), facts.partner.as_bytes());
+    object.text(quoted!("seller_id"), facts.seller.as_bytes());
+    object.text(quoted!("campaign_id"), facts.campaign.as_bytes());
+    object.text(quoted!("product_id"), facts.product.as_bytes());
+    object.text(quoted!("product_set_id"), facts.product_set.as_bytes());
+    object.word(quoted!("plan"), facts.plan.map_or("", |plan| plan.as_str()));
     if facts.rate_bp != 0 {
-        object.int("\"rate_bp\":", u64::from(facts.rate_bp));
+        object.int(key!("rate_bp"), u64::from(facts.rate_bp));
     }
-    object.bool("\"link_test\":", facts.test);
+    object.bool(key!("link_test"), facts.test);
 }
 
 fn visitor(object: &mut Object<'_>, click: &Click<'_>) {
     if let Some(visitor) = &click.visitor {
-        object.text("\"visitor_id\":", &visitor_text(visitor));
-        object.bool("\"visitor_new\":", click.flags.has(Flags::VISITOR_NEW));
+        object.text(quoted!("visitor_id"), &visitor_text(visitor));
+        object.bool(key!("visitor_new"), click.flags.has(Flags::VISITOR_NEW));
     }
-    object.word("\"cookie_state\":", click.cookie_state.as_str());
+    object.word(quoted!("cookie_state"), click.cookie_state.as_str());
     if let Some(previous) = &click.previous {
-        object.text("\"previous_click_id\":", &uuid_text(previous));
-        object.text("\"previous_domain\":", click.text(Text::PreviousDomain));
-        object.text("\"previous_code\":", click.text(Text::PreviousCode));
-        object.int("\"previous_clicked_at_ms\":", super::duplicate::uuid_ms(previous));
+        object.text(quoted!("previous_click_id"), &uuid_text(previous));
+        object.text(quoted!("previous_domain"), click.text(Text::PreviousDomain));
+        object.text(quoted!("previous_code"), click.text(Text::PreviousCode));
+        object.int(key!("previous_clicked_at_ms"), super::duplicate::uuid_ms(previous));
     }
-    object.word("\"consent\":", click.consent.as_str());
-    object.bool("\"gpc\":", click.flags.has(Flags::GPC));
+    object.word(quoted!("consent"), click.consent.as_str());
+    object.bool(key!("gpc"), click.flags.has(Flags::GPC));
     if click.privacy != Privacy::None {
-        object.word("\"privacy_mode\":", click.privacy.as_str());
+        object.word(quoted!("privacy_mode"), click.privacy.as_str());
     }
 }
 
@@ -179,17 +179,17 @@ fn verdicts(object: &mut Object<'_>, click: &Click<'_>, said: &Said<'_>) {
     let Labels { class, class_reason, source, source_reason, in_app, in_app_name } = *said.labels;
     let test = said.facts.is_some_and(|facts| facts.test);
     let (countable, countable_reason) = labels::countable(class, click.outcome, test, said.duplicate);
-    object.word("\"class\":", class.as_str());
-    object.word("\"class_reason\":", class_reason);
-    object.bool("\"countable\":", countable);
-    object.word("\"countable_reason\":", countable_reason);
-    object.bool("\"duplicate\":", said.duplicate.is_duplicate());
-    object.word("\"duplicate_basis\":", said.duplicate.basis());
-    object.word("\"source\":", source);
-    object.word("\"source_reason\":", source_reason);
-    object.bool("\"in_app\":", in_app);
-    object.word("\"in_app_name\":", in_app_name);
-    object.int("\"labels_version\":", labels::VERSION);
+    object.word(quoted!("class"), class.as_str());
+    object.word(quoted!("class_reason"), class_reason);
+    object.bool(key!("countable"), countable);
+    object.word(quoted!("countable_reason"), countable_reason);
+    object.bool(key!("duplicate"), said.duplicate.is_duplicate());
+    object.word(quoted!("duplicate_basis"), said.duplicate.basis());
+    object.word(quoted!("source"), source);
+    object.word(quoted!("source_reason"), source_reason);
+    object.bool(key!("in_app"), in_app);
+    object.word(quoted!("in_app_name"), in_app_name);
+    object.int(key!("labels_version"), labels::VERSION);
 }
 
 /// The host of an http or https URL, without port; empty for an app's scheme.

@@ -1,6 +1,6 @@
 //! Flat JSON, written into a reused buffer: `{"key":value,…}`, one object a click, no allocation.
 //!
-//! Keys are given as they stand on the wire (`"\"status\":"`), so that a key costs one copy. Texts are arbitrary bytes from
+//! Keys are given as they stand on the wire ([`key`], [`quoted`]), so that a key costs one copy. Texts are arbitrary bytes from
 //! outside: what is not UTF-8 becomes U+FFFD, quotes, backslashes and control characters are escaped, U+2028 and U+2029
 //! are not (JSON since 2019 equals ECMAScript here, and every reader splits lines at `\n` alone).
 
@@ -78,7 +78,21 @@ pub(super) fn hex(bytes: &[u8; 16]) -> [u8; 32] {
     text
 }
 
-/// One object under construction. Every key is given with its quotes and its colon; values that say nothing are left out.
+/// `,"name":`
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+/// `,"name":"` for a text, which the method closes.
+macro_rules! quoted {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":\"")
+    };
+}
+pub(super) use {key, quoted};
+
+/// One object under construction. Values that say nothing are left out.
 pub(super) struct Object<'o> {
     out: &'o mut Vec<u8>,
     ints: itoa::Buffer,
@@ -97,57 +111,48 @@ impl<'o> Object<'o> {
         self.out.push(b'}');
     }
 
-    fn key(&mut self, key: &str) {
-        self.out.push(b',');
-        self.out.extend_from_slice(key.as_bytes());
-    }
-
-    /// A text from outside, escaped; left out if empty.
+    /// A text from outside, escaped, behind a [`quoted`] key; left out if empty.
     pub(super) fn text(&mut self, key: &str, value: &[u8]) {
         if !value.is_empty() {
-            self.key(key);
-            self.out.push(b'"');
+            self.out.extend_from_slice(key.as_bytes());
             escape(self.out, value);
             self.out.push(b'"');
         }
     }
 
-    /// A text in two parts with a word between them that needs no escape.
+    /// The same in two parts with a word between them that needs no escape.
     pub(super) fn spliced(&mut self, key: &str, head: &[u8], word: &str, tail: &[u8]) {
-        self.key(key);
-        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
         escape(self.out, head);
         self.out.extend_from_slice(word.as_bytes());
         escape(self.out, tail);
         self.out.push(b'"');
     }
 
-    /// A word of this program, which needs no escape; left out if empty.
+    /// A word of this program behind a [`quoted`] key; needs no escape, left out if empty.
     pub(super) fn word(&mut self, key: &str, value: &str) {
         if !value.is_empty() {
-            self.key(key);
-            self.out.push(b'"');
+            self.out.extend_from_slice(key.as_bytes());
             self.out.extend_from_slice(value.as_bytes());
             self.out.push(b'"');
         }
     }
 
-    /// An integer.
+    /// An integer behind a [`key`].
     pub(super) fn int(&mut self, key: &str, value: u64) {
-        self.key(key);
+        self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(self.ints.format(value).as_bytes());
     }
 
-    /// A boolean.
+    /// A boolean behind a [`key`].
     pub(super) fn bool(&mut self, key: &str, value: bool) {
-        self.key(key);
+        self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    /// A client's address as text.
+    /// A client's address behind a [`quoted`] key.
     pub(super) fn address(&mut self, key: &str, value: std::net::IpAddr) {
-        self.key(key);
-        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
         match value {
             std::net::IpAddr::V4(v4) => {
                 for (at, octet) in v4.octets().into_iter().enumerate() {

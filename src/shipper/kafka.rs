@@ -84,6 +84,8 @@ pub(super) struct KafkaSink {
     taken: Vec<(usize, Option<Code>)>,
     time: Rfc3339,
     rebuilds: Counter,
+    /// Producers built so far.
+    builds: u64,
     clamped: Counter,
 }
 
@@ -111,6 +113,7 @@ impl KafkaSink {
             value: Vec::with_capacity(16 << 10),
             taken: Vec::new(),
             time: Rfc3339::default(),
+            builds: 1,
             rebuilds: table::counter(&table::KAFKA_PRODUCER_REBUILDS, &[]),
             clamped: table::counter(&table::CLICKS_TIMESTAMP_CLAMPED, &[]),
         })
@@ -119,6 +122,11 @@ impl KafkaSink {
     /// The name of a topic on the broker.
     pub(super) fn topic(&self, topic: Topic) -> &str {
         self.config.topics()[topic as usize]
+    }
+
+    #[cfg(test)]
+    pub(super) fn builds(&self) -> u64 {
+        self.builds
     }
 
     /// The buffer for the next value, empty; `None` without a producer.
@@ -222,7 +230,8 @@ impl KafkaSink {
         match build(&self.config, &self.edge) {
             Ok(producer) => {
                 self.rebuilds.increment(1);
-                tracing::warn!("kafka: {}", Refusal::Fatal.advice(self.topic(Topic::Clicks)));
+                self.builds += 1;
+                tracing::warn!(producers = self.builds, "kafka: {}", Refusal::Fatal.advice(self.topic(Topic::Clicks)));
                 self.producer = Some(producer);
             }
             Err(why) => tracing::error!("{why}; tried again, clicks wait in the journal"),

@@ -1,7 +1,7 @@
 //! The shipper: journal to sink, off the buyer's time. One thread, `wp-shipper`, for all lanes.
 //!
 //! ```text
-//! journal reader ─▶ ship: read, label (labels, agents, source, params), judge (duplicate), encode (event, json)
+//! journal reader ─▶ ship, lane ─▶ press: label (labels, agents, source, params), judge (duplicate), encode (event, json)
 //!                    │ track: prefix per lane and topic      gate: what a topic may send after a failure
 //!                    ▼
 //!                  sink: file (rotated JSON lines; scan: what the last run left) or kafka
@@ -22,8 +22,10 @@ mod gate;
 mod json;
 mod kafka;
 mod labels;
+mod lane;
 mod numbers;
 mod params;
+mod press;
 mod scan;
 mod ship;
 mod sink;
@@ -42,6 +44,7 @@ use serde::Deserialize;
 pub use duplicate::Config as DuplicateConfig;
 pub use file::{Config as FileConfig, OpenError};
 pub use kafka::ProducerError;
+pub use press::Press;
 
 use crate::{
     journal::{Mark, Reader, SinkNote},
@@ -189,8 +192,8 @@ fn open(start: Start) -> Result<ship::Ship, StartError> {
     };
     let lanes = readers.into_iter().map(|reader| {
         let marks = found.each_ref().map(|found| found.marks.get(&reader.lane()).copied().unwrap_or(Mark::default()));
-        ship::LaneState::new(reader, marks)
+        lane::LaneState::new(reader, marks)
     });
-    let lanes: Vec<ship::LaneState> = lanes.collect();
+    let lanes: Vec<lane::LaneState> = lanes.collect();
     Ok(ship::Ship::new(edge, config.max_in_flight as usize, sink, lanes, &config.duplicate)?)
 }

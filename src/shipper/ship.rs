@@ -9,34 +9,30 @@
 //! Then a pause: none behind a backlog, 2 ms while clicks come, 20 ms when idle.
 
 use std::{
-    cmp::Ordering,
     ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
 use super::{
     Summary,
-    duplicate::{Duplicates, Verdict},
-    event::{Encoder, Place, Said},
+    duplicate::Verdict,
+    event::Place,
     gate::{Gate, Held, Turn},
-    labels::{Class, Labeller, Labels},
+    labels::Labels,
+    lane::{LaneState, TOPICS},
     numbers::Numbers,
-    params::Params,
+    press::{Parcel, Press},
     sink::{Letter, Sink, Taken, Ticket, Word},
     track::{FAILED, State, Track},
 };
 use crate::{
     clock,
-    journal::{BATCH, Batch, Frame, Mark, ReadError, Reader},
+    journal::{BATCH, Batch, Frame, Mark, ReadError},
     kafka::Refusal,
     lifecycle::Stop,
-    model::{
-        click::{Click, Outcome, Text, Topic},
-        link::LinkFacts,
-    },
+    model::click::{Click, Topic},
 };
 
-const TOPICS: usize = Topic::ALL.len();
 /// The pause between rounds while clicks come.
 const PAUSE: Duration = Duration::from_millis(2);
 /// The pause once nothing came for [`IDLE_AFTER`] rounds.
@@ -52,6 +48,10 @@ const NOTE_EVERY: Duration = Duration::from_secs(1);
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Steps by which a refused timestamp is moved before the record counts as refused for what it holds.
 const CLAMPS: u8 = 14;
+/// How often it is said that clicks cannot be read.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+const UNREADABLE: &str =
+    "clicks of a newer build's format: they wait, and the lane behind them with them, for a build that reads them";
 /// How long counting what stays behind may take at the end.
 const COUNTING: Duration = Duration::from_secs(1);
 
@@ -63,75 +63,14 @@ pub(super) struct Ship {
     /// The lanes by the time of their last click read; kept for its allocation.
     order: Vec<usize>,
     sink: Sink,
-    labeller: Labeller,
-    duplicates: Duplicates,
+    press: Press,
     numbers: Numbers,
     gates: [Gate; TOPICS],
-    encoder: Encoder,
     batch: Batch,
     words: Vec<Word>,
     noted_at: Instant,
+    unreadable_said: Option<Instant>,
     delivered: [u64; TOPICS],
-}
-
-/// One lane.
-pub(super) struct LaneState {
-    reader: Reader,
-    tracks: [Track; TOPICS],
-    /// Delivered as the journal knew at the start: passed without being counted again.
-    counted: [Mark; TOPICS],
-    /// What the journal was told last.
-    acked: u64,
-    marks: [Mark; TOPICS],
-    /// Everything before is delivered or synced, as of the last batch read.
-    safe: [Mark; TOPICS],
-    /// The time of the last click read: the lane with the smallest goes first.
-    read_ms: u64,
-    unreadable_until: Option<Instant>,
-}
-
-impl LaneState {
-    /// A lane that goes on where the journal and the sink's files say. `found` is per topic what the files hold of it.
-    pub(super) fn new(reader: Reader, found: [Mark; TOPICS]) -> LaneState {
-        let counted = reader.delivered();
-        let start = reader.start();
-        let track = |topic: Topic| Track::new(start, counted[topic as usize].max(found[topic as usize]));
-        LaneState {
-            tracks: Topic::ALL.map(track),
-            counted,
-            acked: start,
-            marks: counted,
-            safe: counted,
-            read_ms: 0,
-            unreadable_until: None,
-            reader,
-        }
-    }
-
-    fn prefix(&self) -> u64 {
-        self.tracks.iter().map(Track::prefix).min().unwrap_or(self.acked)
-    }
-
-    fn done(&self) -> bool {
-        self.prefix() >= self.reader.head()
-    }
-
-    /// The number in the frame's epoch and topic below which everything is delivered or synced.
-    fn safe_for(&self, frame: &Frame<'_>) -> u64 {
-        let safe = self.safe[usize::from(frame.stream).min(TOPICS - 1)];
-        match safe.epoch.cmp(&frame.epoch) {
-            Ordering::Less => 0,
-            Ordering::Equal => safe.next,
-            // A later epoch is safe up to somewhere, so this one is as a whole.
-            Ordering::Greater => frame.seq,
-        }
-    }
-
-    /// The time of the oldest click read and not delivered; of the last one read, if more wait behind it.
-    fn oldest_ms(&self) -> Option<u64> {
-        let sent = self.tracks.iter().filter_map(Track::oldest_ms).min();
-        sent.or_else(|| (self.read_ms > 0 && !self.done()).then_some(self.read_ms))
-    }
 }
 
 /// What a round found.
@@ -162,15 +101,14 @@ impl Ship {
             order: (0..lanes.len()).collect(),
             lanes,
             sink,
-            labeller: Labeller::new()?,
-            duplicates: Duplicates::new(duplicate),
+            press: Press::new(duplicate)?,
             numbers: Numbers::new(),
             gates: [Gate::default(), Gate::default()],
-            encoder: Encoder::default(),
             batch: Batch::default(),
             words: Vec::new(),
             // The first round notes where the sink stands: a crash within the first second then reads little.
             noted_at: now.checked_sub(NOTE_EVERY).unwrap_or(now),
+            unreadable_said: None,
             delivered: [0; TOPICS],
         })
     }
@@ -313,8 +251,8 @@ impl Ship {
                     continue;
                 }
                 let ticket = Ticket { lane, topic, number };
-                let Ok(parcel) = Parcel::open(&frame) else { continue };
-                let labels = self.labeller.read(&parcel.click, &parcel.params);
+                let Ok(parcel) = Parcel::open(frame.payload) else { continue };
+                let labels = self.press.label(&parcel);
                 match self.post(
                     &parcel,
                     &frame,
@@ -401,26 +339,22 @@ impl Ship {
             }
             return true;
         }
-        let Ok(parcel) = Parcel::open(frame) else {
+        let Ok(parcel) = Parcel::open(frame.payload) else {
             track.push(frame, clock::wall_ms(), Verdict::First, State::Unreadable);
             self.numbers.unreadable.increment(1);
-            tracing::error!(
-                lane = self.lanes[lane].reader.lane(),
-                epoch = frame.epoch,
-                seq = frame.seq,
-                "a click of a newer build: it waits, and the lane behind it with it, for a build that reads it"
-            );
+            if self.unreadable_said.is_none_or(|at| now.duration_since(at) >= SAY_EVERY) {
+                self.unreadable_said = Some(now);
+                let lane = self.lanes[lane].reader.lane();
+                tracing::error!(lane, epoch = frame.epoch, seq = frame.seq, "{UNREADABLE}");
+            }
             return true;
         };
         // Asked before the click is judged: a click judged twice would be its own duplicate.
         if self.sink.page(topic, now).is_none() {
             return false;
         }
-        let labels = self.labeller.read(&parcel.click, &parcel.params);
-        // Only what could count can repeat: a preview of the same agent is no first tap.
-        let judged =
-            topic == Topic::Clicks && labels.class == Class::Human && parcel.click.outcome == Outcome::Redirected;
-        let verdict = if judged { self.duplicates.judge(&parcel.click) } else { Verdict::First };
+        let labels = self.press.label(&parcel);
+        let verdict = self.press.judge(topic, &parcel, &labels);
         self.numbers.labelled(labels.class, verdict);
         let number = self.lanes[lane].tracks[topic as usize].push(frame, parcel.click.at_ms, verdict, State::InFlight);
         self.lanes[lane].read_ms = parcel.click.at_ms;
@@ -451,11 +385,9 @@ impl Ship {
             seq: frame.seq,
             safe: lane.safe_for(frame),
         };
-        let Parcel { click, facts, params } = parcel;
-        let said = Said { facts: facts.as_ref(), params, labels: label.labels, duplicate: label.verdict };
-        self.encoder.encode(page, &place, click, &said);
-        let visitor = click.visitor.as_ref();
-        self.sink.post(&Letter { ticket, id: &click.id, visitor, at_ms: click.at_ms, clamps: label.clamps })
+        self.press.encode(page, &place, parcel, label.labels, label.verdict);
+        let Click { id, visitor, at_ms, .. } = &parcel.click;
+        self.sink.post(&Letter { ticket, id, visitor: visitor.as_ref(), at_ms: *at_ms, clamps: label.clamps })
     }
 
     fn not_read(&mut self, lane: usize, why: &ReadError, now: Instant) {
@@ -530,27 +462,6 @@ impl Ship {
             }
         }
         summary
-    }
-}
-
-/// A click and what is read out of it.
-struct Parcel<'a> {
-    click: Click<'a>,
-    facts: Option<LinkFacts<'a>>,
-    params: Params<'a>,
-}
-
-/// Of a format that this build does not know.
-struct Unreadable;
-
-impl<'a> Parcel<'a> {
-    fn open(frame: &Frame<'a>) -> Result<Parcel<'a>, Unreadable> {
-        let click = Click::decode(frame.payload).map_err(|_| Unreadable)?;
-        let facts = match click.text(Text::Link) {
-            [] => None,
-            bytes => Some(LinkFacts::decode(bytes).ok_or(Unreadable)?),
-        };
-        Ok(Parcel { params: Params::of(click.text(Text::Query)), facts, click })
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{net::IpAddr, path::PathBuf, sync::LazyLock};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{LazyLock, Mutex},
+};
 
 use super::*;
 use crate::{
@@ -10,7 +14,7 @@ use crate::{
 };
 
 /// Its automaton takes a tenth of a second to build without optimisation.
-static LABELLER: LazyLock<Labeller> = LazyLock::new(|| Labeller::new().unwrap());
+static LABELLER: LazyLock<Mutex<Labeller>> = LazyLock::new(|| Mutex::new(Labeller::new().unwrap()));
 
 const AT_MS: u64 = 1_795_000_000_123;
 const IN_APP: &[u8] =
@@ -88,7 +92,7 @@ fn encode(click: &Click<'_>, facts: Option<&LinkFacts<'_>>, duplicate: Verdict) 
     click.encode(&mut bytes);
     let click = Click::decode(&bytes).unwrap();
     let params = Params::of(click.text(Text::Query));
-    let labels = LABELLER.read(&click, &params);
+    let labels = LABELLER.lock().unwrap().read(&click, &params);
     let place = Place { edge: "edge-7f3a", lane: 1, epoch: 1_794_900_000_000, seq: 48_213, safe: 48_190 };
     let mut out = Vec::new();
     Encoder::default().encode(&mut out, &place, &click, &Said { facts, params: &params, labels: &labels, duplicate });

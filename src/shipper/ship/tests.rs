@@ -13,6 +13,7 @@ use rdkafka::{
 use super::*;
 use crate::{
     journal::{Config as JournalConfig, Journal, Lane, Parts},
+    model::click::{Outcome, Text},
     shipper::{Config, Start, Target, event::tests, open},
     size::Bytes,
 };
@@ -313,4 +314,70 @@ fn clicks_wait_for_a_broker_that_is_away_and_refused_batches_are_sent_again_unti
     let mut expected = once(0..2_500);
     expected.retain(|number, _| number % 5 != 0);
     assert_eq!(numbers(&clicks), expected);
+}
+
+#[test]
+fn a_fatal_error_builds_another_producer_and_sends_what_was_not_acknowledged() {
+    let (cluster, target) = broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    for number in 0..300 {
+        edge.click(0, Topic::Clicks, number);
+    }
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    assert!(edge.run());
+    assert_eq!(edge.ship.delivered, [300, 0]);
+    let clicks: Vec<_> = consume(&cluster, Topic::Clicks, 300).into_iter().map(|record| record.value).collect();
+    assert!(numbers(&clicks).into_keys().eq(0..300));
+    let Sink::Kafka(kafka) = &edge.ship.sink else { panic!() };
+    assert_eq!(kafka.builds(), 2);
+}
+
+#[test]
+fn a_click_refused_alone_holds_the_prefix_and_nothing_else_until_it_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 1);
+    for number in 0..200 {
+        edge.click(0, Topic::Clicks, number);
+    }
+    let now = Instant::now();
+    let ship = &mut edge.ship;
+    let refused = Ticket { lane: 0, topic: Topic::Clicks, number: 7 };
+    ship.read_on(0, &mut [100, 0], now);
+    // One bad record fails the batch of the first twenty.
+    for number in 0..100 {
+        let result = if number < 20 { Err(Refusal::TooLarge) } else { Ok(()) };
+        ship.words.push(Word::One(Ticket { number, ..refused }, result));
+    }
+    ship.hear(now);
+    let turn = |ship: &Ship, at: Instant| ship.gates[0].turn(&ship.held(Topic::Clicks), 1_000, at);
+    assert_eq!(turn(ship, now), Turn::Again(1..=1, 64));
+    ship.send_again(Topic::Clicks, 1..=1, 64, now);
+    assert_eq!(ship.held(Topic::Clicks).in_flight, 20);
+    for number in 0..20 {
+        let result = if number == 7 { Err(Refusal::TooLarge) } else { Ok(()) };
+        ship.words.push(Word::One(Ticket { number, ..refused }, result));
+    }
+    ship.hear(now);
+    assert_eq!(turn(ship, now), Turn::Again(2..=2, 1));
+    ship.send_again(Topic::Clicks, 2..=2, 1, now);
+    ship.words.push(Word::One(refused, Err(Refusal::TooLarge)));
+    ship.hear(now);
+    // It has been refused alone: it waits, the rest goes on.
+    assert_eq!(turn(ship, now), Turn::New(1_000));
+    ship.acknowledge(now);
+    assert_eq!(ship.delivered, [7, 0]);
+    ship.read_on(0, &mut [1_000, 0], now);
+    ship.words.push(Word::Every(Topic::Clicks, Ok(())));
+    ship.hear(now);
+    ship.acknowledge(now);
+    assert_eq!((ship.delivered, ship.lanes[0].tracks[0].ahead()), ([7, 0], 193));
+    // Somebody has raised the topic's limit.
+    let later = now + Duration::from_secs(31);
+    assert_eq!(turn(ship, later), Turn::Again(3..=255, 1));
+    ship.send_again(Topic::Clicks, 3..=255, 1, later);
+    ship.words.push(Word::One(refused, Ok(())));
+    ship.hear(later);
+    ship.acknowledge(later);
+    assert_eq!(ship.delivered, [200, 0]);
 }
