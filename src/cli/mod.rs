@@ -3,6 +3,7 @@
 mod check;
 pub mod clicks;
 mod healthcheck;
+mod journal;
 pub mod kafka;
 pub mod keys;
 mod log;
@@ -40,6 +41,11 @@ enum Command {
     Keys(keys::Args),
     /// Tokens of cookies and destinations: verify
     Token(token::Args),
+    /// The journal: inspect, verify, dump
+    Journal {
+        #[command(subcommand)]
+        command: journal::Journal,
+    },
     /// The Kafka topics: setup
     Kafka {
         #[command(subcommand)]
@@ -151,6 +157,7 @@ impl Command {
             Command::Serve(serve) => return serve.run(),
             Command::Check(serve) => return check::run(&serve, &mut out),
             Command::Healthcheck(healthcheck) => return healthcheck.run(&mut out),
+            Command::Journal { command } => return command.run(&mut out),
             Command::Keys(args) => keys::run(&args, clock::wall_ms(), &mut out)?,
             Command::Token(args) => {
                 let genuine = token::run(&args, clock::wall_ms(), &mut out)?;
@@ -176,7 +183,8 @@ impl Command {
 
 /// Prints a failure and says which exit code it has.
 fn report(error: &anyhow::Error) -> ExitCode {
-    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+    let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if io.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }

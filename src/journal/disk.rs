@@ -18,53 +18,66 @@ const ZEROS: usize = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     #[cfg(test)]
-    pub(super) faults: std::sync::Arc<faults::Faults>,
+    pub(super) faults: std::sync::Arc<crate::journal::tests::faults::Faults>,
+}
+
+/// What is about to be done.
+#[derive(Debug)]
+#[cfg_attr(not(test), allow(dead_code, reason = "only a test looks"))]
+pub(super) enum Effect<'a> {
+    Write(&'a File, u64, usize),
+    SetAside,
+    Sync(&'a File),
+    Create(&'a Path),
+    Rename(&'a Path, &'a Path),
+    Remove(&'a Path),
+    SyncDir(&'a Path),
 }
 
 impl Disk {
     /// Writes all of `bytes` at `offset`.
     pub(super) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::Write(file, offset, bytes.len()))?;
         file.write_all_at(bytes, offset)
     }
 
     /// The bytes of `file`, and its length, are on the medium.
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::Sync(file))?;
         Ok(rustix::fs::fdatasync(file)?)
     }
 
     /// The names in `dir` are on the medium.
     pub(super) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::SyncDir(dir))?;
         Ok(rustix::fs::fsync(File::open(dir)?)?)
     }
 
     /// A new file, 0600; fails where one exists.
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
-        self.point()?;
+        self.point(&Effect::Create(path))?;
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
     }
 
     /// A directory and those above it, 0700.
     pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::Create(path))?;
         DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::Rename(from, to))?;
         std::fs::rename(from, to)
     }
 
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::Remove(path))?;
         std::fs::remove_file(path)
     }
 
     /// Sets `len` bytes aside, writes zeros over them and syncs: a later store can neither find the disk full nor an unwritten extent.
     pub(super) fn set_aside(&self, file: &File, len: u64) -> io::Result<()> {
-        self.point()?;
+        self.point(&Effect::SetAside)?;
         rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len)?;
         let zeros = vec![0; ZEROS.min(len as usize)];
         let mut at = 0;
@@ -79,13 +92,13 @@ impl Disk {
     #[cfg(not(test))]
     #[inline]
     #[allow(clippy::unused_self, reason = "under test it can fail")]
-    fn point(&self) -> io::Result<()> {
+    fn point(&self, _: &Effect<'_>) -> io::Result<()> {
         Ok(())
     }
 
     #[cfg(test)]
-    fn point(&self) -> io::Result<()> {
-        self.faults.point()
+    fn point(&self, effect: &Effect<'_>) -> io::Result<()> {
+        self.faults.before(effect)
     }
 }
 
@@ -138,39 +151,4 @@ pub(super) fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let mut digits = text.bytes().filter_map(|digit| (digit as char).to_digit(16));
     std::array::from_fn(|_| (digits.next().unwrap_or(0) << 4 | digits.next().unwrap_or(0)) as u8)
-}
-
-#[cfg(test)]
-pub(super) mod faults {
-    use std::{
-        io,
-        sync::atomic::{AtomicU64, Ordering},
-    };
-
-    /// Counts the points passed; after `stop_at` of them everything fails.
-    #[derive(Debug)]
-    pub(in crate::journal) struct Faults {
-        pub(in crate::journal) passed: AtomicU64,
-        pub(in crate::journal) stop_at: AtomicU64,
-        /// Points from `stop_at` on that fail before all is well again.
-        pub(in crate::journal) failing: AtomicU64,
-    }
-
-    impl Default for Faults {
-        fn default() -> Faults {
-            Faults { passed: 0.into(), stop_at: u64::MAX.into(), failing: u64::MAX.into() }
-        }
-    }
-
-    impl Faults {
-        pub(super) fn point(&self) -> io::Result<()> {
-            let passed = self.passed.fetch_add(1, Ordering::Relaxed);
-            let stop_at = self.stop_at.load(Ordering::Relaxed);
-            let failing = self.failing.load(Ordering::Relaxed);
-            match passed >= stop_at && passed - stop_at < failing {
-                true => Err(io::Error::other("the test stops the disk here")),
-                false => Ok(()),
-            }
-        }
-    }
 }

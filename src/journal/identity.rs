@@ -106,7 +106,7 @@ fn all_clean(journal: &Path, directory: u64) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         let (_, found) = checkpoint::read(&file, directory, lane)?;
-        if !found.is_some_and(|(_, checkpoint)| checkpoint.clean.is_some()) {
+        if found.is_none_or(|(_, checkpoint)| checkpoint.clean.is_none()) {
             return Ok(false);
         }
     }

@@ -310,11 +310,11 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
         for stream in 0..STREAMS {
-            // Above the checkpoint's own position its marks may be old: then the first frame says what is before it.
+            // Above the checkpoint's own position its marks may be old: then the frames there say it.
             let noted = checkpoint.filter(|checkpoint| checkpoint.acked == acked);
             let noted = noted.map(|checkpoint| checkpoint.delivered[stream]);
-            let first = survey.first.before().map(|(epoch, before)| Mark { epoch, next: before[stream] });
-            let count = survey.seqs.count(stream, noted.or(first).unwrap_or_default());
+            let there = survey.edge.at(acked).map(|(epoch, next)| Mark { epoch, next: next[stream] });
+            let count = survey.seqs.count(stream, noted.or(there).unwrap_or_default());
             verdict.undelivered[stream] += count.present;
             verdict.missing[stream] += if moved { 0 } else { count.missing };
         }

@@ -69,9 +69,12 @@ pub(super) struct Home {
     pub(super) safe: [Mark; STREAMS],
     /// What was found at the start.
     pub(super) recovered: Seqs,
-    /// Numbers whose frames the reader found damaged since then: `[first, end)` by epoch, stream and first.
-    pub(super) lost: BTreeMap<(u64, usize, u64), u64>,
+    /// Numbers whose frames the reader found damaged since then.
+    pub(super) lost: Lost,
 }
+
+/// Numbers that are gone: by epoch, stream and the first of them, the one after the last.
+pub(super) type Lost = BTreeMap<(u64, usize, u64), u64>;
 
 impl Home {
     /// Frames of `stream` that are neither delivered nor missing, with `appended` of them in the current `epoch`.

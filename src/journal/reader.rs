@@ -10,7 +10,7 @@ use std::{
 use crate::journal::{
     Mark, STREAMS, SinkNote,
     frame::{self, Frame, MAX_FRAME},
-    lane::Shared,
+    lane::{Lost, Shared},
     ring::Tap,
     segment::{Extent, Item, read_up_to, walk},
 };
@@ -229,7 +229,7 @@ impl Reader {
         plausible: impl Fn(usize, u64) -> bool,
     ) -> (usize, bool) {
         let Batch { bytes, offsets, .. } = batch;
-        let (mut damaged, mut gap, mut lost) = (0, false, Vec::new());
+        let (mut damaged, mut gap, mut lost) = (0, false, Lost::new());
         let trail = &mut self.trail;
         let walked = walk(bytes, self.shared.seed, last, plausible, |offset, item| match item {
             Item::Frame(frame) if frame.pos >= from && frame.pos < to => {
@@ -253,13 +253,13 @@ impl Reader {
 }
 
 /// Moves the marks on over a frame. Behind damage, notes the numbers that are missing before it.
-fn follow(marks: &mut [Mark; STREAMS], frame: &Frame<'_>, lost: Option<&mut Vec<((u64, usize, u64), u64)>>) {
+fn follow(marks: &mut [Mark; STREAMS], frame: &Frame<'_>, lost: Option<&mut Lost>) {
     if let Some(lost) = lost {
         for (stream, mark) in marks.iter().enumerate() {
             let before = frame.next[stream] - u64::from(stream == usize::from(frame.stream));
             let first = if mark.epoch == frame.epoch { mark.next } else { 0 };
             if first < before && mark.epoch <= frame.epoch {
-                lost.push(((frame.epoch, stream, first), before));
+                lost.insert((frame.epoch, stream, first), before);
             }
         }
     }

@@ -245,16 +245,21 @@ impl Place<'_> {
         let Some(ring) = ring.filter(same_life) else { return Ok(Opening::Cut) };
         let head = ring.words.head;
         let from = ring.words.acked.max(ring.words.spilled);
-        let (mut seqs, mut first, mut whole) = (truth.seqs.clone(), truth.first, 0);
+        let (mut seqs, mut edge, mut whole) = (truth.seqs.clone(), truth.edge, 0);
         let walked = ring.walk(self.whose.seed(), |_, item| match item {
             Item::Frame(frame) if frame.pos >= from && frame.next_pos <= head => {
                 whole += frame.next_pos - frame.pos;
+                edge.note(&frame, acked);
                 if frame.pos >= acked {
                     seqs.add(&frame);
-                    first.note(&frame);
                 }
             }
-            Item::Frame(frame) if frame.next_pos == from => seqs.know(frame.epoch, frame.next),
+            Item::Frame(frame) if frame.next_pos <= from => {
+                edge.note(&frame, acked);
+                if frame.next_pos == from {
+                    seqs.know(frame.epoch, frame.next);
+                }
+            }
             Item::Pad { pos, len } if pos >= from && pos + len <= head => whole += len,
             _ => {}
         });
@@ -262,7 +267,7 @@ impl Place<'_> {
         if whole != head - from {
             return Ok(Opening::Cut);
         }
-        (truth.seqs, truth.first) = (seqs, first);
+        (truth.seqs, truth.edge) = (seqs, edge);
         Ok(Opening::Intact)
     }
 
@@ -347,10 +352,10 @@ impl Place<'_> {
     }
 }
 
-/// How far each stream is delivered. The checkpoint's marks hold for its own position; above it the first frame tells.
+/// How far each stream is delivered. The checkpoint's marks hold for its own position; above it the frames there tell.
 fn delivered(found: Option<Checkpoint>, truth: &Survey, acked: u64) -> [Mark; STREAMS] {
     let known = found.map_or([Mark::default(); STREAMS], |found| found.delivered);
-    match truth.first.before() {
+    match truth.edge.at(acked) {
         Some((epoch, before)) if found.is_none_or(|found| found.acked < acked) => {
             std::array::from_fn(|stream| known[stream].max(Mark { epoch, next: before[stream] }))
         }

@@ -32,7 +32,7 @@ pub(super) struct Survey {
     pub(super) extents: Vec<Extent>,
     pub(super) index: Index,
     pub(super) seqs: Seqs,
-    pub(super) first: First,
+    pub(super) edge: Edge,
     /// Everything below is delivered, as the blocks say.
     pub(super) acked_below: u64,
     /// The highest position seen.
@@ -47,22 +47,33 @@ pub(super) struct Survey {
     pub(super) next_number: u64,
 }
 
-/// The frame with the lowest position, and the numbers before it.
+/// The frames on either side of the position below which everything is delivered: they tell the numbers there.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct First(Option<(u64, u64, [u64; STREAMS])>);
+pub(super) struct Edge {
+    /// Where the last frame below ends, its epoch, and the numbers after it.
+    below: Option<(u64, u64, [u64; STREAMS])>,
+    /// Where the first frame above begins, its epoch, and the numbers before it.
+    above: Option<(u64, u64, [u64; STREAMS])>,
+}
 
-impl First {
-    pub(super) fn note(&mut self, frame: &Frame<'_>) {
-        if self.0.is_none_or(|(pos, _, _)| frame.pos < pos) {
+impl Edge {
+    pub(super) fn note(&mut self, frame: &Frame<'_>, acked: u64) {
+        if frame.next_pos <= acked {
+            if self.below.is_none_or(|(end, _, _)| frame.next_pos > end) {
+                self.below = Some((frame.next_pos, frame.epoch, frame.next));
+            }
+        } else if self.above.is_none_or(|(pos, _, _)| frame.pos < pos) {
             let mut before = frame.next;
             before[usize::from(frame.stream)] = frame.seq;
-            self.0 = Some((frame.pos, frame.epoch, before));
+            self.above = Some((frame.pos, frame.epoch, before));
         }
     }
 
-    /// Its epoch, and the numbers before it.
-    pub(super) fn before(&self) -> Option<(u64, [u64; STREAMS])> {
-        self.0.map(|(_, epoch, before)| (epoch, before))
+    /// The epoch and numbers at `acked`, as well as anybody can tell: the frame that ends there knows best, for what follows it
+    /// may be damaged; one that ends earlier is a lower bound.
+    pub(super) fn at(&self, acked: u64) -> Option<(u64, [u64; STREAMS])> {
+        let exact = self.below.filter(|(end, _, _)| *end == acked);
+        exact.or(self.above).or(self.below).map(|(_, epoch, next)| (epoch, next))
     }
 }
 
@@ -213,10 +224,10 @@ impl Runs {
                 return;
             }
             Item::Frame(frame) => {
+                survey.edge.note(&frame, self.acked);
                 if frame.pos >= self.acked {
                     survey.frames += 1;
                     survey.seqs.add(&frame);
-                    survey.first.note(&frame);
                 }
                 (frame.pos, frame.next_pos)
             }

@@ -155,7 +155,7 @@ impl Run<'_> {
                 },
             };
             let mut links = 0;
-            for (line, bytes) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
+            for (line, bytes) in block.lines() {
                 links += u64::from(self.line(line, bytes));
             }
             self.links.fetch_add(links, Ordering::Relaxed);
@@ -306,9 +306,22 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         // Its own position counts lines within this one.
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
+        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+        let names_its_field =
+            ["unknown field", "missing field", "duplicate field"].iter().any(|s| message.starts_with(s));
+        let field = if error.is_data() && !names_its_field { key_before(bytes, error.column()) } else { None };
+        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}"));
         LineError { line, column: error.column().max(1) as u64, message }
     })
+}
+
+/// The key whose value ends at `column`.
+fn key_before(bytes: &[u8], column: usize) -> Option<&str> {
+    let before = bytes.get(..column)?;
+    let mut colons = memchr::memrchr_iter(b':', before);
+    let name = colons.find_map(|colon| before[..colon].trim_ascii_end().strip_suffix(b"\""))?;
+    let start = memchr::memrchr(b'"', name)? + 1;
+    str::from_utf8(&name[start..]).ok()
 }
 
 /// Names the lines of codes given twice. Reads the file once more, for the first codes only: this is the rare case, and
@@ -324,7 +337,7 @@ fn name_twice(mut file: &File, domains: &Domains, mut twice: Vec<(DomainId, Vec<
     }
     let mut source = Source::new(file);
     while let Ok(Some(block)) = source.next() {
-        for (line, bytes) in (block.first_line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
+        for (line, bytes) in block.lines() {
             let Ok(record) = read_line(line, bytes) else { continue };
             let Some(domain) = domains.named(&record.domain) else { continue };
             let code = if domain.id.folds() { record.code.to_ascii_lowercase() } else { record.code };
@@ -453,6 +466,21 @@ mod tests {
         let url_column = text[6].find("\"url\"").unwrap() as u64 + 1;
         assert_eq!((listed[5].0, listed[5].1), (7, url_column));
         assert!(mistakes.to_string().contains("links.jsonl:3:2: code: "));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_by_its_field() {
+        let house = House::new();
+        for (was, is, says) in [
+            (r#""https://shop.example.com/p/1""#, "17", "url: invalid type: integer `17`, expected a string"),
+            (r#""plain""#, r#""plane""#, "kind: unknown variant `plane`, expected one of `product`, `showcase`"),
+            ("2026-11-01T00:00:00Z", "2026-11-31", "created_at: "),
+            (r#""kind":"plain","#, "", "missing field `kind`"),
+            (r#""kind""#, r#""creator" : 1, "kind""#, "creator: invalid type"),
+        ] {
+            let mistakes = house.mistakes(&line("a", "").replace(was, is), None);
+            assert!(mistakes.listed[0].message.starts_with(says), "{mistakes}");
+        }
     }
 
     #[test]

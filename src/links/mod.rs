@@ -4,6 +4,9 @@
 //! code) lies at the front of the allocation, so a code costs neither heap of its own nor room in the table. A look-up
 //! hashes the asked key's bytes from the stack. An unknown code is one miss, cheaper than a hit: no filter stands in front.
 //!
+//! Keys in the slots were tried: slots of 24 bytes instead of 8 cost 17 bytes a link more and save a hit nothing, because
+//! a click reads the allocation anyway; only a miss took half the time, and it takes a sixth of a hit as it is.
+//!
 //! ```text
 //!   head 8 bytes: code length u8 | flags u8 | facts length u16 | audience at u16 | audience length u8 | 0
 //!   domain id u16 | code | facts (model::link) | domain's name, if it is the audience | start u64, if it has one

@@ -196,16 +196,16 @@ async fn drain(config: &Config, signal: &str, crew: Crew, not_draining: &Latch) 
     let late = ended.late.join(", ");
     match ended.shipped {
         Some(Summary { delivered, remaining, counted_all }) => {
-            let (delivered, remain): (u64, u64) = (delivered.iter().sum(), remaining.iter().sum());
+            let (delivered, remaining): (u64, u64) = (delivered.iter().sum(), remaining.iter().sum());
             let more = if counted_all { "" } else { "at least " };
-            let stay = match remain {
+            let stay = match remaining {
                 0 => "nothing stays in the journal".to_owned(),
-                _ => format!("{more}{remain} stay in the journal and are delivered by the next start"),
+                _ => format!("{more}{remaining} stay in the journal and are delivered by the next start"),
             };
             tracing::info!(
                 event = "stopped",
                 delivered,
-                remain,
+                remain = remaining,
                 ?took,
                 late,
                 "stopped: {delivered} clicks delivered, {stay}"

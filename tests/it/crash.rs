@@ -94,7 +94,7 @@ fn a_drain_delivers_everything_and_says_so() {
     assert_eq!(code, Some(0));
     assert_eq!(found(&site.events("clicks")).len(), 200);
     let last = log.lines().last().unwrap();
-    assert!(last.contains("\"delivered\":200") && last.contains("\"remaining\":0"), "{last}");
+    assert!(last.contains("\"delivered\":200") && last.contains("\"remain\":0"), "{last}");
 }
 
 #[test]

@@ -13,10 +13,10 @@ use std::{
 use serde_json::Value;
 
 /// How long a test waits for a condition before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` gives a value.
-pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {
@@ -28,14 +28,14 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A live link of kind `product` whose destination is outside the cookie's domain.
-pub fn link(code: &str) -> String {
+pub(crate) fn link(code: &str) -> String {
     format!(
         r#"{{"code":"{code}","url":"https://shop.example.com/view/{code}?creator=c_1","kind":"product","creator":"c_1","creator_type":"affiliate","seller":"s_1","product":"p_1","plan":"open","rate_bp":1200,"test":true}}"#
     )
 }
 
 /// The real process, its directory and its ports.
-pub struct Site {
+pub(crate) struct Site {
     dir: tempfile::TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -51,7 +51,7 @@ struct Running {
 
 impl Site {
     /// A site with these links that is not started yet. One worker, unless told otherwise.
-    pub fn new(links: &[String]) -> Site {
+    pub(crate) fn new(links: &[String]) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let site = Site { dir, args: Vec::new(), env: Vec::new(), running: None };
         site.write("links.jsonl", &(links.join("\n") + "\n"));
@@ -61,45 +61,45 @@ impl Site {
     }
 
     /// A started site with these codes, all live.
-    pub fn with_codes(codes: &[&str]) -> Site {
+    pub(crate) fn with_codes(codes: &[&str]) -> Site {
         Site::new(&codes.iter().map(|code| link(code)).collect::<Vec<_>>()).start()
     }
 
-    pub fn env(mut self, key: &str, value: &str) -> Site {
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Site {
         self.env.retain(|(known, _)| known != key);
         self.env.push((key.into(), value.into()));
         self
     }
 
-    pub fn arg(mut self, arg: &str) -> Site {
+    pub(crate) fn arg(mut self, arg: &str) -> Site {
         self.args.push(arg.into());
         self
     }
 
     /// Writes a configuration file and passes it.
-    pub fn config(self, toml: &str) -> Site {
+    pub(crate) fn config(self, toml: &str) -> Site {
         self.write("waypost.toml", toml);
         let path = self.path("waypost.toml").display().to_string();
         self.arg("--config").arg(&path)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path("data")
     }
 
     /// Replaces a file at once, as a careful operator does.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let fresh = self.path(&format!("{name}.new"));
         std::fs::write(&fresh, text).unwrap();
         std::fs::rename(fresh, self.path(name)).unwrap();
     }
 
     /// A `waypost` command with this site's environment.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
         command.args(args).envs(self.env.iter().cloned()).current_dir(self.dir.path());
         command
@@ -114,19 +114,19 @@ impl Site {
     }
 
     /// Starts the process and waits until it is ready.
-    pub fn start(mut self) -> Site {
+    pub(crate) fn start(mut self) -> Site {
         self.restart();
         self
     }
 
     /// Starts the process again on the same directory and waits until it is ready.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.boot();
         until("readiness", || self.admin("/readyz").filter(|answer| answer.status == 200));
     }
 
     /// Starts the process and waits until it listens.
-    pub fn boot(&mut self) {
+    pub(crate) fn boot(&mut self) {
         assert!(self.running.is_none(), "already running");
         let mut child = self.serve().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -146,7 +146,7 @@ impl Site {
     }
 
     /// Runs `serve` to its end: for starts that are refused. Gives the exit code and all it printed.
-    pub fn refused(&self) -> (Option<i32>, String) {
+    pub(crate) fn refused(&self) -> (Option<i32>, String) {
         let output = self.serve().output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -155,50 +155,50 @@ impl Site {
         self.running.as_ref().expect("the site runs")
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.running().child.id()
     }
 
-    pub fn listen(&self) -> SocketAddr {
+    pub(crate) fn listen(&self) -> SocketAddr {
         self.running().listen
     }
 
-    pub fn admin_address(&self) -> SocketAddr {
+    pub(crate) fn admin_address(&self) -> SocketAddr {
         self.running().admin
     }
 
     /// What was logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.running().log.lock().unwrap().join("\n")
     }
 
     /// Waits until a line of the log holds `text`.
-    pub fn logged(&self, text: &str) -> String {
+    pub(crate) fn logged(&self, text: &str) -> String {
         until(&format!("a log line with {text:?}"), || {
             self.running().log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
         })
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// kill -9, and waits until it is gone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut running = self.running.take().expect("the site runs");
         running.child.kill().unwrap();
         running.child.wait().unwrap();
     }
 
     /// SIGTERM, and waits for the end. Gives the exit code and the log.
-    pub fn stop(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(&mut self) -> (Option<i32>, String) {
         self.signal("-TERM");
         self.wait()
     }
 
     /// Waits for the end of a process that was told to end.
-    pub fn wait(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
         let status = until("the end of the process", || self.running.as_mut().unwrap().child.try_wait().unwrap());
         let running = self.running.take().unwrap();
         // The log's thread ends with the pipe.
@@ -207,22 +207,22 @@ impl Site {
         (status.code(), log)
     }
 
-    pub fn wire(&self) -> Wire {
+    pub(crate) fn wire(&self) -> Wire {
         Wire::to(self.listen())
     }
 
     /// Sends these raw bytes on a connection of its own and reads one answer.
-    pub fn send(&self, raw: &str) -> Answer {
+    pub(crate) fn send(&self, raw: &str) -> Answer {
         self.wire().send(raw)
     }
 
     /// GET with these header lines besides `Host`.
-    pub fn get(&self, path: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answer {
         self.send(&request("GET", path, headers))
     }
 
     /// A path of the admin listener; `None` if it does not answer.
-    pub fn admin(&self, path: &str) -> Option<Answer> {
+    pub(crate) fn admin(&self, path: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(self.running().admin).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
@@ -230,7 +230,7 @@ impl Site {
     }
 
     /// The sum of a metric over its labels, of those rows that hold `labels`.
-    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.admin("/metrics").expect("metrics").text();
         let rows = text.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
@@ -239,12 +239,12 @@ impl Site {
     }
 
     /// Every event of a topic in the file sink, in the order of its files and lines.
-    pub fn events(&self, topic: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, topic: &str) -> Vec<Value> {
         events_in(&self.data().join("clicks"), topic)
     }
 
     /// Waits until the file sink holds `count` events of a topic.
-    pub fn events_until(&self, topic: &str, count: usize) -> Vec<Value> {
+    pub(crate) fn events_until(&self, topic: &str, count: usize) -> Vec<Value> {
         until(&format!("{count} events of {topic}"), || Some(self.events(topic)).filter(|events| events.len() >= count))
     }
 }
@@ -262,7 +262,7 @@ impl Drop for Site {
 }
 
 /// The complete lines of a topic's files.
-pub fn events_in(dir: &Path, topic: &str) -> Vec<Value> {
+pub(crate) fn events_in(dir: &Path, topic: &str) -> Vec<Value> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
@@ -296,7 +296,7 @@ fn ports(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// A request as text.
-pub fn request(method: &str, path: &str, headers: &[&str]) -> String {
+pub(crate) fn request(method: &str, path: &str, headers: &[&str]) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: go.example.com\r\n");
     for header in headers {
         text.push_str(header);
@@ -306,36 +306,36 @@ pub fn request(method: &str, path: &str, headers: &[&str]) -> String {
 }
 
 /// One raw connection.
-pub struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
 }
 
 impl Wire {
-    pub fn to(address: SocketAddr) -> Wire {
+    pub(crate) fn to(address: SocketAddr) -> Wire {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Wire { stream }
     }
 
-    pub fn write(&mut self, raw: &str) {
+    pub(crate) fn write(&mut self, raw: &str) {
         self.stream.write_all(raw.as_bytes()).unwrap();
     }
 
     /// Sends and reads one answer, which must come.
-    pub fn send(&mut self, raw: &str) -> Answer {
+    pub(crate) fn send(&mut self, raw: &str) -> Answer {
         self.write(raw);
         self.read(raw.starts_with("HEAD ")).expect("an answer")
     }
 
     /// Sends and reads one answer; `None` if the connection ends before the answer does.
-    pub fn try_send(&mut self, raw: &str) -> Option<Answer> {
+    pub(crate) fn try_send(&mut self, raw: &str) -> Option<Answer> {
         self.stream.write_all(raw.as_bytes()).ok()?;
         self.read(raw.starts_with("HEAD "))
     }
 
     /// Reads one answer; `None` if the connection ends before the answer does.
-    pub fn read(&mut self, head: bool) -> Option<Answer> {
+    pub(crate) fn read(&mut self, head: bool) -> Option<Answer> {
         let mut bytes = Vec::new();
         let mut byte = [0];
         while !bytes.ends_with(b"\r\n\r\n") {
@@ -367,43 +367,43 @@ impl Wire {
     }
 
     /// Whether the other side has closed, or closes within the tests' patience.
-    pub fn closed(&mut self) -> bool {
+    pub(crate) fn closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0; 4096]), Ok(0) | Err(_))
     }
 }
 
 /// One answer as it came.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// In the order of the wire, names as sent.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The names of all headers, sorted.
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The cookie as a browser would send it back: `name=value`.
-    pub fn cookie(&self) -> String {
+    pub(crate) fn cookie(&self) -> String {
         self.header("set-cookie").expect("a cookie").split(';').next().unwrap().to_owned()
     }
 
     /// The URL token in the location.
-    pub fn token(&self) -> Option<String> {
+    pub(crate) fn token(&self) -> Option<String> {
         let location = url::Url::parse(self.header("location")?).ok()?;
         location.query_pairs().find(|(name, _)| name == "wp").map(|(_, value)| value.into_owned())
     }

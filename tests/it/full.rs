@@ -9,9 +9,9 @@ fn stuck(on_full: &str) -> Site {
     // A port that was free a moment ago: nobody answers there.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     Site::new(&[link("live")])
-        .env("WAYPOST__JOURNAL__RING_BYTES", "2 MiB")
-        .env("WAYPOST__JOURNAL__DISK_BYTES", "1 MiB")
-        .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "256 KiB")
+        .env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB")
+        .env("WAYPOST__JOURNAL__DISK_BYTES", "4 MiB")
+        .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
         .env("WAYPOST__JOURNAL__ON_FULL", on_full)
         .arg("--kafka")
         .arg(&nobody.to_string())
@@ -73,7 +73,7 @@ fn a_flood_of_unknown_codes_does_not_take_the_last_quarter() {
     let site = stuck("unrecorded");
     let mut wire = site.wire();
     let flood = request("GET", &format!("/nobody?{}", "x".repeat(3000)), &[]);
-    for _ in 0..3000 {
+    for _ in 0..6000 {
         assert_eq!(wire.send(&flood).status, 404);
     }
     until("unknown codes are counted only", || {

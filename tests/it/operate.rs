@@ -317,3 +317,39 @@ fn a_process_out_of_descriptors_pauses_and_serves_again() {
     assert!(site.metric("waypost_accept_errors_total", "no_descriptors") < 50.0, "it paused");
     assert_eq!(site.get("/live", &[]).status, 302);
 }
+
+#[test]
+fn what_lies_in_the_journal_is_shown_while_it_runs_and_afterwards() {
+    // No broker answers, so everything stays.
+    let mut site = site().arg("--kafka").arg("127.0.0.1:9").env("WAYPOST__SHIPPER__DRAIN", "0s").start();
+    for path in ["/live?sub1=x", "/live", "/none"] {
+        site.get(path, &["User-Agent: probe/1"]);
+    }
+    let data = site.data().display().to_string();
+    let journal = |site: &Site, args: &[&str]| output(site.command(&[&["journal"], args, &[&data[..]]].concat()));
+    let dumped = |site: &Site| -> Vec<serde_json::Value> {
+        let (code, lines) = journal(site, &["dump"]);
+        assert_eq!(code, Some(0), "{lines}");
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let while_running = dumped(&site);
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped: 0 clicks delivered, 3 stay in the journal"), "{log}");
+    let lines = dumped(&site);
+    assert_eq!(lines, while_running);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["click"]["link"]["creator"], "c_1");
+    assert_eq!(lines[0]["click"]["query"], "sub1=x");
+    assert_eq!(lines[0]["click"]["user_agent"], "probe/1");
+    assert_eq!((&lines[2]["topic"], &lines[2]["click"]["outcome"]), (&"clicks.orphan".into(), &"not_found".into()));
+    let (code, said) = journal(&site, &["verify"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("3 undelivered") && said.contains(": sound"), "{said}");
+    let (code, said) = journal(&site, &["inspect"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("lane 0") && said.contains("closed cleanly"), "{said}");
+    let (code, said) = output(site.command(&["journal", "inspect", "/nowhere"]));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/nowhere holds no journal"), "{said}");
+}

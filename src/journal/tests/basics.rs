@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use super::{Bench, marks, tiny};
+use super::{Bench, marks, scratch, tiny};
 use crate::journal::{Config, Full, Journal, OnFull, OpenError, Opening, Spill};
 
 #[test]
 fn what_is_appended_is_read_in_order_from_the_ring() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut bench = Bench::open(dir.path(), &tiny());
     assert_eq!(bench.report.opening, Opening::Fresh);
     assert_eq!(bench.lane.append(0, b"a"), Ok(0));
@@ -19,7 +19,7 @@ fn what_is_appended_is_read_in_order_from_the_ring() {
 
 #[test]
 fn a_full_ring_says_so_until_the_sink_or_the_disk_makes_room() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut bench = Bench::open(dir.path(), &tiny());
     let mut appended = 0;
     while bench.lane.append(0, &[1; 100]).is_ok() {
@@ -40,7 +40,7 @@ fn a_full_ring_says_so_until_the_sink_or_the_disk_makes_room() {
 
 #[test]
 fn a_clean_stop_needs_no_ring_at_the_next_start() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut bench = Bench::open(dir.path(), &tiny());
     for n in 0..50u8 {
         bench.lane.append(n % 2, &[n; 64]).unwrap();
@@ -58,7 +58,7 @@ fn a_clean_stop_needs_no_ring_at_the_next_start() {
 
 #[test]
 fn a_killed_process_loses_nothing_and_goes_on_in_the_same_ring() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut epochs = Vec::new();
     for round in 0..5u8 {
         let mut bench = Bench::open(dir.path(), &tiny());
@@ -79,7 +79,7 @@ fn a_killed_process_loses_nothing_and_goes_on_in_the_same_ring() {
 
 #[test]
 fn a_lost_ring_after_a_power_cut_leaves_what_was_synced() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut bench = Bench::open(dir.path(), &tiny());
     for n in 0..30u8 {
         bench.lane.append(0, &[n; 64]).unwrap();
@@ -98,7 +98,7 @@ fn a_lost_ring_after_a_power_cut_leaves_what_was_synced() {
 
 #[test]
 fn the_rest_of_a_ring_of_another_boot_is_salvaged() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut bench = Bench::open(dir.path(), &tiny());
     for n in 0..30u8 {
         bench.lane.append(n % 2, &[n; 64]).unwrap();
@@ -134,7 +134,7 @@ fn the_rest_of_a_ring_of_another_boot_is_salvaged() {
 
 #[test]
 fn finished_segments_go_and_the_note_of_the_sink_comes_back() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut bench = Bench::open(dir.path(), &tiny());
     for n in 0..200u8 {
         if !bench.lane.room(100) {
@@ -162,7 +162,7 @@ fn finished_segments_go_and_the_note_of_the_sink_comes_back() {
 
 #[test]
 fn a_lane_without_a_worker_is_drained() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut parts = Journal::open(dir.path(), &tiny(), 3).unwrap().into_parts();
     for lane in &mut parts.lanes {
         lane.append(0, b"one").unwrap();
@@ -179,7 +179,7 @@ fn a_lane_without_a_worker_is_drained() {
 
 #[test]
 fn a_second_process_is_refused_and_told_the_path() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let _first = Bench::open(dir.path(), &tiny());
     let second = Journal::open(dir.path(), &tiny(), 1);
     let error = second.unwrap_err();

@@ -1,6 +1,8 @@
 //! What a lane promises, with a ring and segments so small that roll-over is ordinary.
 
 mod basics;
+mod crash;
+pub(super) mod faults;
 mod golden;
 
 use std::{
@@ -12,6 +14,11 @@ use crate::{
     journal::{Batch, Config, Journal, Lane, Mark, Reader, STREAMS, Spiller, disk::Disk},
     size::Bytes,
 };
+
+/// A directory in memory where there is one: these tests are about order, not about a disk's patience.
+pub(super) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 pub(super) fn tiny() -> Config {
     Config {
@@ -75,6 +82,11 @@ impl Bench {
     /// Everything there is to ship, without acknowledging it.
     pub(super) fn read_all(&mut self) -> Vec<Seen> {
         self.read_from(self.reader.start()).0
+    }
+
+    /// Everything below is delivered or synced.
+    pub(super) fn durable(&self) -> u64 {
+        self.spiller.lanes[0].shared.durable()
     }
 
     pub(super) fn close(self) {

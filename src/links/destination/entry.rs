@@ -239,6 +239,9 @@ impl Template {
                 return Err(UrlError::HolePlace);
             }
         }
+        if memchr::memchr2(b'{', b'}', url.as_bytes()).is_none() {
+            return Ok(Template { marked: url.to_owned(), mark: String::new(), count: 0 });
+        }
         let mut mark = "Wp0Hole".to_owned();
         while url.contains(&mark) || destination.creator.contains(&mark) || destination.code.contains(&mark) {
             mark.push('Q');
@@ -286,6 +289,9 @@ impl Template {
     /// The normal form without its marks, and where they stood.
     fn split(&self, url: &Url) -> Result<(String, Vec<Hole>), UrlError> {
         let full = url.as_str();
+        if self.count == 0 && full.len() <= MAX_URL {
+            return Ok((full.to_owned(), Vec::new()));
+        }
         let path = url[..Position::BeforePath].len()..url[..Position::AfterPath].len();
         let query_end = url[..Position::AfterQuery].len();
         let mut text = String::with_capacity(full.len());

@@ -13,13 +13,21 @@ const BLOCK: usize = 1 << 20;
 /// Whole lines of the file.
 pub(super) struct Block {
     /// The number of its first line.
-    pub(super) first_line: u64,
-    pub(super) bytes: Vec<u8>,
+    first_line: u64,
+    bytes: Vec<u8>,
     /// Bytes of the file up to the block's end.
     pub(super) upto: u64,
 }
 
 impl Block {
+    /// Its lines without their ends, each with its number. Behind the last line end comes an empty one.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut from = 0;
+        let ends = memchr::memchr_iter(b'\n', &self.bytes).chain(std::iter::once(self.bytes.len()));
+        let lines = ends.map(move |end| &self.bytes[std::mem::replace(&mut from, end + 1)..end]);
+        (self.first_line..).zip(lines)
+    }
+
     /// How many lines a file of `size` bytes has if it goes on like this, and a little more.
     pub(super) fn expected(&self, size: u64) -> usize {
         let lines = memchr::memchr_iter(b'\n', &self.bytes).count() as u64 + 1;
