@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        for size in [Bytes(0), Bytes(1), Bytes(1025), Bytes::kib(16), Bytes::mib(1536), Bytes::gib(8), Bytes(u64::MAX)] {
+        for size in [Bytes(0), Bytes(1), Bytes(1025), Bytes::kib(16), Bytes::mib(1536), Bytes::gib(8), Bytes(u64::MAX)]
+        {
             assert_eq!(size.to_string().parse::<Bytes>().unwrap(), size);
         }
         assert_eq!(Bytes::mib(1536).to_string(), "1536 MiB");

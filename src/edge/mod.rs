@@ -1,1 +1,185 @@
-//! Not built yet.
+//! The edge: one pure function turns a request into an answer and the bytes of its click.
+//!
+//! A click's life:
+//!
+//! 1. Read the target: which code on which host ([`target`]). Refusals and fixed paths end here.
+//! 2. Look the code up in its domain.
+//! 3. Gather what the request says: prefetch, navigation, app, consent, the cookie it presents.
+//! 4. Decide by the link's state and these facts ([`decide`]): one outcome, and what it may carry.
+//! 5. Mint: the click's id, its URL token, the destination, the cookie.
+//! 6. Write the click's bytes for the lane ([`click`] holds 3 to 6).
+//! 7. [`service`] appends them, then sends the answer.
+//!
+//! Nothing here waits, reads a clock or fails: `now`, `seed` and `room` come in, every failure is an outcome.
+
+pub mod click;
+pub mod decide;
+pub mod pages;
+pub mod prepared;
+pub mod service;
+pub mod tally;
+pub mod target;
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode};
+
+use crate::{
+    attribution::{keys::Keyring, mint::Seed},
+    client::Trusted,
+    edge::{
+        click::Scratch,
+        pages::Page,
+        prepared::Prepared,
+        target::{Fixed, Refusal, Target},
+    },
+    links::{
+        Table,
+        domains::{Domain, Domains},
+    },
+    model::click::{CookieState, Outcome, Topic},
+};
+
+/// Everything an answer depends on but the request itself. Immutable: a reload builds another and swaps it in.
+pub struct Edge {
+    table: Arc<Table>,
+    keys: Arc<Keyring>,
+    domains: Arc<Domains>,
+    trusted: Arc<Trusted>,
+    /// By domain id.
+    prepared: Arc<[Prepared]>,
+}
+
+/// Whether the lane will take this click.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It will.
+    Free,
+    /// It will, but ring or disk budget is three quarters full: unknown codes are counted only (design §7).
+    Pressed,
+    /// It will not: the token says so, and the click is counted as unrecorded.
+    None,
+}
+
+/// What comes into an answer from outside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// The wall's time, milliseconds since the epoch: link expiry, token age, the event's time.
+    pub wall_ms: u64,
+    /// The lane's time: never behind an earlier click of it, so that ids are ordered.
+    pub id_ms: u64,
+    /// This click's random bytes.
+    pub seed: Seed,
+    /// Whether the lane will take it.
+    pub room: Room,
+}
+
+/// What goes out, and where its click goes.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// `Location`, and with it `Referrer-Policy`.
+    pub location: Option<(HeaderValue, HeaderValue)>,
+    /// `Set-Cookie`
+    pub set_cookie: Option<HeaderValue>,
+    /// The body.
+    pub page: Page,
+    /// What is counted and recorded.
+    pub record: Record,
+}
+
+/// What is counted, and whether the click's bytes lie in the scratch buffer for the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A click for this topic.
+    Click(Topic, Outcome, CookieState),
+    /// A fixed path: no click.
+    Fixed,
+    /// Refused before a code was looked at: no click.
+    Refused(Refusal),
+}
+
+impl Edge {
+    /// Puts the parts together and prepares every domain's bodies. Called at start and at each reload.
+    pub fn new(table: Arc<Table>, keys: Arc<Keyring>, domains: Arc<Domains>, trusted: Arc<Trusted>) -> Edge {
+        let prepared = domains.all().iter().map(Prepared::of).collect();
+        Edge { table, keys, domains, trusted, prepared }
+    }
+
+    /// The same edge with other links.
+    pub fn with_table(&self, table: Arc<Table>) -> Edge {
+        Edge { table, ..self.share() }
+    }
+
+    /// The same edge with other keys.
+    pub fn with_keys(&self, keys: Arc<Keyring>) -> Edge {
+        Edge { keys, ..self.share() }
+    }
+
+    fn share(&self) -> Edge {
+        Edge {
+            table: self.table.clone(),
+            keys: self.keys.clone(),
+            domains: self.domains.clone(),
+            trusted: self.trusted.clone(),
+            prepared: self.prepared.clone(),
+        }
+    }
+
+    /// Answers one request; the bytes of its click lie in `scratch` afterwards. Called by [`service`], with no await
+    /// between this and the append.
+    pub fn answer<B>(&self, request: &Request<B>, moment: &Moment, scratch: &mut Scratch) -> Answer {
+        match target::read(request) {
+            Target::Code(asked) => click::answer(self, request, &asked, moment, scratch),
+            Target::Fixed(path, host) => self.fixed(path, self.domains.of_host(host), request.uri().path()),
+            Target::Refused(status, why) => Answer::plain(status, Page::text(why.line()), Record::Refused(why)),
+        }
+    }
+
+    fn prepared(&self, domain: &Domain) -> &Prepared {
+        &self.prepared[domain.id.place()]
+    }
+
+    fn fixed(&self, path: Fixed, domain: &Domain, full: &str) -> Answer {
+        let prepared = self.prepared(domain);
+        let (status, page) = match path {
+            Fixed::Root => match &domain.root_url {
+                Some(url) => return Answer::redirect(url.clone(), domain, Record::Fixed),
+                None => (StatusCode::OK, prepared.root.clone()),
+            },
+            Fixed::Robots => (StatusCode::OK, prepared.robots.clone()),
+            Fixed::Favicon => (StatusCode::NO_CONTENT, Page::empty()),
+            Fixed::WellKnown => match association(domain, full) {
+                Some(body) => (StatusCode::OK, Page::json(body)),
+                None => (StatusCode::NOT_FOUND, Page::empty()),
+            },
+        };
+        Answer::plain(status, page, Record::Fixed)
+    }
+}
+
+impl Answer {
+    fn plain(status: StatusCode, page: Page, record: Record) -> Answer {
+        Answer { status, location: None, set_cookie: None, page, record }
+    }
+
+    fn redirect(to: HeaderValue, domain: &Domain, record: Record) -> Answer {
+        Answer {
+            location: Some((to, domain.referrer_policy.clone())),
+            ..Answer::plain(StatusCode::FOUND, Page::empty(), record)
+        }
+    }
+}
+
+/// The body of an app association file, for a domain whose app resolves its links (design §5).
+fn association(domain: &Domain, path: &str) -> Option<Bytes> {
+    match path {
+        "/.well-known/apple-app-site-association" => domain.associations.apple.clone(),
+        "/.well-known/assetlinks.json" => domain.associations.android.clone(),
+        _ => None,
+    }
+}

@@ -339,3 +339,121 @@ impl<'a> Click<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn click<'a>() -> Click<'a> {
+        let mut flags = Flags::default();
+        flags.set_if(Flags::COOKIE_SET, true);
+        flags.set_if(Flags::VISITOR_NEW, true);
+        Click {
+            id: *b"\x01\x9a\x00\x00\x00\x00\x70\x01\x80\x02\x03\x04\x05\x06\x07\x08",
+            at_ms: 1_763_700_000_123,
+            outcome: Outcome::Redirected,
+            status: 302,
+            carrier: Carrier::Browser,
+            method: Method::Get,
+            http: HttpVersion::Http11,
+            cookie_state: CookieState::None,
+            visitor: Some([7; 16]),
+            previous: None,
+            address: Some(IpAddr::from([192, 0, 2, 7])),
+            address_mode: AddressMode::Full,
+            address_from: AddressFrom::Peer,
+            consent: Consent::None,
+            privacy: Privacy::None,
+            flags,
+            token_at: Some(40),
+            token_kid: Some(*b"abcdefgh"),
+            texts: [
+                b"*",
+                b"7Kq2ZpXa",
+                b"facts",
+                b"https://shop.example.com/p?wp=",
+                b"",
+                b"",
+                b"sub1=a",
+                b"Mozilla/5.0",
+                b"https://l.instagram.com/",
+                b"de-DE",
+                b"com.instagram.android",
+                b"navigate/document/?1",
+            ],
+        }
+    }
+
+    fn encoded(click: &Click<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        click.encode(&mut bytes);
+        bytes
+    }
+
+    /// A file of the journal outlives the build that wrote it: these bytes never change within version 1.
+    #[test]
+    fn the_bytes_of_version_1_are_pinned() {
+        let bytes = encoded(&click());
+        let golden = include_bytes!("../../tests/fixtures/click.v1.bin");
+        assert_eq!(bytes, golden, "the layout changed: raise VERSION instead");
+        assert_eq!(Click::decode(golden), Ok(click()));
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let mut bytes = encoded(&click());
+        bytes[0] = VERSION + 1;
+        assert_eq!(Click::decode(&bytes), Err(DecodeError::Version(VERSION + 1)));
+        assert_eq!(Click::decode(&[]), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn a_text_beyond_its_bound_is_cut_and_flagged() {
+        let long = [b'a'; 600];
+        let mut click = click();
+        click.texts[Text::UserAgent as usize] = &long;
+        let bytes = encoded(&click);
+        let read = Click::decode(&bytes).unwrap();
+        assert_eq!(read.text(Text::UserAgent).len(), 512);
+        assert!(read.flags.has(Flags::TRUNCATED));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Click::decode(&bytes);
+            if let Some(version) = bytes.first_mut() {
+                *version = VERSION;
+            }
+            let _ = Click::decode(&bytes);
+        }
+
+        #[test]
+        fn a_click_cut_anywhere_is_refused(cut in 0_usize..200) {
+            let bytes = encoded(&click());
+            prop_assert_eq!(Click::decode(&bytes[..cut.min(bytes.len() - 1)]), Err(DecodeError::Malformed));
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), Text::COUNT),
+            status in any::<u16>(), at_ms in any::<u64>(), flag_bits in 0_u16..64, at in 0_u16..9000,
+            outcome in 0..Outcome::ALL.len(), v6 in any::<u128>(),
+        ) {
+            let mut click = click();
+            for (into, text) in click.texts.iter_mut().zip(&texts) {
+                *into = text;
+            }
+            click.status = status;
+            click.at_ms = at_ms;
+            click.flags = Flags(flag_bits & !Flags::TRUNCATED.0);
+            click.token_at = Some(at);
+            click.outcome = Outcome::ALL[outcome];
+            click.address = Some(IpAddr::from(Ipv6Addr::from(v6)).to_canonical());
+            let bytes = encoded(&click);
+            prop_assert_eq!(Click::decode(&bytes), Ok(click));
+        }
+    }
+}

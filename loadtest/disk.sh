@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Bytes written to disk a click, with the ring on tmpfs and a well Kafka (the recommended set-up), and to files.
+#
+#   loadtest/disk.sh [--seconds 10] [--name NAME]
+set -euo pipefail
+. "$(dirname "$0")/need.sh"
+need wrk=wrk python3=python3 java=openjdk-17-jre-headless mvn=maven
+build_waypost
+exec python3 "$ROOT/loadtest/disk.py" "$@"

@@ -1,0 +1,425 @@
+//! Rings, tokens and cookies through the module's own doors.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use hkdf::Hkdf;
+use proptest::prelude::*;
+use serde::Deserialize;
+use sha2::Sha256;
+
+use super::{
+    LIFETIME_MS, file,
+    file::RingError,
+    keys::{Audience, Keyring, Role, SellerKeys, UrlKeys},
+    mint::{ClickId, Seeds},
+    token::{self, AHEAD_MS, CookieClaims, Payload, Presented, TokenError, UrlClaims, UrlFlags, find_cookie},
+};
+use crate::model::click::CookieState;
+
+/// 2026-11-15T00:00:00Z
+const NOW: u64 = 1_794_700_800_000;
+const HOUR: u64 = 3_600_000;
+const SELLER: Audience<'static> = Audience::Seller("s_311");
+
+fn golden_ring() -> Keyring {
+    Keyring::parse(Path::new("golden"), include_bytes!("../../tests/fixtures/token_ring.json")).unwrap()
+}
+
+fn fresh_ring(dir: &Path) -> Keyring {
+    Keyring::open(&dir.join(file::NAME), NOW).unwrap()
+}
+
+fn id_at(ms: u64) -> [u8; 16] {
+    ClickId::mint(ms, &[7; 10]).0
+}
+
+fn cookie_at(ms: u64) -> CookieClaims<'static> {
+    CookieClaims { visitor: [9; 16], click_id: id_at(ms), domain: b"go.brand.example", code: b"7Kq2ZpXa" }
+}
+
+fn url_at(ms: u64) -> UrlClaims<'static> {
+    UrlClaims { click_id: id_at(ms), domain: b"*", code: b"7Kq2ZpXa", flags: UrlFlags::NAVIGATION }
+}
+
+fn sign_cookie(ring: &Keyring, claims: &CookieClaims<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    ring.sign_cookie(NOW, claims, &mut out);
+    out
+}
+
+fn sign_url(ring: &Keyring, audience: Audience<'_>, claims: &UrlClaims<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    ring.sign_url(&mut SellerKeys::default(), NOW, audience, claims, &mut out);
+    out
+}
+
+fn cookie_error(ring: &Keyring, now_ms: u64, token: &[u8]) -> Option<TokenError> {
+    ring.verify_cookie(now_ms, token, &mut Payload::default()).err()
+}
+
+fn url_error(ring: &Keyring, audience: Audience<'_>, token: &[u8]) -> Option<TokenError> {
+    ring.verify_url(NOW, audience, token, &mut Payload::default()).err()
+}
+
+/// Written by another implementation: Python's `hmac` and `hashlib`, by the words of the two module headers.
+#[derive(Deserialize)]
+struct Golden {
+    kind: String,
+    signed_by: String,
+    #[serde(default)]
+    visitor: String,
+    #[serde(default)]
+    audience_kind: String,
+    #[serde(default)]
+    audience: String,
+    click_id: String,
+    domain: String,
+    code: String,
+    #[serde(default)]
+    flags: u8,
+    token: String,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn golden_tokens_of_another_implementation_are_read_and_made_alike() {
+    let ring = golden_ring();
+    let lines = include_str!("../../tests/fixtures/token_golden.jsonl").lines();
+    for golden in lines.map(|line| serde_json::from_str::<Golden>(line).unwrap()) {
+        let mut payload = Payload::default();
+        let now_signs = golden.signed_by == "FiHrAYZq";
+        if golden.kind == "cookie" {
+            let claims = ring.verify_cookie(NOW, golden.token.as_bytes(), &mut payload).unwrap();
+            assert_eq!((hex(&claims.visitor), hex(&claims.click_id)), (golden.visitor, golden.click_id));
+            assert_eq!((claims.domain, claims.code), (golden.domain.as_bytes(), golden.code.as_bytes()));
+            assert_eq!(sign_cookie(&ring, &claims) == golden.token.as_bytes(), now_signs);
+        } else {
+            let audience = Audience::from_kind(&golden.audience_kind, &golden.audience).unwrap();
+            let claims = ring.verify_url(NOW, audience, golden.token.as_bytes(), &mut payload).unwrap();
+            assert_eq!(hex(&claims.click_id), golden.click_id);
+            assert_eq!((claims.domain, claims.code), (golden.domain.as_bytes(), golden.code.as_bytes()));
+            let flags = [UrlFlags::NAVIGATION, UrlFlags::GPC, UrlFlags::UNJOURNALED].map(|flag| claims.flags.has(flag));
+            assert_eq!(flags, [1, 2, 4].map(|bit| golden.flags & bit != 0));
+            assert_eq!(sign_url(&ring, audience, &claims), golden.token.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn url_keys_are_hkdf_over_kind_and_name() {
+    let ring = golden_ring();
+    let secret: Vec<u8> = (64..112).collect();
+    let mut key = [0; 32];
+    let info = [&b"waypost token v1 url\0\x01"[..], b"s_311"].concat();
+    Hkdf::<Sha256>::new(Some(b"waypost key ring v1"), &secret).expand(&info, &mut key).unwrap();
+    assert_eq!(ring.url_keys(SELLER).keys[0].key.bytes(), key);
+    let other = |audience| ring.url_keys(audience).keys[0].key.bytes().to_vec();
+    assert_ne!(other(Audience::Partner("s_311")), key);
+    assert_ne!(other(Audience::Domain("s_311")), key);
+}
+
+#[test]
+fn usual_payloads_fit_one_hash_block() {
+    let ring = golden_ring();
+    let payload_len = |token: Vec<u8>| token.split(|byte| *byte == b'.').nth(2).unwrap().len() * 3 / 4;
+    let cookie = CookieClaims { domain: b"go.brand.shop", ..cookie_at(NOW) };
+    assert!(payload_len(sign_cookie(&ring, &cookie)) <= 55);
+    let url = UrlClaims { domain: b"go.brand.example", ..url_at(NOW) };
+    assert!(payload_len(sign_url(&ring, Audience::Seller("seller_48213"), &url)) <= 55);
+}
+
+#[test]
+fn the_longest_claims_fit_their_bounds_and_come_back() {
+    let ring = golden_ring();
+    let (domain, code, seller) = ([b'd'; 255], [b'c'; 64], "s".repeat(255));
+    let cookie = CookieClaims { domain: &domain, code: &code, ..cookie_at(NOW) };
+    let token = sign_cookie(&ring, &cookie);
+    assert!(token.len() <= 505, "{}", token.len());
+    assert_eq!(ring.verify_cookie(NOW, &token, &mut Payload::default()), Ok(cookie));
+    let url = UrlClaims { domain: &domain, code: &code, ..url_at(NOW) };
+    let token = sign_url(&ring, Audience::Seller(&seller), &url);
+    assert_eq!(ring.verify_url(NOW, Audience::Seller(&seller), &token, &mut Payload::default()), Ok(url));
+}
+
+#[test]
+fn a_token_is_good_for_its_14_days_and_a_day_ahead_of_the_clock() {
+    let ring = golden_ring();
+    let token = sign_cookie(&ring, &cookie_at(NOW));
+    for (now, want) in [
+        (NOW, None),
+        (NOW + LIFETIME_MS - 1, None),
+        (NOW + LIFETIME_MS, Some(TokenError::Expired)),
+        (NOW - AHEAD_MS, None),
+        (NOW - AHEAD_MS - 1, Some(TokenError::Expired)),
+    ] {
+        assert_eq!(cookie_error(&ring, now, &token), want, "{now}");
+    }
+    let late = NOW + LIFETIME_MS;
+    assert_eq!(ring.inspect_cookie(late, &token, &mut Payload::default()), Ok(cookie_at(NOW)));
+}
+
+#[test]
+fn no_token_passes_for_another_carrier_audience_or_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ring, other) = (golden_ring(), fresh_ring(dir.path()));
+    let (cookie, url) = (sign_cookie(&ring, &cookie_at(NOW)), sign_url(&ring, SELLER, &url_at(NOW)));
+    assert_eq!(url_error(&ring, SELLER, &url), None);
+    assert_eq!(cookie_error(&ring, NOW, &url), Some(TokenError::BadMac));
+    assert!(url_error(&ring, SELLER, &cookie).is_some());
+    for audience in [Audience::Seller("s_312"), Audience::Partner("s_311"), Audience::Domain("s_311")] {
+        assert_eq!(url_error(&ring, audience, &url), Some(TokenError::WrongAudience));
+        assert_eq!(ring.url_keys(audience).verify(NOW, &url, &mut Payload::default()), Err(TokenError::BadMac));
+    }
+    assert_eq!(cookie_error(&other, NOW, &cookie), Some(TokenError::UnknownKey));
+    assert_eq!(url_error(&other, SELLER, &url), Some(TokenError::UnknownKey));
+}
+
+#[test]
+fn a_shop_verifies_its_own_tokens_with_its_exported_keys_alone() {
+    let ring = golden_ring();
+    let exported = serde_json::to_string(&ring.url_keys(SELLER)).unwrap();
+    let shop: UrlKeys = serde_json::from_str(&exported).unwrap();
+    let token = sign_url(&ring, SELLER, &url_at(NOW));
+    let mut payload = Payload::default();
+    assert_eq!(shop.inspect(NOW, &token, &mut payload), Ok((url_at(NOW), SELLER)));
+    assert_eq!(shop.verify(NOW + LIFETIME_MS, &token, &mut payload), Err(TokenError::Expired));
+}
+
+#[test]
+fn the_memo_signs_alike_full_or_empty_and_follows_the_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ring, other) = (golden_ring(), fresh_ring(dir.path()));
+    let mut memo = SellerKeys::default();
+    for round in 0..3 {
+        for seller in 0..5000 {
+            let name = format!("s_{seller}");
+            let mut token = Vec::new();
+            let id = ring.sign_url(&mut memo, NOW, Audience::Seller(&name), &url_at(NOW), &mut token);
+            assert_eq!(&id, b"FiHrAYZq");
+            if seller % 500 == 0 {
+                assert_eq!(url_error(&ring, Audience::Seller(&name), &token), None, "{round} {name}");
+            }
+        }
+        let mut token = Vec::new();
+        other.sign_url(&mut memo, NOW, SELLER, &url_at(NOW), &mut token);
+        assert_eq!(url_error(&other, SELLER, &token), None);
+    }
+}
+
+#[test]
+fn the_key_that_signs_changes_at_its_time_and_the_old_one_verifies_14_days_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(file::NAME);
+    let before = Keyring::open(&path, NOW).unwrap();
+    let (id, ring) = file::rotate(&path, NOW, NOW + HOUR).unwrap();
+    assert_ne!(before.fingerprint(), ring.fingerprint());
+    let key_at = |now| {
+        let mut token = Vec::new();
+        ring.sign_cookie(now, &cookie_at(now), &mut token);
+        (token[3..11].to_vec(), token)
+    };
+    let (old_id, old_token) = key_at(NOW + HOUR - 1);
+    assert_ne!(old_id, id);
+    assert_eq!(key_at(NOW + HOUR).0, id);
+    assert_eq!(cookie_error(&ring, NOW + HOUR + LIFETIME_MS - 2, &old_token), None);
+    assert_eq!(cookie_error(&ring, NOW + HOUR + LIFETIME_MS, &old_token), Some(TokenError::UnknownKey));
+    let roles = |now| ring.infos(now).map(|info| info.role).collect::<Vec<_>>();
+    assert_eq!(roles(NOW), [Role::Waiting, Role::Signing]);
+    assert_eq!(roles(NOW + HOUR), [Role::Signing, Role::Verifying]);
+    assert_eq!(roles(NOW + HOUR + LIFETIME_MS), [Role::Signing, Role::Expired]);
+    // A clock before every key still has one to sign with.
+    assert_eq!(roles(1), [Role::Signing, Role::Verifying]);
+    assert!(matches!(file::rotate(&path, NOW, NOW + HOUR), Err(RingError::Waiting { .. })));
+    let (_, third) = file::rotate(&path, NOW + 2 * LIFETIME_MS, NOW + 2 * LIFETIME_MS).unwrap();
+    assert_eq!(third.infos(NOW).count(), 2, "the first key is spent and dropped");
+}
+
+#[test]
+fn two_edges_with_one_imported_ring_accept_each_others_tokens() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (here.path().join(file::NAME), there.path().join(file::NAME));
+    let first = Keyring::open(&here, NOW).unwrap();
+    // The other's own key is newer: the imported ring must win all the same.
+    let before = Keyring::open(&there, NOW + HOUR).unwrap();
+    let own = sign_cookie(&before, &cookie_at(NOW));
+    let second = file::import(&there, &first.export().unwrap(), NOW + 2 * HOUR, false).unwrap();
+    assert_eq!(cookie_error(&first, NOW, &sign_cookie(&second, &cookie_at(NOW))), None);
+    assert_eq!(cookie_error(&second, NOW, &sign_cookie(&first, &cookie_at(NOW))), None);
+    let url = sign_url(&second, SELLER, &url_at(NOW));
+    assert_eq!(url_error(&first, SELLER, &url), None);
+    assert_eq!(cookie_error(&second, NOW, &own), None, "what it signed before stays good");
+    let third = file::import(&there, &first.export().unwrap(), NOW, true).unwrap();
+    assert_eq!(third.fingerprint(), first.fingerprint());
+    assert_eq!(cookie_error(&third, NOW, &own), Some(TokenError::UnknownKey));
+}
+
+#[test]
+fn a_ring_is_made_once_private_and_refused_when_others_may_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(file::NAME);
+    let made = fresh_ring(dir.path());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fresh_ring(dir.path()).fingerprint(), made.fingerprint());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = Keyring::load(&path).unwrap_err().to_string();
+    assert!(error.contains("0640") && error.contains("chmod 600"), "{error}");
+    let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".tmp")), "{left:?}");
+}
+
+#[test]
+fn edges_that_start_at_once_make_one_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let rings: Vec<u64> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| fresh_ring(dir.path()).fingerprint())).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert!(rings.iter().all(|ring| *ring == rings[0]), "{rings:?}");
+}
+
+#[test]
+fn a_bad_ring_says_what_is_wrong_and_shows_no_secret() {
+    let good = String::from_utf8(include_bytes!("../../tests/fixtures/token_ring.json").to_vec()).unwrap();
+    let secret = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl9gYWJjZGVmZ2hpamtsbW5v";
+    assert!(good.contains(secret));
+    for (bad, why) in [
+        (String::new(), "line 1"),
+        (good.replace("\"version\": 1", "\"version\": 2"), "version 2"),
+        (good.replace("FiHrAYZq", "AAAAAAAA"), "FiHrAYZq"),
+        (good.replace(secret, &secret[..40]), "at least 32"),
+        (good.replace(secret, &secret.replace('Q', "!")), "base64url"),
+        (good.replace("null", "\"2026-11-12T00:00:00Z\""), "left to sign"),
+        (good.replace("\"retired_at\"", "\"retired\""), "retired"),
+        ("{\"version\":1,\"keys\":[]}".to_owned(), "left to sign"),
+    ] {
+        let error = Keyring::parse(Path::new("some/keys.json"), bad.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("some/keys.json"), "{error}");
+        assert!(!error.contains(&secret[..8]), "{error}");
+    }
+    let shown = format!("{:?} {:?}", golden_ring(), golden_ring().url_keys(SELLER));
+    assert!(!shown.contains(secret) && shown.contains("Secret(…)"), "{shown}");
+}
+
+#[test]
+fn a_cookie_is_found_by_its_whole_name_and_never_when_it_comes_twice() {
+    let find = |headers: &[&'static str], name| find_cookie(headers.iter().map(|header| header.as_bytes()), name);
+    for (headers, want) in [
+        (&[][..], Presented::None),
+        (&["a=b; c=d"], Presented::None),
+        (&["wp=x"], Presented::One(b"x")),
+        (&["a=b; wp=x; c=d"], Presented::One(b"x")),
+        (&["a=b;wp=x;"], Presented::One(b"x")),
+        (&["a=b", " wp=x ; c=d"], Presented::One(b"x")),
+        (&["wp=x=y"], Presented::One(b"x=y")),
+        (&["wp="], Presented::One(b"")),
+        (&["wpx=1; xwp=2; WP=3; wp"], Presented::None),
+        (&["wp=x; wp=x"], Presented::Duplicate),
+        (&["wp=x", "wp=y"], Presented::Duplicate),
+        (&[";;; ;=;==;"], Presented::None),
+    ] {
+        assert_eq!(find(headers, token::SHARED_COOKIE), want, "{headers:?}");
+    }
+    assert_eq!(find(&["wp=a; __Host-wp=b"], token::HOST_COOKIE), Presented::One(b"b"));
+}
+
+#[test]
+fn every_state_of_a_presented_cookie_is_told_apart() {
+    let ring = golden_ring();
+    let good = String::from_utf8(sign_cookie(&ring, &cookie_at(NOW))).unwrap();
+    let old = String::from_utf8(sign_cookie(&ring, &cookie_at(NOW - LIFETIME_MS))).unwrap();
+    let forged = good.replace(".q", ".r").replace(".C", ".D");
+    for (header, want) in [
+        ("a=b".to_owned(), CookieState::None),
+        (format!("wp={good}"), CookieState::Valid),
+        (format!("wp={old}"), CookieState::Expired),
+        (format!("wp={forged}"), CookieState::BadMac),
+        (format!("wp={}", good.replace("FiHrAYZq", "FiHrAYZr")), CookieState::UnknownKey),
+        (format!("wp={}", &good[..good.len() - 1]), CookieState::Malformed),
+        (format!("wp={}", "x".repeat(513)), CookieState::Malformed),
+        ("wp=".to_owned(), CookieState::Malformed),
+        (format!("wp={good}; wp={good}"), CookieState::Duplicate),
+    ] {
+        let mut payload = Payload::default();
+        let (state, claims) = ring.read_cookie(NOW, [header.as_bytes()], "wp", &mut payload);
+        assert_eq!(state, want, "{header}");
+        assert_eq!(claims.is_some(), want == CookieState::Valid);
+    }
+}
+
+#[test]
+fn click_ids_are_uuid_v7_in_the_order_of_their_time() {
+    let mut seeds = Seeds::new().unwrap();
+    let (first, second) = (seeds.next_seed(), seeds.next_seed());
+    assert_ne!(first, second);
+    let (a, b) = (first.click_id(NOW), second.click_id(NOW + 1));
+    assert!(a < b && a.text() < b.text());
+    assert_eq!((a.ms(), b.ms()), (NOW, NOW + 1));
+    let id = uuid::Uuid::try_parse_ascii(&a.text()).unwrap();
+    assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+    assert_eq!(ClickId::parse(&a.text()), Some(a));
+}
+
+fn any_kind() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("domain"), Just("seller"), Just("partner")]
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let ring = golden_ring();
+        prop_assert!(cookie_error(&ring, NOW, &bytes).is_some());
+        prop_assert!(url_error(&ring, SELLER, &bytes).is_some());
+        find_cookie([&bytes[..]], "wp");
+    }
+
+    #[test]
+    fn any_payload_under_a_known_key_is_read_without_a_panic(payload in "[A-Za-z0-9_-]{0,120}", mac in "[A-Za-z0-9_-]{21}") {
+        let token = format!("v1.FiHrAYZq.{payload}.{mac}A");
+        prop_assert!(cookie_error(&golden_ring(), NOW, token.as_bytes()).is_some());
+        prop_assert!(url_error(&golden_ring(), SELLER, token.as_bytes()).is_some());
+    }
+
+    #[test]
+    fn claims_come_back_as_they_were_signed(
+        visitor: [u8; 16], random: [u8; 10], domain in "[a-z.*]{0,60}", code in "[0-9A-Za-z_-]{1,64}",
+        kind in any_kind(), name in "\\PC{0,40}", flags in proptest::collection::vec(any::<bool>(), 3),
+    ) {
+        let ring = golden_ring();
+        let click_id = ClickId::mint(NOW, &random).0;
+        let cookie = CookieClaims { visitor, click_id, domain: domain.as_bytes(), code: code.as_bytes() };
+        let token = sign_cookie(&ring, &cookie);
+        let mut payload = Payload::default();
+        prop_assert_eq!(ring.verify_cookie(NOW, &token, &mut payload), Ok(cookie));
+        // A domain's audience is its own name, and a seller or a partner has one.
+        let name = if kind == "domain" || name.is_empty() { &domain } else { &name };
+        prop_assume!(kind == "domain" || !name.is_empty());
+        let audience = Audience::from_kind(kind, name).unwrap();
+        let mut url = UrlClaims { click_id, domain: domain.as_bytes(), code: code.as_bytes(), flags: UrlFlags::default() };
+        url.flags.set_if(UrlFlags::NAVIGATION, flags[0]);
+        url.flags.set_if(UrlFlags::GPC, flags[1]);
+        url.flags.set_if(UrlFlags::UNJOURNALED, flags[2]);
+        let token = sign_url(&ring, audience, &url);
+        prop_assert_eq!(ring.verify_url(NOW, audience, &token, &mut payload), Ok(url));
+        prop_assert!(token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte)));
+    }
+
+    #[test]
+    fn a_changed_or_shortened_token_is_never_taken(at in 0usize..200, byte: u8, keep in 0usize..200, as_url: bool) {
+        let ring = golden_ring();
+        let token = if as_url { sign_url(&ring, SELLER, &url_at(NOW)) } else { sign_cookie(&ring, &cookie_at(NOW)) };
+        let refused = |token: &[u8]| match as_url {
+            true => url_error(&ring, SELLER, token).is_some(),
+            false => cookie_error(&ring, NOW, token).is_some(),
+        };
+        let mut changed = token.clone();
+        let at = at % token.len();
+        changed[at] = byte;
+        prop_assert!(changed == token || refused(&changed));
+        prop_assert!(refused(&token[..keep % token.len()]));
+        let longer = [&token[..], &[byte]].concat();
+        prop_assert!(refused(&longer));
+    }
+}

@@ -1,0 +1,73 @@
+//! `waypost check`
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::{
+    attribution::keys::Keyring,
+    cli::{USAGE, serve::Serve},
+    clock,
+    config::Config,
+    links::{
+        domains::Domains,
+        file::{self, Load},
+    },
+};
+
+/// Reads everything that `serve` with the same flags would read, and changes nothing. Says every mistake it finds.
+pub(super) fn run(serve: &Serve, out: &mut impl Write) -> Result<ExitCode> {
+    let config = serve.gather()?;
+    let mut mistakes = Vec::new();
+    let mut say = |good: Result<String>| match good {
+        Ok(line) => writeln!(out, "{line}"),
+        Err(mistake) => {
+            mistakes.push(mistake);
+            Ok(())
+        }
+    };
+    say(Ok(format!("configuration: good, {} workers", config.edge.workers())))?;
+    say(links(&config))?;
+    say(keys(&config))?;
+    for mistake in &mistakes {
+        eprintln!("{mistake:#}");
+    }
+    Ok(if mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
+}
+
+fn links(config: &Config) -> Result<String> {
+    let Some(path) = &config.links.file else { return Ok("links: none".to_owned()) };
+    let domains = Domains::new(&config.domains).map_err(anyhow::Error::msg)?;
+    let loaded = file::load(&Load {
+        path,
+        rules: &config.links.rules(),
+        domains: &domains,
+        now_ms: clock::wall_ms(),
+        old: None,
+        allow_shrink: true,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        progress: &|_| {},
+    })?;
+    let mut text = format!("links: good, {} in {}", loaded.links, path.display());
+    for warning in &loaded.warnings {
+        text += &format!("\n{}:{}:{}: warning: {}", path.display(), warning.line, warning.column, warning.message);
+    }
+    let more = loaded.warned.saturating_sub(loaded.warnings.len() as u64);
+    if more > 0 {
+        text += &format!("\n{more} more warnings");
+    }
+    Ok(text)
+}
+
+fn keys(config: &Config) -> Result<String> {
+    let path = config.attribution.path(&config.server.data_dir);
+    if config.attribution.keys.is_none() && !path.try_exists().unwrap_or(true) {
+        return Ok(format!("key ring: none yet, made at the first start in {}", path.display()));
+    }
+    let ring = Keyring::load(&path)?;
+    Ok(format!(
+        "key ring: good, {} keys, fingerprint {}",
+        ring.infos(clock::wall_ms()).count(),
+        ring.fingerprint_text()
+    ))
+}

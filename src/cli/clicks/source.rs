@@ -1,0 +1,259 @@
+//! Clicks as they were delivered, read back from files or from Kafka, one event at a time.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rdkafka::{
+    ClientContext, Message, Offset, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+
+use crate::{
+    kafka::{Observer, PATIENCE},
+    model::click::Topic,
+    shipper,
+};
+
+/// How often files are looked at, and Kafka is asked, for what came since.
+const LOOK: Duration = Duration::from_millis(200);
+/// Read from the end of a file at a time.
+const BLOCK: u64 = 64 << 10;
+
+/// Where clicks are read from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The directory of the file sink.
+    Files(PathBuf),
+    /// The topics on a cluster.
+    Kafka(Box<crate::kafka::Config>),
+}
+
+/// What to do with an event, and (`None`, once) when all that was there at the start has been read.
+type Take<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<()>;
+
+/// Which events.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Range {
+    /// Everything there is.
+    All,
+    /// So many of the latest of each topic; with `follow`, then those that come.
+    Last { count: usize, follow: bool },
+}
+
+impl Source {
+    /// Reads the events of `topics`.
+    ///
+    /// # Errors
+    /// A file cannot be read; no broker answers or a topic is missing; or what `take` fails with.
+    pub(super) fn read(&self, topics: &[Topic], range: Range, take: Take<'_>) -> Result<()> {
+        match self {
+            Source::Files(dir) => {
+                if !dir.is_dir() {
+                    bail!(
+                        "{} is not there: give --data-dir, or --kafka HOST:PORT if clicks go to Kafka",
+                        dir.display()
+                    );
+                }
+                read_files(dir, topics, range, take)
+            }
+            Source::Kafka(config) => read_kafka(config, topics, range, take),
+        }
+    }
+}
+
+fn read_files(dir: &Path, topics: &[Topic], range: Range, take: Take<'_>) -> Result<()> {
+    let mut places = Vec::new();
+    for topic in topics {
+        let mut place = Place { topic: *topic, path: None, offset: 0 };
+        let files = shipper::files(dir, *topic).with_context(|| dir.display().to_string())?;
+        if let Range::Last { count, .. } = range {
+            place.last(&files, count)?;
+        }
+        place.go_on(&files, take)?;
+        places.push(place);
+    }
+    take(None)?;
+    while let Range::Last { follow: true, .. } = range {
+        std::thread::sleep(LOOK);
+        for place in &mut places {
+            let files = shipper::files(dir, place.topic).with_context(|| dir.display().to_string())?;
+            place.go_on(&files, take)?;
+        }
+    }
+    Ok(())
+}
+
+/// How far a topic's files are read.
+struct Place {
+    topic: Topic,
+    path: Option<PathBuf>,
+    offset: u64,
+}
+
+impl Place {
+    /// Moves to where the last `count` lines begin.
+    fn last(&mut self, files: &[PathBuf], count: usize) -> Result<()> {
+        let mut wanted = count;
+        for path in files.iter().rev() {
+            let (offset, found) = begin_of_last(path, wanted).with_context(|| path.display().to_string())?;
+            (self.path, self.offset) = (Some(path.clone()), offset);
+            wanted -= found;
+            if wanted == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on to the end of the last file. A line that is not whole yet is left for the next time.
+    fn go_on(&mut self, files: &[PathBuf], take: Take<'_>) -> Result<()> {
+        let mut line = Vec::new();
+        let own = self.path.clone();
+        for path in files.iter().filter(|path| own.as_ref().is_none_or(|own| *path >= own)) {
+            if self.path.as_ref() != Some(path) {
+                (self.path, self.offset) = (Some(path.clone()), 0);
+            }
+            let context = || path.display().to_string();
+            let mut file = match File::open(path) {
+                // Deleted by retention since it was listed.
+                Err(why) if why.kind() == std::io::ErrorKind::NotFound => continue,
+                opened => opened.with_context(context)?,
+            };
+            file.seek(SeekFrom::Start(self.offset)).with_context(context)?;
+            let mut reader = BufReader::with_capacity(BLOCK as usize, file);
+            loop {
+                line.clear();
+                reader.read_until(b'\n', &mut line).with_context(context)?;
+                let Some(whole) = line.strip_suffix(b"\n") else { break };
+                self.offset += line.len() as u64;
+                take(Some(whole))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the last `count` whole lines of a file begin, and how many there are; reads no more of it than it must.
+fn begin_of_last(path: &Path, count: usize) -> std::io::Result<(u64, usize)> {
+    let mut file = File::open(path)?;
+    let mut at = file.metadata()?.len();
+    let (mut found, mut end, mut block) = (0, None, Vec::new());
+    while at > 0 {
+        let from = at.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(from))?;
+        block.clear();
+        Read::by_ref(&mut file).take(at - from).read_to_end(&mut block)?;
+        for newline in memchr::memrchr_iter(b'\n', &block) {
+            let behind = from + newline as u64 + 1;
+            match end {
+                // The end of the last whole line.
+                None => end = Some(behind),
+                Some(_) => found += 1,
+            }
+            if found == count {
+                return Ok((behind, found));
+            }
+        }
+        at = from;
+    }
+    // The first line of a file has no newline before it.
+    Ok((0, found + usize::from(end.is_some())))
+}
+
+fn read_kafka(config: &crate::kafka::Config, topics: &[Topic], range: Range, take: Take<'_>) -> Result<()> {
+    let mut settings = config.client("clicks").map_err(anyhow::Error::msg)?;
+    // The group is never joined nor committed to: partitions are assigned by hand.
+    settings.set("group.id", "waypost-clicks").set("enable.auto.commit", "false").set("enable.partition.eof", "false");
+    let consumer: BaseConsumer<Listener> =
+        BaseConsumer::from_config_and_context(&settings, Listener(Observer::silent())).context("kafka")?;
+    let names: Vec<&str> = topics.iter().map(|topic| config.topics()[*topic as usize]).collect();
+    let mut left = assign(&consumer, &names, range)?;
+    let follow = matches!(range, Range::Last { follow: true, .. });
+    let mut caught_up = left.is_empty();
+    if caught_up {
+        take(None)?;
+    }
+    let mut quiet = Instant::now();
+    while follow || !left.is_empty() {
+        let message = match consumer.poll(LOOK) {
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) => {
+                bail!("a topic is gone; `waypost kafka setup` creates it")
+            }
+            Some(Err(_)) | None if follow || quiet.elapsed() < PATIENCE => continue,
+            Some(Err(why)) => return Err(why).context("kafka"),
+            None => bail!("kafka: nothing came for {PATIENCE:?}: {}", reason(&consumer)),
+        };
+        quiet = Instant::now();
+        let place = (message.topic().to_owned(), message.partition());
+        if left.get(&place).is_some_and(|end| message.offset() + 1 >= *end) {
+            left.remove(&place);
+        }
+        if let Some(event) = message.payload() {
+            take(Some(event))?;
+        }
+        if left.is_empty() && !caught_up {
+            caught_up = true;
+            take(None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Assigns every partition from where reading begins; the end of each that has something to read.
+fn assign(consumer: &BaseConsumer<Listener>, names: &[&str], range: Range) -> Result<BTreeMap<(String, i32), i64>> {
+    let mut list = TopicPartitionList::new();
+    let mut left = BTreeMap::new();
+    for name in names {
+        let metadata = consumer
+            .fetch_metadata(Some(name), PATIENCE)
+            .map_err(|why| anyhow::anyhow!("kafka: {why}: {}", reason(consumer)))?;
+        let partitions =
+            metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
+        if partitions.is_empty() {
+            bail!("topic `{name}` does not exist; create it with `waypost kafka setup --apply`");
+        }
+        for partition in partitions {
+            let (low, high) = consumer.fetch_watermarks(name, partition.id(), PATIENCE).context("kafka")?;
+            let from = match range {
+                Range::All => low,
+                // The latest of a topic may all lie in one partition; which of them are, is seen once they are read.
+                Range::Last { count, .. } => low.max(high.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX))),
+            };
+            list.add_partition_offset(name, partition.id(), Offset::Offset(from)).context("kafka")?;
+            if from < high {
+                left.insert(((*name).to_owned(), partition.id()), high);
+            }
+        }
+    }
+    consumer.assign(&list).context("kafka")?;
+    Ok(left)
+}
+
+/// Keeps the client's last error for a message.
+struct Listener(Observer);
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Listener {}
+
+fn reason(consumer: &BaseConsumer<Listener>) -> String {
+    consumer.context().0.last_error().unwrap_or_else(|| "no broker answers".to_owned())
+}

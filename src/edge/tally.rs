@@ -1,0 +1,102 @@
+//! A worker's own counters: plain cells on the hot path, carried into the shared metrics ten times a second.
+
+use std::cell::Cell;
+
+use metrics::Counter;
+
+use crate::{
+    edge::target::Refusal,
+    metrics::{CLICKS, CLICKS_UNRECORDED, COOKIES, REQUESTS_FIXED, REQUESTS_REFUSED, counter},
+    model::click::{CookieState, Outcome},
+};
+
+/// Why an answered click has no record; a label value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// The lane had no room and the policy is `unrecorded`.
+    Full,
+    /// An unknown code while ring or disk is three quarters full: a flood must not displace paid clicks (design §7).
+    Pressed,
+    /// The lane had no room and the policy is `refuse`: the request got 503.
+    Refused,
+}
+
+impl Unrecorded {
+    const ALL: [(Unrecorded, &'static str); 3] =
+        [(Unrecorded::Full, "full"), (Unrecorded::Pressed, "pressed"), (Unrecorded::Refused, "refused")];
+}
+
+/// One cell and the shared counter that it is carried into.
+struct Count {
+    local: Cell<u64>,
+    shared: Counter,
+}
+
+impl Count {
+    fn new(shared: Counter) -> Count {
+        Count { local: Cell::new(0), shared }
+    }
+
+    fn add(&self) {
+        self.local.set(self.local.get() + 1);
+    }
+
+    fn flush(&self) {
+        let count = self.local.take();
+        if count > 0 {
+            self.shared.increment(count);
+        }
+    }
+}
+
+/// Every counter of a worker's edge.
+pub struct Tally {
+    outcomes: Vec<Count>,
+    cookies: Vec<Count>,
+    unrecorded: Vec<Count>,
+    refused: Vec<Count>,
+    fixed: Count,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        let count = |metric, label: &str| Count::new(counter(metric, &[label]));
+        Tally {
+            outcomes: Outcome::ALL.iter().map(|outcome| count(&CLICKS, outcome.as_str())).collect(),
+            cookies: CookieState::ALL.iter().map(|state| count(&COOKIES, state.as_str())).collect(),
+            unrecorded: Unrecorded::ALL.iter().map(|(_, label)| count(&CLICKS_UNRECORDED, label)).collect(),
+            refused: Refusal::ALL.iter().map(|refusal| count(&REQUESTS_REFUSED, refusal.as_str())).collect(),
+            fixed: Count::new(counter(&REQUESTS_FIXED, &[])),
+        }
+    }
+}
+
+impl Tally {
+    /// A click was answered.
+    pub fn click(&self, outcome: Outcome, cookie: CookieState) {
+        self.outcomes[outcome as usize].add();
+        self.cookies[cookie as usize].add();
+    }
+
+    /// A click was answered, or refused, without a record.
+    pub fn unrecorded(&self, why: Unrecorded) {
+        self.unrecorded[why as usize].add();
+    }
+
+    /// A request was refused before its code was looked at.
+    pub fn refused(&self, why: Refusal) {
+        self.refused[why as usize].add();
+    }
+
+    /// A fixed path was answered.
+    pub fn fixed(&self) {
+        self.fixed.add();
+    }
+
+    /// Carries every cell into the shared metrics; called by the worker ten times a second and at its end.
+    pub fn flush(&self) {
+        let rows = [&self.outcomes, &self.cookies, &self.unrecorded, &self.refused];
+        rows.into_iter().flatten().for_each(Count::flush);
+        self.fixed.flush();
+    }
+}

@@ -1,0 +1,455 @@
+//! One worker's HTTP/1.1 connections: hyper's limits, deadlines, drain, and why each connection ended.
+//!
+//! hyper's own header timeout makes a boxed timer a request (1 300 instructions of some 20 000) and knows no idle
+//! timeout apart from it. Here a connection notes in two cells when it last changed its phase, and [`Connections::tick`]
+//! walks over them ten times a second:
+//!
+//! ```text
+//! New ──first byte──▶ Head ──whole head──▶ Busy ──answer──▶ Idle ──next byte──▶ Head …
+//!  └── header_timeout ──┘                 (bounded by       └── idle_timeout, also for a client
+//!      from accept, or from the first      the service)          that does not read its answer
+//!      byte after an answer
+//! ```
+//! A byte more never extends a deadline. What a connection holds is bounded: hyper's read buffer by the size of a head,
+//! its write buffer by the same, and it reads no further while an answer cannot be written.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+};
+
+use crate::{
+    metrics::{self, ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_OPEN},
+    net::{ACCEPT_FAILURES, Limits},
+};
+
+/// Why a connection ended; the label of its counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// By either side between two requests.
+    Done,
+    /// No request, or no reading of the answer, for `idle_timeout`.
+    Idle,
+    /// No whole head within `header_timeout`.
+    HeaderTimeout,
+    /// By a stopping process.
+    Drained,
+    /// Not HTTP/1.1; answered 400 where that was still possible.
+    Malformed,
+    /// The head is larger than allowed; answered 431 or 414.
+    TooLarge,
+    /// An HTTP/2 preface.
+    Http2,
+    /// The client left in the middle of a request.
+    Incomplete,
+    /// The system says that the connection broke.
+    Reset,
+    /// Anything else hyper reports.
+    Other,
+}
+
+impl Closed {
+    const ALL: [(Closed, &'static str); 10] = [
+        (Closed::Done, "done"),
+        (Closed::Idle, "idle"),
+        (Closed::HeaderTimeout, "header_timeout"),
+        (Closed::Drained, "drained"),
+        (Closed::Malformed, "malformed"),
+        (Closed::TooLarge, "too_large"),
+        (Closed::Http2, "http2_preface"),
+        (Closed::Incomplete, "incomplete"),
+        (Closed::Reset, "reset"),
+        (Closed::Other, "other"),
+    ];
+}
+
+impl From<&hyper::Error> for Closed {
+    fn from(error: &hyper::Error) -> Closed {
+        if error.is_parse_too_large() {
+            Closed::TooLarge
+        } else if error.is_parse_version_h2() {
+            Closed::Http2
+        } else if error.is_parse() {
+            Closed::Malformed
+        } else if error.is_incomplete_message() {
+            Closed::Incomplete
+        } else if error.is_shutdown() || std::error::Error::source(error).is_some_and(|e| e.is::<io::Error>()) {
+            Closed::Reset
+        } else {
+            Closed::Other
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Head,
+    Busy,
+    Idle,
+}
+
+/// What a connection shows of itself to its worker.
+struct Seen {
+    phase: Cell<Phase>,
+    /// Milliseconds of the worker's clock.
+    since: Cell<u64>,
+    /// Set to end the connection; looked at when its task runs next.
+    ended: Cell<Option<Closed>>,
+    /// The task's waker. A task keeps one for its whole life, so it is taken once.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Seen {
+    fn enter(&self, phase: Phase, now: u64) {
+        self.phase.set(phase);
+        self.since.set(now);
+    }
+
+    fn end(&self, closed: Closed) {
+        self.ended.set(Some(closed));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// All connections of one worker. Lives on that worker's thread.
+pub struct Connections {
+    builder: http1::Builder,
+    header_timeout: u64,
+    idle_timeout: u64,
+    most: usize,
+    /// Milliseconds since the worker began, as of its last tick.
+    now: Cell<u64>,
+    draining: Cell<bool>,
+    /// Slots of open connections; `free` holds the empty ones.
+    slots: RefCell<Vec<Option<Rc<Seen>>>>,
+    free: RefCell<Vec<usize>>,
+    /// Where the next tick goes on.
+    cursor: Cell<usize>,
+    open: Cell<usize>,
+    /// Told whenever a connection ends: for whoever waits for room or for the last one.
+    ended: Notify,
+    counts: Counts,
+}
+
+/// How many slots a tick looks at, at least: below this number every deadline is seen within a tenth of a second, above
+/// it within 0.8 s, and no tick takes long.
+const SLOTS_A_TICK: usize = 1024;
+
+impl Connections {
+    /// Connections under these limits, no more than `most` of them at a time.
+    pub fn new(limits: &Limits, most: usize) -> Rc<Connections> {
+        let mut builder = http1::Builder::new();
+        let head = limits.headers.as_usize().max(8192);
+        builder
+            .header_read_timeout(None)
+            .max_header_size(limits.headers.as_usize())
+            .max_buf_size(head)
+            // One flat buffer a response: measured, 240 instructions a request less. `pipeline_flush` gains the same by
+            // the same means, but holds an answer back (a 400, a 431, a 405) while unread bytes lie in the buffer.
+            .writev(false);
+        Rc::new(Connections {
+            builder,
+            header_timeout: limits.header_timeout.as_millis() as u64,
+            idle_timeout: limits.idle_timeout.as_millis() as u64,
+            most: most.max(1),
+            now: Cell::new(0),
+            draining: Cell::new(false),
+            slots: RefCell::default(),
+            free: RefCell::default(),
+            cursor: Cell::new(0),
+            open: Cell::new(0),
+            ended: Notify::new(),
+            counts: Counts::new(),
+        })
+    }
+
+    /// Resolves once another connection may be accepted.
+    pub async fn room(&self) {
+        while self.open.get() >= self.most {
+            self.ended.notified().await;
+        }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Counts a failed accept by its reason, one of [`ACCEPT_FAILURES`].
+    pub fn accept_failed(&self, reason: &str) {
+        if let Some(at) = ACCEPT_FAILURES.iter().position(|known| *known == reason) {
+            add(&self.counts.accept_failures[at], 1);
+        }
+    }
+
+    /// Takes a connection in, to be served to its end by the future this returns. `service` answers every request of it;
+    /// its answer is never an error. The connection counts from this call on, not from the first poll.
+    pub fn serve<S, F>(self: Rc<Self>, stream: TcpStream, service: S) -> impl Future<Output = ()>
+    where
+        S: Fn(Request<Incoming>) -> F,
+        F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+    {
+        let (slot, seen) = self.enter();
+        let entry = Entry { connections: self.clone(), slot, closed: Cell::new(Closed::Other) };
+        self.run(stream, service, seen, entry)
+    }
+
+    async fn run<S, F>(self: Rc<Self>, stream: TcpStream, service: S, seen: Rc<Seen>, entry: Entry)
+    where
+        S: Fn(Request<Incoming>) -> F,
+        F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+    {
+        let io = Watched { io: TokioIo::new(stream), connections: self.clone(), seen: seen.clone() };
+        let answer = service_fn(|request| {
+            seen.enter(Phase::Busy, self.now.get());
+            let answer = service(request);
+            let (seen, connections) = (&seen, &self);
+            async move {
+                let answer = answer.await;
+                seen.enter(Phase::Idle, connections.now.get());
+                answer
+            }
+        });
+        let mut connection = self.builder.serve_connection(io, answer);
+        let mut told = false;
+        let closed = std::future::poll_fn(|cx| {
+            if seen.waker.borrow().is_none() {
+                *seen.waker.borrow_mut() = Some(cx.waker().clone());
+            }
+            if let Some(closed) = seen.ended.get() {
+                return Poll::Ready(closed);
+            }
+            if self.draining.get() && !told {
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            Pin::new(&mut connection).poll(cx).map(|end| match end {
+                Ok(()) if told => Closed::Drained,
+                Ok(()) => Closed::Done,
+                Err(error) => Closed::from(&error),
+            })
+        })
+        .await;
+        entry.closed.set(closed);
+        if matches!(closed, Closed::Malformed | Closed::TooLarge) {
+            linger(connection.into_parts().io.io.into_inner()).await;
+        }
+    }
+
+    fn enter(&self) -> (usize, Rc<Seen>) {
+        let seen = Rc::new(Seen {
+            phase: Cell::new(Phase::New),
+            since: Cell::new(self.now.get()),
+            ended: Cell::new(None),
+            waker: RefCell::new(None),
+        });
+        let mut slots = self.slots.borrow_mut();
+        let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            slots.push(None);
+            slots.len() - 1
+        });
+        slots[slot] = Some(seen.clone());
+        self.open.set(self.open.get() + 1);
+        add(&self.counts.accepted, 1);
+        (slot, seen)
+    }
+
+    fn leave(&self, slot: usize, closed: Closed) {
+        self.slots.borrow_mut()[slot] = None;
+        self.free.borrow_mut().push(slot);
+        self.open.set(self.open.get() - 1);
+        if let Some(at) = Closed::ALL.iter().position(|(known, _)| *known == closed) {
+            add(&self.counts.closed[at], 1);
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// Moves the clock on, ends connections past their deadline, and hands the counts to the metrics. Ten times a second.
+    pub fn tick(&self, since_start: Duration) {
+        let now = since_start.as_millis() as u64;
+        self.now.set(now);
+        self.counts.flush(self.open.get());
+        let slots = self.slots.borrow();
+        let look = slots.len().min((slots.len() / 8).max(SLOTS_A_TICK));
+        for _ in 0..look {
+            let at = self.cursor.get() % slots.len();
+            self.cursor.set(at + 1);
+            let Some(seen) = &slots[at] else { continue };
+            let waited = now.saturating_sub(seen.since.get());
+            match seen.phase.get() {
+                Phase::New | Phase::Head if waited > self.header_timeout => seen.end(Closed::HeaderTimeout),
+                Phase::Idle if waited > self.idle_timeout => seen.end(Closed::Idle),
+                _ => {}
+            }
+        }
+    }
+
+    /// Every connection ends after the request it is at; one that never sent a byte ends now.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for seen in self.slots.borrow().iter().flatten() {
+            match seen.phase.get() {
+                Phase::New => seen.end(Closed::Drained),
+                _ => seen.wake(),
+            }
+        }
+    }
+
+    /// Resolves once the last connection has ended. Bound it with a deadline.
+    pub async fn drained(&self) {
+        while self.open.get() > 0 {
+            self.ended.notified().await;
+        }
+        self.counts.flush(0);
+    }
+}
+
+/// How long, and for how many bytes, a refused client is still listened to.
+const LINGER: (Duration, usize) = (Duration::from_millis(500), 256 << 10);
+
+/// Lets a client read the answer to what it is still sending: a socket closed with unread bytes resets, and the reset
+/// overtakes the answer. The connection keeps its slot meanwhile.
+async fn linger(mut stream: TcpStream) {
+    let rest = async {
+        let mut sink = [0; 4096];
+        let mut left = LINGER.1;
+        stream.shutdown().await?;
+        while left > 0 {
+            match stream.read(&mut sink).await? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whatever ends it, the client had its chance.
+    let _ = tokio::time::timeout(LINGER.0, rest).await;
+}
+
+/// Leaves its slot however the connection's task ends.
+struct Entry {
+    connections: Rc<Connections>,
+    slot: usize,
+    closed: Cell<Closed>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.connections.leave(self.slot, self.closed.get());
+    }
+}
+
+/// The socket, telling when the first byte of a head came.
+struct Watched {
+    io: TokioIo<TcpStream>,
+    connections: Rc<Connections>,
+    seen: Rc<Seen>,
+}
+
+impl hyper::rt::Read for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_ready() {
+            match self.seen.phase.get() {
+                // The deadline of a new connection runs from its accept.
+                Phase::New => self.seen.phase.set(Phase::Head),
+                Phase::Idle => self.seen.enter(Phase::Head, self.connections.now.get()),
+                Phase::Head | Phase::Busy => {}
+            }
+        }
+        read
+    }
+}
+
+impl hyper::rt::Write for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A worker's own counts; the shared counters see them ten times a second.
+struct Counts {
+    accepted: Cell<u64>,
+    closed: [Cell<u64>; Closed::ALL.len()],
+    accept_failures: [Cell<u64>; ACCEPT_FAILURES.len()],
+    /// What the gauge was last told.
+    told_open: Cell<usize>,
+    accepted_total: ::metrics::Counter,
+    closed_total: [::metrics::Counter; Closed::ALL.len()],
+    accept_failures_total: [::metrics::Counter; ACCEPT_FAILURES.len()],
+    open: ::metrics::Gauge,
+}
+
+impl Counts {
+    fn new() -> Counts {
+        Counts {
+            accepted: Cell::default(),
+            closed: Default::default(),
+            accept_failures: Default::default(),
+            told_open: Cell::new(0),
+            accepted_total: metrics::counter(&CONNECTIONS, &[]),
+            closed_total: Closed::ALL.map(|(_, word)| metrics::counter(&CONNECTIONS_CLOSED, &[word])),
+            accept_failures_total: ACCEPT_FAILURES.map(|word| metrics::counter(&ACCEPT_ERRORS, &[word])),
+            open: metrics::gauge(&CONNECTIONS_OPEN, &[]),
+        }
+    }
+
+    fn flush(&self, open: usize) {
+        let flush = |cell: &Cell<u64>, total: &::metrics::Counter| {
+            if cell.get() > 0 {
+                total.increment(cell.replace(0));
+            }
+        };
+        flush(&self.accepted, &self.accepted_total);
+        self.closed.iter().zip(&self.closed_total).for_each(|(cell, total)| flush(cell, total));
+        self.accept_failures.iter().zip(&self.accept_failures_total).for_each(|(cell, total)| flush(cell, total));
+        // The gauge is shared by the workers: each adds its own change.
+        let change = open as f64 - self.told_open.replace(open) as f64;
+        if change != 0.0 {
+            self.open.increment(change);
+        }
+    }
+}
+
+fn add(cell: &Cell<u64>, n: u64) {
+    cell.set(cell.get() + n);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+use std::{net::SocketAddr, time::Instant};
+
+use http::header;
+use tokio::{net::TcpListener, task::spawn_local};
+
+use super::*;
+use crate::size::Bytes as Size;
+
+fn limits() -> Limits {
+    Limits {
+        headers: Size::kib(8),
+        header_timeout: Duration::from_millis(300),
+        idle_timeout: Duration::from_millis(600),
+        ..Limits::default()
+    }
+}
+
+/// Runs `client` against connections that answer 204, ticking as a worker does.
+fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections>) -> F) {
+    let options = tokio::runtime::LocalOptions::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
+    runtime.block_on(async {
+        let connections = Connections::new(&limits(), 100);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ticking = connections.clone();
+        spawn_local(async move {
+            let start = Instant::now();
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                ticks.tick().await;
+                ticking.tick(start.elapsed());
+            }
+        });
+        let serving = connections.clone();
+        spawn_local(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                spawn_local(serving.clone().serve(stream, async |_| {
+                    let response = Response::builder().status(204).header(header::CACHE_CONTROL, "no-store");
+                    Ok(response.body(Full::default()).unwrap())
+                }));
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(10), client(address, connections)).await.expect("within its deadline");
+    });
+}
+
+fn closed(connections: &Connections, reason: Closed) -> u64 {
+    let at = Closed::ALL.iter().position(|(known, _)| *known == reason).unwrap();
+    connections.counts.closed[at].get()
+}
+
+/// Waits until the connection of this reason is counted; a tick may take the count away, so the open ones decide first.
+async fn all_gone(connections: &Connections) {
+    while connections.open() > 0 {
+        connections.ended.notified().await;
+    }
+}
+
+async fn to_end(stream: &mut TcpStream) -> String {
+    let (mut text, mut buffer) = (Vec::new(), [0; 1024]);
+    // A reset after the answer is an end too.
+    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        text.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut buffer = [0; 1024];
+    let n = stream.read(&mut buffer).await.unwrap();
+    String::from_utf8_lossy(&buffer[..n]).into_owned()
+}
+
+#[test]
+fn a_connection_that_says_nothing_and_one_that_dribbles_end_at_the_header_timeout() {
+    served(|address, connections| async move {
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        let start = Instant::now();
+        let dribble = async {
+            for byte in REQUEST.iter().cycle() {
+                if slow.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // Dribbled bytes never complete a head within the time: 29 bytes at 20 ms.
+        tokio::join!(dribble, to_end(&mut silent));
+        all_gone(&connections).await;
+        assert!(start.elapsed() >= Duration::from_millis(300));
+    });
+}
+
+#[test]
+fn a_kept_connection_lives_for_the_idle_timeout_and_serves_again() {
+    served(|address, connections| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let start = Instant::now();
+        for _ in 0..3 {
+            stream.write_all(REQUEST).await.unwrap();
+            assert!(answer(&mut stream).await.starts_with("HTTP/1.1 204"));
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        assert_eq!(connections.open(), 1, "longer than the header timeout, shorter than the idle timeout");
+        assert_eq!(to_end(&mut stream).await, "");
+        assert!(start.elapsed() >= Duration::from_millis(1400));
+    });
+}
+
+#[test]
+fn a_head_over_the_limit_is_431_and_nonsense_is_400() {
+    served(|address, connections| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET /a HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(9000));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let refused = to_end(&mut stream).await;
+        assert!(refused.starts_with("HTTP/1.1 431"), "{refused:?}");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01\r\n\r\n").await.unwrap();
+        assert!(to_end(&mut stream).await.starts_with("HTTP/1.1 400"));
+        all_gone(&connections).await;
+    });
+}
+
+#[test]
+fn every_class_of_end_has_its_reason() {
+    served(|address, connections| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        to_end(&mut stream).await;
+        let mut half = TcpStream::connect(address).await.unwrap();
+        half.write_all(b"GET /a HT").await.unwrap();
+        half.shutdown().await.unwrap();
+        to_end(&mut half).await;
+        let mut whole = TcpStream::connect(address).await.unwrap();
+        whole.write_all(REQUEST).await.unwrap();
+        answer(&mut whole).await;
+        drop(whole);
+        while connections.open() > 0 {
+            connections.ended.notified().await;
+        }
+        let seen = |reason| closed(&connections, reason);
+        // A tick may have flushed some of them: what is left is never of another class.
+        for other in [Closed::Malformed, Closed::Other, Closed::Idle, Closed::TooLarge, Closed::Reset] {
+            assert_eq!(seen(other), 0, "{other:?}");
+        }
+    });
+}
+
+#[test]
+fn a_drain_ends_silent_and_idle_connections_at_once() {
+    served(|address, connections| async move {
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(REQUEST).await.unwrap();
+        answer(&mut kept).await;
+        while connections.open() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let start = Instant::now();
+        connections.drain();
+        connections.drained().await;
+        assert!(start.elapsed() < Duration::from_millis(200));
+        assert_eq!((to_end(&mut silent).await, to_end(&mut kept).await), (String::new(), String::new()));
+    });
+}

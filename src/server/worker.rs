@@ -1,0 +1,118 @@
+//! A worker: one thread, one runtime, its own listeners, its own lane. Workers share nothing that is written.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::TcpListener,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::spawn_local,
+    time::MissedTickBehavior,
+};
+
+use crate::{
+    edge::service::{self, Desk},
+    lifecycle::{Latch, Stop},
+    net::{self, Limits, http::Connections},
+};
+
+/// How often a worker flushes its counts, looks for connections past their deadline, and refreshes what it caches.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a worker's thread is given beside its desk.
+pub(super) struct Worker {
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) limits: Limits,
+    /// The most connections of this worker.
+    pub(super) connections: usize,
+    /// How long open connections may take to finish once no more are accepted.
+    pub(super) drain_deadline: Duration,
+    /// Held while the lane has room.
+    pub(super) room: Latch,
+}
+
+impl Worker {
+    /// Serves until the stop signal, then finishes what is open.
+    pub(super) fn run(self, desk: Desk, stop: Stop) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(self.serve(Rc::new(RefCell::new(desk)), stop))
+    }
+
+    async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
+        let connections = Connections::new(&self.limits, self.connections);
+        let mut accepting = Vec::new();
+        for listener in self.listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            accepting.push(spawn_local(accept(listener, connections.clone(), desk.clone(), stop.clone())));
+        }
+        let start = Instant::now();
+        let tick = || {
+            connections.tick(start.elapsed());
+            self.room.set(desk.borrow_mut().tick());
+        };
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => tick(),
+                () = stop.wait() => break,
+            }
+        }
+        for accepting in accepting {
+            // It ends by itself after the stop signal; a panic there has already been reported.
+            let _ = accepting.await;
+        }
+        connections.drain();
+        let drained = async {
+            let mut drained = std::pin::pin!(connections.drained());
+            loop {
+                tokio::select! {
+                    () = &mut drained => return,
+                    _ = ticks.tick() => tick(),
+                }
+            }
+        };
+        if tokio::time::timeout(self.drain_deadline, drained).await.is_err() {
+            tracing::warn!(connections = connections.open(), "connections cut at the drain deadline");
+        }
+        tick();
+        Ok(())
+    }
+}
+
+/// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it.
+async fn accept(
+    listener: tokio::net::TcpListener,
+    connections: Rc<Connections>,
+    desk: Rc<RefCell<Desk>>,
+    mut stop: Stop,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = async { connections.room().await; listener.accept().await } => accepted,
+            () = stop.wait() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (desk, peer) = (desk.clone(), peer.ip());
+                let answer = move |request| {
+                    let desk = desk.clone();
+                    async move { Ok(service::call(&desk, peer, request).await) }
+                };
+                spawn_local(connections.clone().serve(stream, answer));
+            }
+            Err(error) => {
+                let (reason, pause) = net::accept_failure(&error);
+                connections.accept_failed(reason);
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}

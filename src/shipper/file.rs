@@ -1,0 +1,479 @@
+//! The file sink: clicks as JSON lines in rotated files.
+//!
+//! ```text
+//! clicks/clicks-000001.jsonl           clicks on live links
+//! clicks/clicks.orphan-000001.jsonl    the other topic, numbered on its own
+//! ```
+//!
+//! - Written in large buffers at known offsets, `fdatasync` at least each half `sync_interval`: only then is a click
+//!   delivered. A line that ends in a newline is complete.
+//! - On an error the file is cut back to its last sync, what was in flight counts as undelivered and is written again; after a
+//!   failed sync in a new file, for the kernel may have dropped pages of the old one. Tried again after a growing pause.
+//! - At the start the files are read from the checkpoint's note on (`scan`); what is found is not written again.
+//! - A file is never deleted unless `keep_bytes` or `keep_age` says so; `waypost_clicks_file_room_low` alarms instead.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use metrics::{Counter, Gauge};
+use serde::Deserialize;
+
+use super::scan;
+use crate::{journal::SinkNote, metrics as table, model::click::Topic, size::Bytes};
+
+/// Bytes gathered before they are written though no sync is due.
+const BUFFER: usize = 256 << 10;
+/// The pauses after an error, doubled from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Room is looked at this often, and alarms below the larger of this and a twentieth of the file system.
+const ROOM_EVERY: Duration = Duration::from_secs(10);
+const ROOM_LOW: u64 = 1 << 30;
+
+/// `[shipper.file]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A file is closed and the next begun once it holds this much; 64 KiB at least.
+    pub rotate_bytes: Bytes,
+    /// The same once it has been written to for so long; 1 s at least.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub rotate_age: Duration,
+    /// The oldest closed files of a topic are deleted while all of its files hold more. Default: none are.
+    pub keep_bytes: Option<Bytes>,
+    /// Closed files last written to longer ago are deleted. Default: none are.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    pub keep_age: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            rotate_bytes: Bytes::mib(256),
+            rotate_age: Duration::from_secs(24 * 3600),
+            keep_bytes: None,
+            keep_age: None,
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with it, by key.
+    pub fn mistakes(&self) -> Vec<(String, String)> {
+        let mut mistakes = Vec::new();
+        if self.rotate_bytes < Bytes::kib(64) {
+            mistakes.push(("rotate_bytes".to_owned(), format!("{}; at least 64 KiB", self.rotate_bytes)));
+        }
+        if self.rotate_age < Duration::from_secs(1) {
+            mistakes.push(("rotate_age".to_owned(), format!("{:?}; at least 1s", self.rotate_age)));
+        }
+        if let Some(keep) = self.keep_bytes.filter(|keep| *keep < self.rotate_bytes) {
+            let why = format!(
+                "{keep}, less than one file (`rotate_bytes` is {}); leave it out to keep all",
+                self.rotate_bytes
+            );
+            mistakes.push(("keep_bytes".to_owned(), why));
+        }
+        mistakes
+    }
+}
+
+/// The clicks' directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act} {path}: {source}")]
+pub struct OpenError {
+    act: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl OpenError {
+    pub(super) fn new(act: &'static str, path: &Path, source: io::Error) -> OpenError {
+        OpenError { act, path: path.to_owned(), source }
+    }
+}
+
+/// What became of a topic's lines in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Synced {
+    /// All of them are on disk.
+    All,
+    /// None is; write them again.
+    None,
+}
+
+/// Both topics' files.
+pub(super) struct FileSink {
+    dir: PathBuf,
+    config: Config,
+    sync_every: Duration,
+    logs: [Log; Topic::ALL.len()],
+    room_at: Option<Instant>,
+    room: Gauge,
+    room_low: Gauge,
+}
+
+/// One topic's files, of which the last is written to.
+struct Log {
+    topic: Topic,
+    file: Option<File>,
+    number: u64,
+    /// Where the next buffer goes.
+    written: u64,
+    /// Everything before is on disk, and ends in a newline.
+    synced: u64,
+    buffer: Vec<u8>,
+    opened: Instant,
+    synced_at: Instant,
+    /// A write failed since the last sync: no more lines until `tend` has cut back.
+    stuck: bool,
+    broken: Option<Broken>,
+    numbers: Numbers,
+}
+
+struct Broken {
+    until: Instant,
+    pause: Duration,
+}
+
+struct Numbers {
+    errors: [Counter; 4],
+    bytes: Counter,
+    deleted: Counter,
+    sync_seconds: metrics::Histogram,
+}
+
+/// What was being done when an error came; the label values of its metric.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Open,
+    Write,
+    Sync,
+    Delete,
+}
+
+impl Act {
+    const ALL: [Act; 4] = [Act::Open, Act::Write, Act::Sync, Act::Delete];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Act::Open => "open",
+            Act::Write => "write",
+            Act::Sync => "sync",
+            Act::Delete => "delete",
+        }
+    }
+}
+
+impl FileSink {
+    /// Makes the directory (0700), reads what the last run left from `notes` on, and goes on behind it. Each lane's own `note`
+    /// is given: the files are read from the earliest.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be made, read or cut.
+    pub(super) fn open(
+        dir: PathBuf,
+        config: Config,
+        edge: &str,
+        notes: &[SinkNote],
+        sync_every: Duration,
+    ) -> Result<(FileSink, [scan::Found; Topic::ALL.len()]), OpenError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|why| OpenError::new("make", &dir, why))?;
+        let mut found = [scan::Found::default(), scan::Found::default()];
+        for topic in Topic::ALL {
+            let from = notes.iter().map(|note| Position::of(note, topic)).min().unwrap_or_default();
+            found[topic as usize] = scan::scan(&dir, topic, edge, from)?;
+        }
+        let logs = Topic::ALL.map(|topic| Log::new(topic, &found[topic as usize]));
+        let room = table::gauge(&table::CLICKS_FILE_ROOM_BYTES, &[]);
+        let room_low = table::gauge(&table::CLICKS_FILE_ROOM_LOW, &[]);
+        let mut sink = FileSink { dir, config, sync_every, logs, room_at: None, room, room_low };
+        for topic in Topic::ALL {
+            sink.logs[topic as usize].go_on_in_last(&sink.dir, found[topic as usize].end)?;
+        }
+        Ok((sink, found))
+    }
+
+    /// The buffer at whose end the next line of a topic is written; `None` while the topic waits after an error.
+    pub(super) fn line(&mut self, topic: Topic, now: Instant) -> Option<&mut Vec<u8>> {
+        let log = &mut self.logs[topic as usize];
+        if log.stuck || log.broken.as_ref().is_some_and(|broken| now < broken.until) {
+            return None;
+        }
+        Some(&mut log.buffer)
+    }
+
+    /// Ends the line that was written, and hands a full buffer to the kernel.
+    pub(super) fn end_line(&mut self, topic: Topic) {
+        let log = &mut self.logs[topic as usize];
+        log.buffer.push(b'\n');
+        if log.buffer.len() >= BUFFER {
+            // What is wrong shows again in `tend`, which cuts back and says so.
+            log.stuck = log.write_out(&self.dir).is_err();
+        }
+    }
+
+    /// Syncs what is due (everything, if `all`), rotates and looks after room. Reports what became of lines in flight.
+    pub(super) fn tend(&mut self, now: Instant, all: bool, mut report: impl FnMut(Topic, Synced)) {
+        for log in &mut self.logs {
+            let dirty = !log.buffer.is_empty() || log.written > log.synced;
+            let due = all || log.stuck || now.duration_since(log.synced_at) >= self.sync_every;
+            if !dirty || !due {
+                continue;
+            }
+            log.synced_at = now;
+            match log.write_out(&self.dir).and_then(|()| log.sync()) {
+                Ok(()) => {
+                    if log.broken.take().is_some() {
+                        tracing::info!(topic = log.topic.name(), "click file: writing again");
+                    }
+                    report(log.topic, Synced::All);
+                    let old = now.duration_since(log.opened) >= self.config.rotate_age;
+                    if log.synced >= self.config.rotate_bytes.0 || old {
+                        log.rotate();
+                        log.retain(&self.dir, &self.config);
+                    }
+                }
+                Err((act, why)) => {
+                    log.fail(act, &why, now);
+                    report(log.topic, Synced::None);
+                }
+            }
+        }
+        if self.room_at.is_none_or(|at| now.duration_since(at) >= ROOM_EVERY) {
+            self.room_at = Some(now);
+            self.look_at_room();
+        }
+    }
+
+    /// Where everything that is delivered ends; goes into the journal's checkpoint.
+    pub(super) fn note(&self) -> SinkNote {
+        let mut note = [0; 64];
+        note[..8].copy_from_slice(NOTE);
+        for log in &self.logs {
+            let at = 8 + 16 * log.topic as usize;
+            note[at..at + 8].copy_from_slice(&log.number.to_le_bytes());
+            note[at + 8..at + 16].copy_from_slice(&log.synced.to_le_bytes());
+        }
+        note
+    }
+
+    fn look_at_room(&mut self) {
+        let Ok(stat) = rustix::fs::statvfs(&self.dir) else { return };
+        let (free, all) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
+        let low = free < ROOM_LOW.max(all / 20).min(all / 2);
+        self.room.set(free as f64);
+        self.room_low.set(f64::from(u8::from(low)));
+        if low {
+            tracing::warn!(
+                free = %Bytes(free), dir = %self.dir.display(),
+                "little room for click files; none is deleted unless shipper.file.keep_bytes or keep_age says so"
+            );
+        }
+    }
+}
+
+/// The first bytes of a note of this sink, version 1; another sink's note reads as "from the beginning".
+const NOTE: &[u8; 8] = b"WPFILES1";
+
+/// A place in a topic's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) number: u64,
+    pub(super) offset: u64,
+}
+
+impl Position {
+    fn of(note: &SinkNote, topic: Topic) -> Position {
+        if !note.starts_with(NOTE) {
+            return Position::default();
+        }
+        let at = 8 + 16 * topic as usize;
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&note[at..at + 8]);
+            u64::from_le_bytes(word)
+        };
+        Position { number: word(at), offset: word(at + 8) }
+    }
+}
+
+/// The path of a topic's file.
+pub(super) fn path_of(dir: &Path, topic: Topic, number: u64) -> PathBuf {
+    dir.join(format!("{}-{number:06}.jsonl", topic.name()))
+}
+
+/// The numbers of a topic's files, lowest first.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(super) fn numbers_of(dir: &Path, topic: Topic) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(topic.name()))
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|rest| rest.strip_suffix(".jsonl"))
+            .and_then(|digits| digits.parse::<u64>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+type Failed = (Act, io::Error);
+
+impl Log {
+    fn new(topic: Topic, found: &scan::Found) -> Log {
+        let name = topic.name();
+        let now = Instant::now();
+        Log {
+            topic,
+            file: None,
+            number: found.end.number,
+            written: 0,
+            synced: 0,
+            buffer: Vec::with_capacity(BUFFER + (64 << 10)),
+            opened: now,
+            synced_at: now,
+            stuck: false,
+            broken: None,
+            numbers: Numbers {
+                errors: Act::ALL.map(|act| table::counter(&table::CLICKS_FILE_ERRORS, &[name, act.as_str()])),
+                bytes: table::counter(&table::CLICKS_FILE_BYTES, &[name]),
+                deleted: table::counter(&table::CLICKS_FILES_DELETED, &[name]),
+                sync_seconds: table::histogram(&table::CLICKS_FILE_SYNC_SECONDS, &[]),
+            },
+        }
+    }
+
+    /// Goes on in the last file of the last run, synced first: what was found in it counts as delivered.
+    fn go_on_in_last(&mut self, dir: &Path, end: Position) -> Result<(), OpenError> {
+        let path = path_of(dir, self.topic, end.number);
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => {
+                file.set_len(end.offset).map_err(|why| OpenError::new("cut the torn tail of", &path, why))?;
+                file.sync_data().map_err(|why| OpenError::new("sync", &path, why))?;
+                (self.file, self.written, self.synced) = (Some(file), end.offset, end.offset);
+                Ok(())
+            }
+            // None yet, or somebody took it away: its number is not used again.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(why) => Err(OpenError::new("open", &path, why)),
+        }
+    }
+
+    /// Hands the buffer to the kernel, into a new file if none is open.
+    fn write_out(&mut self, dir: &Path) -> Result<(), Failed> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let number = self.number + 1;
+                let opened = open_new(dir, self.topic, number).map_err(|why| (Act::Open, why))?;
+                (self.number, self.written, self.synced, self.opened) = (number, 0, 0, Instant::now());
+                none.insert(opened)
+            }
+        };
+        // At an offset: what a failed write left behind is written over, or cut.
+        file.write_all_at(&self.buffer, self.written).map_err(|why| (Act::Write, why))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Failed> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let begun = Instant::now();
+        file.sync_data().map_err(|why| (Act::Sync, why))?;
+        self.numbers.sync_seconds.record(begun.elapsed().as_secs_f64());
+        self.numbers.bytes.increment(self.written - self.synced);
+        self.synced = self.written;
+        Ok(())
+    }
+
+    /// Back to the last sync; what came after it is to be written again.
+    fn fail(&mut self, act: Act, why: &io::Error, now: Instant) {
+        self.numbers.errors[act as usize].increment(1);
+        self.buffer.clear();
+        self.stuck = false;
+        if let Some(file) = &self.file
+            && let Err(why) = file.set_len(self.synced)
+        {
+            tracing::warn!(
+                topic = self.topic.name(),
+                "click file {}: not cut back ({why}): lines may repeat",
+                self.number
+            );
+        }
+        self.written = self.synced;
+        if act == Act::Sync {
+            self.file = None;
+        }
+        let pause = self.broken.as_ref().map_or(PAUSES.0, |broken| (broken.pause * 2).min(PAUSES.1));
+        if self.broken.is_none() {
+            tracing::error!(
+                topic = self.topic.name(),
+                "click file: cannot {}: {why}; clicks wait in the journal, and it is tried again",
+                act.as_str()
+            );
+        }
+        self.broken = Some(Broken { until: now + pause, pause });
+    }
+
+    /// The next line begins a new file.
+    fn rotate(&mut self) {
+        if self.synced > 0 {
+            self.file = None;
+        }
+        self.opened = Instant::now();
+    }
+
+    /// Deletes the closed files that nobody asked to keep.
+    fn retain(&self, dir: &Path, config: &Config) {
+        if config.keep_bytes.is_none() && config.keep_age.is_none() {
+            return;
+        }
+        let Ok(numbers) = numbers_of(dir, self.topic) else { return };
+        let mut kept = 0u64;
+        for number in numbers.into_iter().rev() {
+            let path = path_of(dir, self.topic, number);
+            let Ok(facts) = fs::metadata(&path) else { continue };
+            kept += facts.len();
+            let age = facts.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+            let old = age.zip(config.keep_age).is_some_and(|(age, keep)| age > keep);
+            let much = config.keep_bytes.is_some_and(|keep| kept > keep.0);
+            if number >= self.number || !old && !much {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    self.numbers.deleted.increment(1);
+                    tracing::info!(file = %path.display(), "click file deleted, as shipper.file says");
+                }
+                Err(why) => {
+                    self.numbers.errors[Act::Delete as usize].increment(1);
+                    tracing::warn!(file = %path.display(), "click file not deleted: {why}");
+                }
+            }
+        }
+    }
+}
+
+/// A new file (0600) whose name is on disk, so that what is synced in it can be found.
+fn open_new(dir: &Path, topic: Topic, number: u64) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path_of(dir, topic, number))?;
+    File::open(dir)?.sync_all()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

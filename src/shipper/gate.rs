@@ -1,0 +1,157 @@
+//! What a topic may send next, after what came back.
+//!
+//! - Not its clicks' fault (broker, topic, rights, disk): a pause, doubled each time; then everything that came back, oldest first.
+//! - Their fault, perhaps: one bad record fails its whole batch. So what came back is sent again 64 at a time, what is refused
+//!   with those alone, and what is refused alone has proved to be bad: it waits, counted and said aloud, and is tried alone
+//!   every half minute. The rest goes on, as far as the bound on what lies behind an undelivered click lets it.
+
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use super::track::FAILED;
+use crate::kafka::Refusal;
+
+/// The pauses after a failure that was not a click's own, doubled from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// How many are sent again together to find the one that the broker refuses.
+const TOGETHER: usize = 64;
+/// How long a click that was refused alone waits for the next attempt.
+const ALONE_EVERY: Duration = Duration::from_secs(30);
+/// A failure is said aloud at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// What a topic holds, over all lanes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    pub(super) in_flight: usize,
+    /// Came back, by how often they were refused.
+    pub(super) failed: [usize; FAILED],
+}
+
+/// What to send next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing now.
+    Wait,
+    /// Clicks not sent yet, so many at most.
+    New(usize),
+    /// Clicks that came back with so many refusals, so many at most.
+    Again(RangeInclusive<u8>, usize),
+}
+
+/// The gate of one topic.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    paused: Option<(Instant, Duration)>,
+    alone_at: Option<Instant>,
+    said_at: Option<Instant>,
+    kept_back: u64,
+}
+
+impl Gate {
+    /// Whose turn it is. `most` bounds what is in flight.
+    pub(super) fn turn(&self, held: &Held, most: usize, now: Instant) -> Turn {
+        if self.paused.is_some_and(|(until, _)| now < until) {
+            return Turn::Wait;
+        }
+        let room = most.saturating_sub(held.in_flight);
+        // One at a time is alone only if nothing else is on its way.
+        let alone = |refusals, count| if held.in_flight == 0 { Turn::Again(refusals, count) } else { Turn::Wait };
+        let [unrefused, once, twice, proved] = held.failed;
+        let proved_due = proved > 0 && self.alone_at.is_none_or(|at| now >= at);
+        if room == 0 {
+            Turn::Wait
+        } else if unrefused > 0 {
+            Turn::Again(0..=0, room)
+        } else if once > 0 {
+            alone(1..=1, TOGETHER.min(room))
+        } else if twice > 0 {
+            alone(2..=2, 1)
+        } else if proved_due {
+            alone(3..=u8::MAX, 1)
+        } else {
+            Turn::New(room)
+        }
+    }
+
+    /// Something was delivered: what had failed works again.
+    pub(super) fn delivered(&mut self) {
+        self.paused = None;
+        self.alone_at = None;
+    }
+
+    /// Something failed that was not its own fault.
+    pub(super) fn pause(&mut self, now: Instant) {
+        let pause = match self.paused {
+            // Others of the same failure.
+            Some((until, _)) if now < until => return,
+            Some((_, pause)) => (pause * 2).min(PAUSES.1),
+            None => PAUSES.0,
+        };
+        self.paused = Some((now + pause, pause));
+    }
+
+    /// A click was refused alone.
+    pub(super) fn refused_alone(&mut self, now: Instant) {
+        self.alone_at = Some(now + ALONE_EVERY);
+    }
+
+    /// Says why a topic's clicks wait, unless that was said a moment ago.
+    pub(super) fn say(&mut self, topic: &str, refusal: Refusal, now: Instant) {
+        if self.said_at.is_some_and(|at| now.duration_since(at) < SAY_EVERY) {
+            self.kept_back += 1;
+            return;
+        }
+        self.said_at = Some(now);
+        let kept_back = std::mem::take(&mut self.kept_back);
+        tracing::error!(topic, reason = refusal.as_str(), kept_back, "clicks refused: {}", refusal.advice(topic));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(in_flight: usize, failed: [usize; FAILED]) -> Held {
+        Held { in_flight, failed }
+    }
+
+    #[test]
+    fn what_came_back_goes_first_and_suspects_go_alone() {
+        let (gate, now) = (Gate::default(), Instant::now());
+        assert_eq!(gate.turn(&held(10, [0; 4]), 100, now), Turn::New(90));
+        assert_eq!(gate.turn(&held(100, [0; 4]), 100, now), Turn::Wait);
+        assert_eq!(gate.turn(&held(10, [5, 3, 1, 1]), 100, now), Turn::Again(0..=0, 90));
+        assert_eq!(gate.turn(&held(10, [0, 3, 1, 1]), 100, now), Turn::Wait);
+        assert_eq!(gate.turn(&held(0, [0, 3, 1, 1]), 100, now), Turn::Again(1..=1, 64));
+        assert_eq!(gate.turn(&held(0, [0, 0, 1, 1]), 100, now), Turn::Again(2..=2, 1));
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, now), Turn::Again(3..=255, 1));
+    }
+
+    #[test]
+    fn a_click_refused_alone_is_tried_every_half_minute_and_others_go_on() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.refused_alone(now);
+        assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, now), Turn::New(90));
+        let later = now + ALONE_EVERY;
+        assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, later), Turn::Wait);
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, later), Turn::Again(3..=255, 1));
+    }
+
+    #[test]
+    fn pauses_double_once_a_failure_and_end_with_a_delivery() {
+        let (mut gate, mut now) = (Gate::default(), Instant::now());
+        for pause_ms in [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
+            gate.pause(now);
+            gate.pause(now);
+            let pause = Duration::from_millis(pause_ms);
+            assert_eq!(gate.turn(&held(0, [1, 0, 0, 0]), 9, now + pause - Duration::from_millis(1)), Turn::Wait);
+            now += pause;
+            assert_eq!(gate.turn(&held(0, [1, 0, 0, 0]), 9, now), Turn::Again(0..=0, 9));
+        }
+        gate.delivered();
+        assert_eq!(gate.turn(&held(0, [0; 4]), 9, now), Turn::New(9));
+    }
+}

@@ -1,0 +1,312 @@
+//! The Kafka sink: one idempotent producer, `acks=all`, delivered = its delivery report says so.
+//!
+//! Key = the visitor's id as text, null without one (an empty key would be one hot partition); record timestamp = the click's
+//! time, so that a replay keeps it; headers = CloudEvents in binary mode, the schema's version and the time of sending, which the
+//! value must not hold. A fatal error drops the producer and everything in its queue; the shipper reads it from the journal again.
+
+use std::{
+    io::Write,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use metrics::Counter;
+use rdkafka::{
+    ClientContext,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    error::KafkaError,
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    types::RDKafkaErrorCode as Code,
+};
+
+use super::{
+    event,
+    sink::{Letter, Taken, Ticket, Word},
+};
+use crate::{
+    clock,
+    kafka::{Config, Observer, Refusal},
+    metrics as table,
+    model::click::Topic,
+};
+
+/// Between two attempts to build a producer.
+const REBUILD_EVERY: Duration = Duration::from_secs(1);
+/// How often a producer is asked whether it has failed for good; a report usually says so sooner.
+const FATAL_EVERY: Duration = Duration::from_millis(500);
+/// How often it is said that another process took our place.
+const FENCED_EVERY: Duration = Duration::from_secs(30);
+
+/// Hears what became of records; [`KafkaSink::tend`] takes it away.
+struct Reports {
+    observer: Observer,
+    came: Mutex<Vec<(usize, Option<Code>)>>,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.observer.log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.observer.stats_raw(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.observer.error(error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let refused = match result {
+            Ok(_) => None,
+            Err((error, _)) => Some(error.rdkafka_error_code().unwrap_or(Code::Fail)),
+        };
+        self.came.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, refused));
+    }
+}
+
+/// The producer and what a record needs.
+pub(super) struct KafkaSink {
+    config: Config,
+    edge: String,
+    source: String,
+    producer: Option<BaseProducer<Reports>>,
+    /// A producer may be built again from here on; `None` once another process took our place.
+    rebuild_at: Option<Instant>,
+    fatal_at: Instant,
+    fenced_at: Option<Instant>,
+    value: Vec<u8>,
+    taken: Vec<(usize, Option<Code>)>,
+    time: Rfc3339,
+    rebuilds: Counter,
+    /// Producers built so far.
+    builds: u64,
+    clamped: Counter,
+}
+
+/// No producer could be built.
+#[derive(Debug, thiserror::Error)]
+#[error("no Kafka producer: {0}")]
+pub struct ProducerError(String);
+
+impl KafkaSink {
+    /// Builds the producer; connects to nothing yet, so a broker that is away is no error.
+    ///
+    /// # Errors
+    /// The settings do not make a producer, or a file that they name cannot be read.
+    pub(super) fn new(config: Config, edge: &str) -> Result<KafkaSink, ProducerError> {
+        let producer = build(&config, edge)?;
+        let now = Instant::now();
+        Ok(KafkaSink {
+            config,
+            edge: edge.to_owned(),
+            source: format!("/waypost/{edge}"),
+            producer: Some(producer),
+            rebuild_at: Some(now),
+            fatal_at: now,
+            fenced_at: None,
+            value: Vec::with_capacity(16 << 10),
+            taken: Vec::new(),
+            time: Rfc3339::default(),
+            builds: 1,
+            rebuilds: table::counter(&table::KAFKA_PRODUCER_REBUILDS, &[]),
+            clamped: table::counter(&table::CLICKS_TIMESTAMP_CLAMPED, &[]),
+        })
+    }
+
+    /// The name of a topic on the broker.
+    pub(super) fn topic(&self, topic: Topic) -> &str {
+        self.config.topics()[topic as usize]
+    }
+
+    #[cfg(test)]
+    pub(super) fn builds(&self) -> u64 {
+        self.builds
+    }
+
+    /// The buffer for the next value, empty; `None` without a producer.
+    pub(super) fn value(&mut self) -> Option<&mut Vec<u8>> {
+        self.producer.as_ref()?;
+        self.value.clear();
+        Some(&mut self.value)
+    }
+
+    /// Hands the value to the producer, which copies it.
+    pub(super) fn post(&mut self, letter: &Letter<'_>) -> Taken {
+        let Some(producer) = &self.producer else { return Taken::Later };
+        let now_ms = clock::wall_ms();
+        let timestamp = clamped(letter.at_ms, now_ms, letter.clamps);
+        if letter.clamps > 0 {
+            self.clamped.increment(1);
+        }
+        let id = event::uuid_text(letter.id);
+        let mut ints = itoa::Buffer::new();
+        let headers = OwnedHeaders::new_with_capacity(8)
+            .insert(Header { key: "content-type", value: Some("application/json") })
+            .insert(Header { key: "ce_specversion", value: Some("1.0") })
+            .insert(Header { key: "ce_type", value: Some("waypost.click.v1") })
+            .insert(Header { key: "ce_source", value: Some(self.source.as_str()) })
+            .insert(Header { key: "ce_id", value: Some(&id) })
+            .insert(Header { key: "ce_time", value: Some(self.time.of(letter.at_ms)) })
+            .insert(Header { key: "schema-version", value: Some("1") })
+            .insert(Header { key: "wp_shipped_at_ms", value: Some(ints.format(now_ms)) });
+        let visitor = letter.visitor.map(event::visitor_text);
+        let topic = self.config.topics()[letter.ticket.topic as usize];
+        let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(topic, letter.ticket.pack())
+            .payload(self.value.as_slice())
+            .timestamp(timestamp as i64)
+            .headers(headers);
+        if let Some(visitor) = &visitor {
+            record = record.key(visitor.as_slice());
+        }
+        match producer.send(record) {
+            Ok(()) => Taken::Yes,
+            Err((error, _)) if error.rdkafka_error_code() == Some(Code::QueueFull) => Taken::Later,
+            Err((error, _)) => Taken::Refused(Refusal::of(&error)),
+        }
+    }
+
+    /// Takes reports, and builds the producer anew where it has failed for good.
+    pub(super) fn tend(&mut self, now: Instant, words: &mut Vec<Word>) {
+        let fatal = self.take_reports(words);
+        let asked = now.duration_since(self.fatal_at) >= FATAL_EVERY;
+        if asked {
+            self.fatal_at = now;
+        }
+        match (&self.producer, fatal) {
+            (Some(_), Some(refusal)) => self.drop_producer(refusal, now, words),
+            (Some(producer), None) if asked => {
+                if let Some((code, why)) = producer.client().fatal_error() {
+                    tracing::error!("kafka: the producer has failed for good: {why}");
+                    let refusal =
+                        if Refusal::of_code(code) == Refusal::Fenced { Refusal::Fenced } else { Refusal::Fatal };
+                    self.drop_producer(refusal, now, words);
+                }
+            }
+            (Some(_), None) => {}
+            (None, _) => self.rebuild(now),
+        }
+    }
+
+    fn take_reports(&mut self, words: &mut Vec<Word>) -> Option<Refusal> {
+        let producer = self.producer.as_ref()?;
+        producer.poll(Duration::ZERO);
+        std::mem::swap(&mut self.taken, &mut producer.context().came.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut fatal = None;
+        for (ticket, refused) in self.taken.drain(..) {
+            let refusal = refused.map(Refusal::of_code);
+            if let Some(refusal @ (Refusal::Fatal | Refusal::Fenced)) = refusal {
+                fatal = Some(refusal);
+            }
+            words.push(Word::One(Ticket::unpack(ticket), refusal.map_or(Ok(()), Err)));
+        }
+        fatal
+    }
+
+    fn drop_producer(&mut self, refusal: Refusal, now: Instant, words: &mut Vec<Word>) {
+        // Its reports die with it: whatever it held is sent again, or was written and is then written twice.
+        self.producer = None;
+        words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(refusal))));
+        self.rebuild_at = (refusal != Refusal::Fenced).then(|| now + REBUILD_EVERY);
+    }
+
+    fn rebuild(&mut self, now: Instant) {
+        let Some(at) = self.rebuild_at else {
+            if self.fenced_at.is_none_or(|at| now.duration_since(at) >= FENCED_EVERY) {
+                self.fenced_at = Some(now);
+                tracing::error!("kafka: shipping has stopped: {}", Refusal::Fenced.advice(self.topic(Topic::Clicks)));
+            }
+            return;
+        };
+        if now < at {
+            return;
+        }
+        self.rebuild_at = Some(now + REBUILD_EVERY);
+        match build(&self.config, &self.edge) {
+            Ok(producer) => {
+                self.rebuilds.increment(1);
+                self.builds += 1;
+                tracing::warn!(producers = self.builds, "kafka: {}", Refusal::Fatal.advice(self.topic(Topic::Clicks)));
+                self.producer = Some(producer);
+            }
+            Err(why) => tracing::error!("{why}; tried again, clicks wait in the journal"),
+        }
+    }
+}
+
+fn build(config: &Config, edge: &str) -> Result<BaseProducer<Reports>, ProducerError> {
+    let reports = Reports { observer: Observer::new(), came: Mutex::default() };
+    let settings = config.producer(edge).map_err(ProducerError)?;
+    BaseProducer::from_config_and_context(&settings, reports).map_err(|why| ProducerError(why.to_string()))
+}
+
+/// The record's timestamp after so many refusals of it. One in the past is refused for its age: now passes. One of a clock that
+/// runs ahead is refused for being ahead of the broker's, by an amount nobody here knows: an hour less, then two, four…
+fn clamped(at_ms: u64, now_ms: u64, refusals: u8) -> u64 {
+    const HOUR_MS: u64 = 3_600_000;
+    match refusals {
+        0 => at_ms,
+        1 if at_ms.saturating_add(HOUR_MS) < now_ms => now_ms,
+        n => at_ms.min(now_ms).saturating_sub(HOUR_MS << (n - 1).min(16)),
+    }
+}
+
+/// Times as text; all but the milliseconds is kept from one click to the next.
+#[derive(Default)]
+struct Rfc3339 {
+    second: u64,
+    text: Vec<u8>,
+}
+
+impl Rfc3339 {
+    fn of(&mut self, at_ms: u64) -> &[u8] {
+        if self.second != at_ms / 1000 || self.text.is_empty() {
+            self.second = at_ms / 1000;
+            self.text.clear();
+            let second = jiff::Timestamp::from_second(self.second as i64).unwrap_or_default();
+            // Writing into a Vec cannot fail.
+            let _ = write!(self.text, "{second}");
+            self.text.pop();
+            self.text.extend_from_slice(b".000Z");
+        }
+        let (ms, len) = (at_ms % 1000, self.text.len());
+        for (place, digit) in [(4, ms / 100), (3, ms / 10 % 10), (2, ms % 10)] {
+            self.text[len - place] = b'0' + digit as u8;
+        }
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_with_milliseconds() {
+        let mut time = Rfc3339::default();
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_795_000_000_007, "2026-11-18T11:06:40.007Z"),
+            (1_795_000_000_999, "2026-11-18T11:06:40.999Z"),
+            (1_795_000_001_000, "2026-11-18T11:06:41.000Z"),
+        ] {
+            assert_eq!(std::str::from_utf8(time.of(ms)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_refused_timestamp_moves_to_now_from_the_past_and_back_from_the_future() {
+        const HOUR: u64 = 3_600_000;
+        let now = 1_000 * HOUR;
+        assert_eq!(clamped(now + 5, now, 0), now + 5);
+        assert_eq!(clamped(now - 500 * HOUR, now, 1), now);
+        assert_eq!(clamped(now, now, 1), now - HOUR);
+        assert_eq!(clamped(now, now, 3), now - 4 * HOUR);
+        assert_eq!(clamped(now, now, 200), 0);
+    }
+}

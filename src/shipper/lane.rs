@@ -1,0 +1,74 @@
+//! One lane as the shipper sees it: its reader, and how far each topic is.
+
+use std::{cmp::Ordering, time::Instant};
+
+use super::track::Track;
+use crate::{
+    journal::{Frame, Mark, Reader},
+    model::click::Topic,
+};
+
+/// How many topics a lane has.
+pub(super) const TOPICS: usize = Topic::ALL.len();
+
+/// One lane.
+pub(super) struct LaneState {
+    pub(super) reader: Reader,
+    pub(super) tracks: [Track; TOPICS],
+    /// Delivered as the journal knew at the start: passed without being counted again.
+    pub(super) counted: [Mark; TOPICS],
+    /// What the journal was told last.
+    pub(super) acked: u64,
+    pub(super) marks: [Mark; TOPICS],
+    /// Everything before is delivered or synced, as of the last batch read.
+    pub(super) safe: [Mark; TOPICS],
+    /// The time of the last click read: the lane with the smallest goes first.
+    pub(super) read_ms: u64,
+    pub(super) unreadable_until: Option<Instant>,
+}
+
+impl LaneState {
+    /// A lane that goes on where the journal and the sink's files say. `found` is per topic what the files hold of it.
+    pub(super) fn new(reader: Reader, found: [Mark; TOPICS]) -> LaneState {
+        let counted = reader.delivered();
+        let start = reader.start();
+        let track = |topic: Topic| Track::new(start, counted[topic as usize].max(found[topic as usize]));
+        LaneState {
+            tracks: Topic::ALL.map(track),
+            counted,
+            acked: start,
+            marks: counted,
+            safe: counted,
+            read_ms: 0,
+            unreadable_until: None,
+            reader,
+        }
+    }
+
+    /// Everything below is delivered.
+    pub(super) fn prefix(&self) -> u64 {
+        self.tracks.iter().map(Track::prefix).min().unwrap_or(self.acked)
+    }
+
+    /// Whether everything that was appended is delivered.
+    pub(super) fn done(&self) -> bool {
+        self.prefix() >= self.reader.head()
+    }
+
+    /// The number in the frame's epoch and topic below which everything is delivered or synced.
+    pub(super) fn safe_for(&self, frame: &Frame<'_>) -> u64 {
+        let safe = self.safe[usize::from(frame.stream).min(TOPICS - 1)];
+        match safe.epoch.cmp(&frame.epoch) {
+            Ordering::Less => 0,
+            Ordering::Equal => safe.next,
+            // A later epoch is safe up to somewhere, so this one is as a whole.
+            Ordering::Greater => frame.seq,
+        }
+    }
+
+    /// The time of the oldest click read and not delivered; of the last one read, if more wait behind it.
+    pub(super) fn oldest_ms(&self) -> Option<u64> {
+        let sent = self.tracks.iter().filter_map(Track::oldest_ms).min();
+        sent.or_else(|| (self.read_ms > 0 && !self.done()).then_some(self.read_ms))
+    }
+}

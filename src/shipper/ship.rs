@@ -1,0 +1,477 @@
+//! The loop: journal to sink. A round, in this order:
+//!
+//! 1. The sink does what is due (syncs, takes reports) and says what was delivered and what came back.
+//! 2. What came back is read from the journal again and sent, if its topic's gate says so.
+//! 3. New clicks are read, the lane whose clicks are oldest first; both topics in one pass where they stand at the same
+//!    position, each on its own where one had to wait.
+//! 4. Prefixes advance, and the journal is told up to where each lane is delivered.
+//!
+//! Then a pause: none behind a backlog, 2 ms while clicks come, 20 ms when idle.
+
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Summary,
+    duplicate::Verdict,
+    event::Place,
+    gate::{Gate, Held, Turn},
+    labels::Labels,
+    lane::{LaneState, TOPICS},
+    numbers::Numbers,
+    press::{Parcel, Press},
+    sink::{Letter, Sink, Taken, Ticket, Word},
+    track::{FAILED, State, Track},
+};
+use crate::{
+    clock,
+    journal::{BATCH, Batch, Frame, Mark, ReadError},
+    kafka::Refusal,
+    lifecycle::Stop,
+    model::click::{Click, Topic},
+};
+
+/// The pause between rounds while clicks come.
+const PAUSE: Duration = Duration::from_millis(2);
+/// The pause once nothing came for [`IDLE_AFTER`] rounds.
+const IDLE: Duration = Duration::from_millis(20);
+const IDLE_AFTER: u32 = 25;
+/// A lane that holds more than this behind what was read is a backlog: the next round follows at once.
+const BACKLOG: u64 = BATCH as u64 / 4;
+/// Clicks read beyond one that cannot be delivered, as a multiple of what may be in flight; then its topic stops.
+const AHEAD: usize = 4;
+/// Checkpoints learn of the sink's place at least this often, so that the next start reads little; gauges are set as often.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// A lane whose segment could not be read is left alone for so long.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Steps by which a refused timestamp is moved before the record counts as refused for what it holds.
+const CLAMPS: u8 = 14;
+/// How often it is said that clicks cannot be read.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+const UNREADABLE: &str =
+    "clicks of a newer build's format: they wait, and the lane behind them with them, for a build that reads them";
+/// How long counting what stays behind may take at the end.
+const COUNTING: Duration = Duration::from_secs(1);
+
+/// The shipper at work; owned by its thread.
+pub(super) struct Ship {
+    edge: String,
+    most_in_flight: usize,
+    lanes: Vec<LaneState>,
+    /// The lanes by the time of their last click read; kept for its allocation.
+    order: Vec<usize>,
+    sink: Sink,
+    press: Press,
+    numbers: Numbers,
+    gates: [Gate; TOPICS],
+    batch: Batch,
+    words: Vec<Word>,
+    noted_at: Instant,
+    unreadable_said: Option<Instant>,
+    delivered: [u64; TOPICS],
+}
+
+/// What a round found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Round {
+    /// Something was read, sent or heard.
+    moved: bool,
+    /// There is much more to read.
+    more: bool,
+}
+
+impl Ship {
+    /// Ready to run over these lanes into this sink.
+    ///
+    /// # Errors
+    /// The table of agents does not fit its automaton.
+    pub(super) fn new(
+        edge: String,
+        most_in_flight: usize,
+        sink: Sink,
+        lanes: Vec<LaneState>,
+        duplicate: &super::DuplicateConfig,
+    ) -> Result<Ship, aho_corasick::BuildError> {
+        let now = Instant::now();
+        Ok(Ship {
+            edge,
+            most_in_flight,
+            order: (0..lanes.len()).collect(),
+            lanes,
+            sink,
+            press: Press::new(duplicate)?,
+            numbers: Numbers::new(),
+            gates: [Gate::default(), Gate::default()],
+            batch: Batch::default(),
+            words: Vec::new(),
+            // The first round notes where the sink stands: a crash within the first second then reads little.
+            noted_at: now.checked_sub(NOTE_EVERY).unwrap_or(now),
+            unreadable_said: None,
+            delivered: [0; TOPICS],
+        })
+    }
+
+    /// Ships until `stop`; then what can be shipped within `drain`, and says what stays.
+    pub(super) fn run(mut self, stop: &Stop, drain: Duration) -> Summary {
+        let mut idle = 0;
+        while !stop.is_set() {
+            let round = self.round(Instant::now(), false);
+            idle = if round.moved { 0 } else { idle + 1 };
+            if !round.more {
+                std::thread::sleep(if idle > IDLE_AFTER { IDLE } else { PAUSE });
+            }
+        }
+        let deadline = Instant::now() + drain;
+        loop {
+            let now = Instant::now();
+            let round = self.round(now, true);
+            if self.lanes.iter().all(LaneState::done) || now >= deadline {
+                return self.summary();
+            }
+            if !round.more {
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// One round; with `all`, whatever the sink has gathered is written and synced now.
+    pub(super) fn round(&mut self, now: Instant, all: bool) -> Round {
+        let mut round = Round::default();
+        self.sink.tend(now, all, &mut self.words);
+        round.moved |= self.hear(now);
+        let mut room = [0; TOPICS];
+        for topic in Topic::ALL {
+            match self.gates[topic as usize].turn(&self.held(topic), self.most_in_flight, now) {
+                Turn::Wait => {}
+                Turn::New(most) => room[topic as usize] = most,
+                Turn::Again(refusals, most) => round.moved |= self.send_again(topic, refusals, most, now),
+            }
+        }
+        let mut order = std::mem::take(&mut self.order);
+        order.sort_by_key(|lane| self.lanes[*lane].read_ms);
+        for lane in order.iter().copied() {
+            let read = self.read_on(lane, &mut room, now);
+            round.moved |= read.moved;
+            round.more |= read.more;
+        }
+        self.order = order;
+        if all {
+            self.sink.tend(now, true, &mut self.words);
+            round.moved |= self.hear(now);
+        }
+        self.acknowledge(now);
+        round
+    }
+
+    /// What a topic holds over all lanes.
+    fn held(&self, topic: Topic) -> Held {
+        let mut held = Held::default();
+        for lane in &self.lanes {
+            let track = &lane.tracks[topic as usize];
+            held.in_flight += track.in_flight();
+            for (sum, failed) in held.failed.iter_mut().zip(track.failed()) {
+                *sum += failed;
+            }
+        }
+        held
+    }
+
+    /// Takes the sink's words to heart.
+    fn hear(&mut self, now: Instant) -> bool {
+        let mut words = std::mem::take(&mut self.words);
+        let heard = !words.is_empty();
+        for word in words.drain(..) {
+            match word {
+                Word::One(ticket, result) => self.hear_one(ticket, result, now),
+                Word::Every(topic, Ok(())) => {
+                    self.gates[topic as usize].delivered();
+                    self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
+                }
+                Word::Every(topic, Err(refusal)) => {
+                    let in_flight = self.held(topic).in_flight;
+                    self.numbers.failed(refusal, in_flight as u64);
+                    self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].fail_all());
+                }
+            }
+        }
+        self.words = words;
+        heard
+    }
+
+    fn hear_one(&mut self, ticket: Ticket, result: Result<(), Refusal>, now: Instant) {
+        let topic = ticket.topic as usize;
+        let Some(lane) = self.lanes.get_mut(ticket.lane) else { return };
+        let track = &mut lane.tracks[topic];
+        let Err(refusal) = result else {
+            self.gates[topic].delivered();
+            return track.deliver(ticket.number);
+        };
+        self.numbers.failed(refusal, 1);
+        match refusal {
+            Refusal::Retriable | Refusal::TopicMissing | Refusal::NotAuthorized => {
+                track.fail(ticket.number);
+                self.gates[topic].pause(now);
+            }
+            // The sink has dropped its producer, or is about to.
+            Refusal::Fatal | Refusal::Fenced => return track.fail(ticket.number),
+            Refusal::InvalidTimestamp if track.get(ticket.number).is_some_and(|sent| sent.clamps < CLAMPS) => {
+                track.clamp(ticket.number);
+            }
+            Refusal::InvalidTimestamp | Refusal::TooLarge | Refusal::Invalid => {
+                track.refuse(ticket.number);
+                if track.get(ticket.number).is_some_and(|sent| matches!(sent.state, State::Failed(3..))) {
+                    self.gates[topic].refused_alone(now);
+                }
+            }
+        }
+        self.gates[topic].say(self.sink.topic(ticket.topic), refusal, now);
+    }
+
+    /// Reads what came back from the journal again and sends it, oldest lane first.
+    fn send_again(&mut self, topic: Topic, refusals: RangeInclusive<u8>, most: usize, now: Instant) -> bool {
+        let wanted = |state: State| matches!(state, State::Failed(count) if refusals.contains(&count));
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut room = most;
+        for lane in 0..self.lanes.len() {
+            let state = &mut self.lanes[lane];
+            let Some(from) = state.tracks[topic as usize].first_failed(|sent| wanted(sent.state)) else { continue };
+            if let Err(why) = state.reader.read(from, &mut batch) {
+                self.not_read(lane, &why, now);
+                continue;
+            }
+            for frame in batch.frames().filter(|frame| frame.stream == topic as u8) {
+                let Some(number) = self.lanes[lane].tracks[topic as usize].ticket_of(&frame) else { continue };
+                let Some(sent) = self.lanes[lane].tracks[topic as usize].get(number).copied() else { continue };
+                if room == 0 {
+                    break;
+                }
+                if !wanted(sent.state) {
+                    continue;
+                }
+                let ticket = Ticket { lane, topic, number };
+                let Ok(parcel) = Parcel::open(frame.payload) else { continue };
+                let labels = self.press.label(&parcel);
+                match self.post(
+                    &parcel,
+                    &frame,
+                    ticket,
+                    Label { labels: &labels, verdict: sent.verdict, clamps: sent.clamps },
+                    now,
+                ) {
+                    Taken::Yes => self.lanes[lane].tracks[topic as usize].sent_again(number),
+                    Taken::Later => {
+                        room = 0;
+                        break;
+                    }
+                    Taken::Refused(refusal) => {
+                        self.lanes[lane].tracks[topic as usize].sent_again(number);
+                        self.hear_one(ticket, Err(refusal), now);
+                    }
+                }
+                room -= 1;
+            }
+        }
+        self.batch = batch;
+        room < most
+    }
+
+    /// Reads a lane on by at most a batch. `room` is what each topic may still send in this round.
+    fn read_on(&mut self, lane: usize, room: &mut [usize; TOPICS], now: Instant) -> Round {
+        let state = &mut self.lanes[lane];
+        if state.unreadable_until.is_some_and(|until| now < until) {
+            return Round::default();
+        }
+        let open = |topic: usize| room[topic] > 0 && state.tracks[topic].ahead() < AHEAD * self.most_in_flight;
+        let Some(from) = (0..TOPICS).filter(|topic| open(*topic)).map(|topic| state.tracks[topic].next()).min() else {
+            return Round::default();
+        };
+        // Topics that stand elsewhere have seen these frames, or have to wait.
+        let mut reading: [bool; TOPICS] =
+            std::array::from_fn(|topic| open(topic) && state.tracks[topic].next() == from);
+        let mut batch = std::mem::take(&mut self.batch);
+        if let Err(why) = state.reader.read(from, &mut batch) {
+            self.not_read(lane, &why, now);
+            self.batch = batch;
+            return Round::default();
+        }
+        state.unreadable_until = None;
+        state.safe = Topic::ALL.map(|topic| state.reader.safe(topic as u8));
+        for frame in batch.frames() {
+            let topic = usize::from(frame.stream);
+            if !reading.get(topic).is_some_and(|reading| *reading) {
+                continue;
+            }
+            if room[topic] == 0 || !self.take(lane, Topic::ALL[topic], &frame, now) {
+                reading[topic] = false;
+                self.lanes[lane].tracks[topic].go_on(frame.pos);
+                if reading == [false; TOPICS] {
+                    break;
+                }
+                continue;
+            }
+            room[topic] -= 1;
+        }
+        let state = &mut self.lanes[lane];
+        for topic in (0..TOPICS).filter(|topic| reading[*topic]) {
+            state.tracks[topic].go_on(batch.next());
+        }
+        let blocked = reading == [false; TOPICS];
+        let round = Round {
+            moved: !batch.is_empty(),
+            more: !blocked && state.reader.head().saturating_sub(batch.next()) > BACKLOG,
+        };
+        self.batch = batch;
+        round
+    }
+
+    /// Labels and sends one click that was not read before; `false` if the sink has no room, and the click is to be read again.
+    fn take(&mut self, lane: usize, topic: Topic, frame: &Frame<'_>, now: Instant) -> bool {
+        let track = &mut self.lanes[lane].tracks[topic as usize];
+        if track.has(frame) {
+            // Delivered by the last run. What the journal did not know of that it counts as recovered, so it is counted here.
+            let mark = Mark { epoch: frame.epoch, next: frame.seq };
+            if mark >= self.lanes[lane].counted[topic as usize] {
+                self.numbers.found.increment(1);
+                self.numbers.delivered[topic as usize].increment(1);
+                self.delivered[topic as usize] += 1;
+            }
+            return true;
+        }
+        let Ok(parcel) = Parcel::open(frame.payload) else {
+            track.push(frame, clock::wall_ms(), Verdict::First, State::Unreadable);
+            self.numbers.unreadable.increment(1);
+            if self.unreadable_said.is_none_or(|at| now.duration_since(at) >= SAY_EVERY) {
+                self.unreadable_said = Some(now);
+                let lane = self.lanes[lane].reader.lane();
+                tracing::error!(lane, epoch = frame.epoch, seq = frame.seq, "{UNREADABLE}");
+            }
+            return true;
+        };
+        // Asked before the click is judged: a click judged twice would be its own duplicate.
+        if self.sink.page(topic, now).is_none() {
+            return false;
+        }
+        let labels = self.press.label(&parcel);
+        let verdict = self.press.judge(topic, &parcel, &labels);
+        self.numbers.labelled(labels.class, verdict);
+        let number = self.lanes[lane].tracks[topic as usize].push(frame, parcel.click.at_ms, verdict, State::InFlight);
+        self.lanes[lane].read_ms = parcel.click.at_ms;
+        let ticket = Ticket { lane, topic, number };
+        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps: 0 }, now) {
+            Taken::Yes => {}
+            Taken::Later => self.lanes[lane].tracks[topic as usize].fail(number),
+            Taken::Refused(refusal) => self.hear_one(ticket, Err(refusal), now),
+        }
+        true
+    }
+
+    /// Writes the event and hands it over.
+    fn post(
+        &mut self,
+        parcel: &Parcel<'_>,
+        frame: &Frame<'_>,
+        ticket: Ticket,
+        label: Label<'_>,
+        now: Instant,
+    ) -> Taken {
+        let Some(page) = self.sink.page(ticket.topic, now) else { return Taken::Later };
+        let lane = &self.lanes[ticket.lane];
+        let place = Place {
+            edge: &self.edge,
+            lane: lane.reader.lane(),
+            epoch: frame.epoch,
+            seq: frame.seq,
+            safe: lane.safe_for(frame),
+        };
+        self.press.encode(page, &place, parcel, label.labels, label.verdict);
+        let Click { id, visitor, at_ms, .. } = &parcel.click;
+        self.sink.post(&Letter { ticket, id, visitor: visitor.as_ref(), at_ms: *at_ms, clamps: label.clamps })
+    }
+
+    fn not_read(&mut self, lane: usize, why: &ReadError, now: Instant) {
+        let state = &mut self.lanes[lane];
+        self.numbers.read_errors.increment(1);
+        if state.unreadable_until.is_none() {
+            tracing::error!(lane = state.reader.lane(), "{why}");
+        }
+        state.unreadable_until = Some(now + READ_AGAIN);
+    }
+
+    /// Tells the journal how far each lane is delivered, and everybody how it goes.
+    fn acknowledge(&mut self, now: Instant) {
+        let wall_ms = clock::wall_ms();
+        let note = self.sink.note();
+        let noting = now.duration_since(self.noted_at) >= NOTE_EVERY;
+        for lane in &mut self.lanes {
+            for topic in Topic::ALL {
+                let track = &mut lane.tracks[topic as usize];
+                let since_ms = track.oldest_ms();
+                let passed = track.advance();
+                if passed > 0 {
+                    self.numbers.delivered[topic as usize].increment(passed);
+                    self.delivered[topic as usize] += passed;
+                    let delay_ms = since_ms.map_or(0, |at_ms| wall_ms.saturating_sub(at_ms));
+                    self.numbers.delay.record(delay_ms as f64 / 1e3);
+                }
+            }
+            let prefix = lane.prefix();
+            let marks = lane.tracks.each_ref().map(Track::delivered);
+            if prefix != lane.acked || marks != lane.marks || noting {
+                lane.reader.acknowledge(prefix, marks, note);
+                (lane.acked, lane.marks) = (prefix, marks);
+            }
+        }
+        if noting {
+            self.noted_at = now;
+            self.publish(wall_ms);
+        }
+    }
+
+    fn publish(&self, wall_ms: u64) {
+        for topic in Topic::ALL {
+            let held = self.held(topic);
+            self.numbers.in_flight[topic as usize].set(held.in_flight as f64);
+            self.numbers.refused_alone[topic as usize].set(held.failed[FAILED - 1] as f64);
+        }
+        let oldest = self.lanes.iter().filter_map(LaneState::oldest_ms).min();
+        self.numbers.oldest.set(oldest.map_or(0.0, |at_ms| wall_ms.saturating_sub(at_ms) as f64 / 1e3));
+    }
+
+    /// What was delivered, and what stays in the journal.
+    fn summary(mut self) -> Summary {
+        let mut summary = Summary { delivered: self.delivered, remaining: [0; TOPICS], counted_all: true };
+        let deadline = Instant::now() + COUNTING;
+        let mut batch = std::mem::take(&mut self.batch);
+        for lane in &mut self.lanes {
+            let mut from = lane.prefix();
+            while from < lane.reader.head() {
+                if Instant::now() >= deadline || lane.reader.read(from, &mut batch).is_err() || batch.next() <= from {
+                    summary.counted_all = false;
+                    break;
+                }
+                for frame in batch.frames() {
+                    let Some(track) = lane.tracks.get(usize::from(frame.stream)) else { continue };
+                    let number = track.ticket_of(&frame);
+                    let sent = number.and_then(|number| track.get(number));
+                    let delivered = track.has(&frame) || sent.is_some_and(|sent| sent.state == State::Delivered);
+                    summary.remaining[usize::from(frame.stream)] += u64::from(!delivered);
+                }
+                from = batch.next();
+            }
+        }
+        summary
+    }
+}
+
+/// What was decided about a click when it was read first, or is sent again with.
+#[derive(Clone, Copy)]
+struct Label<'a> {
+    labels: &'a Labels,
+    verdict: Verdict,
+    clamps: u8,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+
+use super::*;
+use crate::{
+    journal::{Config as JournalConfig, Journal, Lane, Parts},
+    model::click::{Outcome, Text},
+    shipper::{Config, Start, Target, event::tests, open},
+    size::Bytes,
+};
+
+/// An edge without a worker: its journal, its lanes and a shipper that is run by hand.
+struct Edge {
+    dir: PathBuf,
+    lanes: Vec<Lane>,
+    ship: Ship,
+    _spiller: crate::journal::Spiller,
+}
+
+impl Edge {
+    fn open(dir: &Path, workers: usize, target: Target) -> Edge {
+        let journal = JournalConfig { ring_bytes: Bytes::mib(4), ..JournalConfig::default() };
+        let Parts { lanes, readers, spiller } = Journal::open(dir, &journal, workers).unwrap().into_parts();
+        let config = Config { max_in_flight: 1_000, ..Config::default() };
+        let ship = open(Start { config, target, edge: "edge-1".to_owned(), readers }).unwrap();
+        Edge { dir: dir.to_owned(), lanes, ship, _spiller: spiller }
+    }
+
+    fn to_files(dir: &Path, workers: usize) -> Edge {
+        let files = Target::Files { dir: dir.join("clicks"), sync_every: Duration::ZERO };
+        Edge::open(dir, workers, files)
+    }
+
+    /// Takes a click into a lane's journal.
+    fn click(&mut self, lane: usize, topic: Topic, number: u64) {
+        let mut click = tests::click();
+        click.id[8..].copy_from_slice(&number.to_be_bytes());
+        let agent = format!("Mozilla/5.0 ({number})");
+        click.texts[Text::UserAgent as usize] = agent.as_bytes();
+        if topic == Topic::Orphan {
+            click.outcome = Outcome::NotFound;
+        }
+        self.append(lane, topic, &click);
+    }
+
+    fn append(&mut self, lane: usize, topic: Topic, click: &Click<'_>) {
+        let mut bytes = Vec::new();
+        click.encode(&mut bytes);
+        self.lanes[lane].append(topic as u8, &bytes).unwrap();
+    }
+
+    /// Rounds until everything is delivered, or the time is up.
+    fn run(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            self.ship.round(Instant::now(), true);
+            if self.ship.lanes.iter().all(LaneState::done) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Every line of a topic's files.
+    fn lines(&self, topic: Topic) -> Vec<serde_json::Value> {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(self.dir.join("clicks")).unwrap().map(|e| e.unwrap().path()).collect();
+        paths.sort();
+        let own = format!("{}-", topic.name());
+        let mut lines = Vec::new();
+        for path in paths.iter().filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&own)) {
+            for line in fs::read_to_string(path).unwrap().lines() {
+                lines.push(serde_json::from_str(line).unwrap());
+            }
+        }
+        lines
+    }
+}
+
+/// How often each click is there, by its number.
+fn numbers(lines: &[serde_json::Value]) -> BTreeMap<u64, usize> {
+    let mut numbers = BTreeMap::new();
+    for line in lines {
+        let id = line["click_id"].as_str().unwrap().replace('-', "");
+        *numbers.entry(u64::from_str_radix(&id[16..], 16).unwrap()).or_default() += 1;
+    }
+    numbers
+}
+
+fn once(numbers: std::ops::Range<u64>) -> BTreeMap<u64, usize> {
+    numbers.map(|number| (number, 1)).collect()
+}
+
+#[test]
+fn clicks_of_both_topics_and_all_lanes_arrive_once_with_gapless_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 2);
+    for number in 0..3_000 {
+        let topic = if number % 3 == 0 { Topic::Orphan } else { Topic::Clicks };
+        edge.click(number as usize % 2, topic, number);
+    }
+    assert!(edge.run());
+    let (clicks, orphans) = (edge.lines(Topic::Clicks), edge.lines(Topic::Orphan));
+    assert_eq!((clicks.len(), orphans.len()), (2_000, 1_000));
+    let mut all = clicks.clone();
+    all.extend(orphans.iter().cloned());
+    assert_eq!(numbers(&all), once(0..3_000));
+    for lines in [clicks, orphans] {
+        for lane in 0..2 {
+            let seqs: Vec<u64> =
+                lines.iter().filter(|l| l["lane"] == lane).map(|l| l["seq"].as_u64().unwrap()).collect();
+            assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "lane {lane}");
+        }
+    }
+    assert_eq!(edge.ship.delivered, [2_000, 1_000]);
+    let summary = edge.ship.summary();
+    assert_eq!(summary, Summary { delivered: [2_000, 1_000], remaining: [0, 0], counted_all: true });
+}
+
+#[test]
+fn what_was_written_but_not_acknowledged_when_the_process_died_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for cycle in 0..5 {
+        let mut edge = Edge::to_files(dir.path(), 1);
+        for number in cycle * 100..(cycle + 1) * 100 {
+            edge.click(0, if number % 4 == 0 { Topic::Orphan } else { Topic::Clicks }, number);
+        }
+        // Read and synced, but the journal is not told; then the process dies, in the middle of a line.
+        let mut room = [70, 10];
+        edge.ship.read_on(0, &mut room, Instant::now());
+        edge.ship.sink.tend(Instant::now(), true, &mut Vec::new());
+        drop(edge);
+        let last = fs::read_dir(dir.path().join("clicks")).unwrap().map(|e| e.unwrap().path()).max().unwrap();
+        let mut torn = fs::read(&last).unwrap();
+        torn.extend_from_slice(b"{\"type\":\"click\",\"sch");
+        fs::write(&last, torn).unwrap();
+    }
+    let mut edge = Edge::to_files(dir.path(), 1);
+    assert!(edge.run());
+    let mut all = edge.lines(Topic::Clicks);
+    all.extend(edge.lines(Topic::Orphan));
+    assert_eq!(numbers(&all), once(0..500));
+}
+
+#[test]
+fn a_topic_that_has_to_wait_does_not_hold_the_other_and_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 1);
+    for number in 0..200 {
+        edge.click(0, if number % 2 == 0 { Topic::Clicks } else { Topic::Orphan }, number);
+    }
+    let mut room = [0, 1_000];
+    edge.ship.read_on(0, &mut room, Instant::now());
+    edge.ship.sink.tend(Instant::now(), true, &mut edge.ship.words);
+    edge.ship.hear(Instant::now());
+    edge.ship.acknowledge(Instant::now());
+    assert_eq!(edge.lines(Topic::Orphan).len(), 100);
+    let lane = &edge.ship.lanes[0];
+    assert_eq!(lane.prefix(), lane.reader.start(), "the lane is delivered as far as its slower topic");
+    assert!(edge.run());
+    assert_eq!(numbers(&edge.lines(Topic::Clicks)).len(), 100);
+    assert_eq!(edge.lines(Topic::Orphan).len(), 100);
+}
+
+#[test]
+fn a_double_tap_is_labelled_and_written_again_with_the_same_label_after_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 1);
+    let tap = tests::click();
+    edge.append(0, Topic::Clicks, &tap);
+    edge.append(0, Topic::Clicks, &tap);
+    edge.ship.read_on(0, &mut [100, 100], Instant::now());
+    // The sink lost them.
+    edge.ship.words.push(Word::Every(Topic::Clicks, Err(Refusal::Retriable)));
+    edge.ship.hear(Instant::now());
+    let Sink::Files(files) = &mut edge.ship.sink else { panic!() };
+    files.line(Topic::Clicks, Instant::now()).unwrap().clear();
+    assert!(edge.run());
+    let duplicates: Vec<bool> = edge.lines(Topic::Clicks).iter().map(|l| l["duplicate"].as_bool().unwrap()).collect();
+    assert_eq!(duplicates, [false, true]);
+}
+
+#[test]
+fn what_cannot_be_shipped_at_the_end_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 1);
+    for number in 0..100 {
+        edge.click(0, if number % 10 == 0 { Topic::Orphan } else { Topic::Clicks }, number);
+    }
+    edge.ship.read_on(0, &mut [30, 0], Instant::now());
+    edge.ship.sink.tend(Instant::now(), true, &mut edge.ship.words);
+    edge.ship.hear(Instant::now());
+    edge.ship.acknowledge(Instant::now());
+    let summary = edge.ship.summary();
+    assert_eq!(summary, Summary { delivered: [30, 0], remaining: [60, 10], counted_all: true });
+}
+
+/// A mock broker: real TCP, acknowledges without keeping for long.
+fn broker() -> (MockCluster<'static, DefaultProducerContext>, Target) {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in Topic::ALL {
+        cluster.create_topic(topic.name(), 3, 1).unwrap();
+    }
+    let config = crate::kafka::Config { brokers: Some(cluster.bootstrap_servers()), ..crate::kafka::Config::default() };
+    (cluster, Target::Kafka(config))
+}
+
+/// Every record of a topic, from its beginning until `count` came.
+fn consume(cluster: &MockCluster<'static, DefaultProducerContext>, topic: Topic, count: usize) -> Vec<Record> {
+    use rdkafka::{
+        ClientConfig, Message,
+        consumer::{BaseConsumer, Consumer},
+        message::Headers,
+    };
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "test")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&[topic.name()]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut records = Vec::new();
+    while records.len() < count && Instant::now() < deadline {
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let headers = message.headers().unwrap();
+        records.push(Record {
+            value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
+            key: message.key().map(<[u8]>::to_vec),
+            timestamp: message.timestamp().to_millis().unwrap(),
+            headers: headers
+                .iter()
+                .map(|h| (h.key.to_owned(), String::from_utf8(h.value.unwrap().to_vec()).unwrap()))
+                .collect(),
+        });
+    }
+    records
+}
+
+struct Record {
+    value: serde_json::Value,
+    key: Option<Vec<u8>>,
+    timestamp: i64,
+    headers: BTreeMap<String, String>,
+}
+
+#[test]
+fn records_carry_key_timestamp_and_cloudevents_headers() {
+    let (cluster, target) = broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    edge.append(0, Topic::Clicks, &tests::click());
+    edge.append(0, Topic::Clicks, &Click { visitor: None, ..tests::click() });
+    assert!(edge.run());
+    let records = consume(&cluster, Topic::Clicks, 2);
+    assert_eq!(records.len(), 2);
+    for record in &records {
+        let visitor = record.value.get("visitor_id").map(|id| id.as_str().unwrap().as_bytes().to_vec());
+        assert_eq!(record.key, visitor);
+        assert_eq!(record.timestamp, tests::click().at_ms as i64);
+        let header = |name: &str| record.headers[name].as_str();
+        assert_eq!(header("content-type"), "application/json");
+        assert_eq!(header("ce_specversion"), "1.0");
+        assert_eq!(header("ce_type"), "waypost.click.v1");
+        assert_eq!(header("ce_source"), "/waypost/edge-1");
+        assert_eq!(header("ce_id"), record.value["click_id"].as_str().unwrap());
+        assert_eq!(header("ce_time"), "2026-11-18T11:06:40.123Z");
+        assert_eq!(header("schema-version"), "1");
+        assert!(header("wp_shipped_at_ms").parse::<u64>().unwrap() > 1_700_000_000_000);
+    }
+    assert_eq!(records.iter().filter(|record| record.key.is_none()).count(), 1);
+}
+
+#[test]
+fn clicks_wait_for_a_broker_that_is_away_and_refused_batches_are_sent_again_until_all_are_delivered() {
+    let (cluster, target) = broker();
+    let dir = tempfile::tempdir().unwrap();
+    cluster.broker_down(-1).unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    for number in 0..2_500 {
+        edge.click(0, if number % 5 == 0 { Topic::Orphan } else { Topic::Clicks }, number);
+    }
+    for _ in 0..50 {
+        edge.ship.round(Instant::now(), false);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(edge.ship.delivered, [0, 0]);
+    assert!(edge.ship.held(Topic::Clicks).in_flight <= 1_000, "what waits in memory is bounded");
+    cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        ],
+    );
+    cluster.broker_up(-1).unwrap();
+    assert!(edge.run());
+    assert_eq!(edge.ship.delivered, [2_000, 500]);
+    let clicks: Vec<_> = consume(&cluster, Topic::Clicks, 2_000).into_iter().map(|record| record.value).collect();
+    let mut expected = once(0..2_500);
+    expected.retain(|number, _| number % 5 != 0);
+    assert_eq!(numbers(&clicks), expected);
+}
+
+#[test]
+fn a_fatal_error_builds_another_producer_and_sends_what_was_not_acknowledged() {
+    let (cluster, target) = broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    for number in 0..300 {
+        edge.click(0, Topic::Clicks, number);
+    }
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
+    assert!(edge.run());
+    assert_eq!(edge.ship.delivered, [300, 0]);
+    let clicks: Vec<_> = consume(&cluster, Topic::Clicks, 300).into_iter().map(|record| record.value).collect();
+    assert!(numbers(&clicks).into_keys().eq(0..300));
+    let Sink::Kafka(kafka) = &edge.ship.sink else { panic!() };
+    assert_eq!(kafka.builds(), 2);
+}
+
+#[test]
+fn a_click_refused_alone_holds_the_prefix_and_nothing_else_until_it_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 1);
+    for number in 0..200 {
+        edge.click(0, Topic::Clicks, number);
+    }
+    let now = Instant::now();
+    let ship = &mut edge.ship;
+    let refused = Ticket { lane: 0, topic: Topic::Clicks, number: 7 };
+    ship.read_on(0, &mut [100, 0], now);
+    // One bad record fails the batch of the first twenty.
+    for number in 0..100 {
+        let result = if number < 20 { Err(Refusal::TooLarge) } else { Ok(()) };
+        ship.words.push(Word::One(Ticket { number, ..refused }, result));
+    }
+    ship.hear(now);
+    let turn = |ship: &Ship, at: Instant| ship.gates[0].turn(&ship.held(Topic::Clicks), 1_000, at);
+    assert_eq!(turn(ship, now), Turn::Again(1..=1, 64));
+    ship.send_again(Topic::Clicks, 1..=1, 64, now);
+    assert_eq!(ship.held(Topic::Clicks).in_flight, 20);
+    for number in 0..20 {
+        let result = if number == 7 { Err(Refusal::TooLarge) } else { Ok(()) };
+        ship.words.push(Word::One(Ticket { number, ..refused }, result));
+    }
+    ship.hear(now);
+    assert_eq!(turn(ship, now), Turn::Again(2..=2, 1));
+    ship.send_again(Topic::Clicks, 2..=2, 1, now);
+    ship.words.push(Word::One(refused, Err(Refusal::TooLarge)));
+    ship.hear(now);
+    // It has been refused alone: it waits, the rest goes on.
+    assert_eq!(turn(ship, now), Turn::New(1_000));
+    ship.acknowledge(now);
+    assert_eq!(ship.delivered, [7, 0]);
+    ship.read_on(0, &mut [1_000, 0], now);
+    ship.words.push(Word::Every(Topic::Clicks, Ok(())));
+    ship.hear(now);
+    ship.acknowledge(now);
+    assert_eq!((ship.delivered, ship.lanes[0].tracks[0].ahead()), ([7, 0], 193));
+    // Somebody has raised the topic's limit.
+    let later = now + Duration::from_secs(31);
+    assert_eq!(turn(ship, later), Turn::Again(3..=255, 1));
+    ship.send_again(Topic::Clicks, 3..=255, 1, later);
+    ship.words.push(Word::One(refused, Ok(())));
+    ship.hear(later);
+    ship.acknowledge(later);
+    assert_eq!(ship.delivered, [200, 0]);
+}

@@ -1,0 +1,293 @@
+//! How far one topic of one lane is: what was sent, what came back, and the prefix below which everything is delivered.
+//!
+//! Acknowledgements come in any order, so what was sent is kept in a queue until all before it is delivered. What comes back
+//! refused stays in its place and is read again from the journal; reading on never goes back. The verdict on a repeat lies
+//! beside it, so that a click sent again is never the duplicate of itself.
+
+use std::collections::VecDeque;
+
+use super::duplicate::Verdict;
+use crate::journal::{Frame, Mark};
+
+/// Where a sent click stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Handed to the sink, no word yet.
+    InFlight,
+    /// The sink has it for good.
+    Delivered,
+    /// Came back; to be sent again. How often it was refused for what it holds: 0 if it was not its own fault.
+    Failed(u8),
+    /// Not to be read by this build: waits for one that can.
+    Unreadable,
+}
+
+/// One click between the prefix and the end of reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) pos: u64,
+    epoch: u64,
+    seq: u64,
+    /// The click's time, for the delay of its delivery.
+    pub(super) at_ms: u64,
+    pub(super) state: State,
+    pub(super) verdict: Verdict,
+    /// How often its record's timestamp was refused.
+    pub(super) clamps: u8,
+    /// Its refusals so far, kept while it is in flight again.
+    refusals: u8,
+}
+
+/// Failed clicks are told apart by 0, 1, 2, and 3 or more refusals.
+pub(super) const FAILED: usize = 4;
+
+/// One topic of one lane.
+#[derive(Debug)]
+pub(super) struct Track {
+    next: u64,
+    sent: VecDeque<Sent>,
+    /// Ticket of the queue's front; tickets count up.
+    first: u64,
+    delivered: Mark,
+    in_flight: usize,
+    /// Clicks that came back, by how often they were refused; the last place is for that often and more.
+    failed: [usize; FAILED],
+}
+
+impl Track {
+    /// Starts at a position, with everything before the mark delivered.
+    pub(super) fn new(start: u64, delivered: Mark) -> Track {
+        Track { next: start, sent: VecDeque::new(), first: 0, delivered, in_flight: 0, failed: [0; FAILED] }
+    }
+
+    /// Where to read on.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Reading got to here.
+    pub(super) fn go_on(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// Everything of this topic below is delivered.
+    pub(super) fn prefix(&self) -> u64 {
+        self.sent.front().map_or(self.next, |sent| sent.pos)
+    }
+
+    /// Everything before this mark is delivered.
+    pub(super) fn delivered(&self) -> Mark {
+        self.delivered
+    }
+
+    /// Clicks that the sink holds.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Clicks that came back and are to be sent again, by how often they were refused: the last place is for three and more.
+    pub(super) fn failed(&self) -> [usize; FAILED] {
+        self.failed
+    }
+
+    /// Clicks between the prefix and the end of reading, delivered ones included.
+    pub(super) fn ahead(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// The time of the oldest click read and not delivered.
+    pub(super) fn oldest_ms(&self) -> Option<u64> {
+        self.sent.front().map(|sent| sent.at_ms)
+    }
+
+    /// Whether this frame was delivered before: by the last run, or found in the sink's files.
+    pub(super) fn has(&self, frame: &Frame<'_>) -> bool {
+        Mark { epoch: frame.epoch, next: frame.seq } < self.delivered
+    }
+
+    /// Notes a frame that was read for the first time; gives the ticket under which the sink reports on it.
+    pub(super) fn push(&mut self, frame: &Frame<'_>, at_ms: u64, verdict: Verdict, state: State) -> u64 {
+        self.count(state, 1);
+        self.sent.push_back(Sent {
+            pos: frame.pos,
+            epoch: frame.epoch,
+            seq: frame.seq,
+            at_ms,
+            state,
+            verdict,
+            clamps: 0,
+            refusals: 0,
+        });
+        self.go_on(frame.next_pos);
+        self.first + self.sent.len() as u64 - 1
+    }
+
+    /// What is known of a ticket; `None` once the prefix has passed it.
+    pub(super) fn get(&self, ticket: u64) -> Option<&Sent> {
+        self.sent.get(ticket.checked_sub(self.first)? as usize)
+    }
+
+    /// The frame's ticket, if it is between the prefix and the end of reading.
+    pub(super) fn ticket_of(&self, frame: &Frame<'_>) -> Option<u64> {
+        let at = self.sent.binary_search_by_key(&frame.pos, |sent| sent.pos).ok()?;
+        Some(self.first + at as u64)
+    }
+
+    /// The first click that waits to be sent again and for which `wanted` holds, with its position.
+    pub(super) fn first_failed(&self, wanted: impl Fn(&Sent) -> bool) -> Option<u64> {
+        if self.failed == [0; FAILED] {
+            return None;
+        }
+        self.sent.iter().find(|sent| matches!(sent.state, State::Failed(_)) && wanted(sent)).map(|sent| sent.pos)
+    }
+
+    /// A failed click is with the sink again.
+    pub(super) fn sent_again(&mut self, ticket: u64) {
+        self.set(ticket, |_| State::InFlight);
+    }
+
+    /// The sink has it.
+    pub(super) fn deliver(&mut self, ticket: u64) {
+        self.set(ticket, |_| State::Delivered);
+    }
+
+    /// It came back, not by its own fault.
+    pub(super) fn fail(&mut self, ticket: u64) {
+        self.set(ticket, |sent| State::Failed(sent.refusals));
+    }
+
+    /// It came back for what it, or another of its batch, holds.
+    pub(super) fn refuse(&mut self, ticket: u64) {
+        self.set(ticket, |sent| {
+            sent.refusals = sent.refusals.saturating_add(1);
+            State::Failed(sent.refusals)
+        });
+    }
+
+    /// It came back for its record's timestamp.
+    pub(super) fn clamp(&mut self, ticket: u64) {
+        self.set(ticket, |sent| {
+            sent.clamps = sent.clamps.saturating_add(1);
+            State::Failed(sent.refusals)
+        });
+    }
+
+    /// Everything in flight is delivered.
+    pub(super) fn deliver_all(&mut self) {
+        self.set_in_flight(State::Delivered);
+    }
+
+    /// Nothing in flight is delivered.
+    pub(super) fn fail_all(&mut self) {
+        self.set_in_flight(State::Failed(0));
+    }
+
+    /// Lets the prefix pass what is delivered; how many clicks it passed.
+    pub(super) fn advance(&mut self) -> u64 {
+        let before = self.first;
+        while let Some(front) = self.sent.front()
+            && front.state == State::Delivered
+        {
+            self.delivered = Mark { epoch: front.epoch, next: front.seq + 1 };
+            self.first += 1;
+            self.sent.pop_front();
+        }
+        self.first - before
+    }
+
+    fn set(&mut self, ticket: u64, state: impl FnOnce(&mut Sent) -> State) {
+        let Some(at) = ticket.checked_sub(self.first) else { return };
+        let Some(sent) = self.sent.get_mut(at as usize) else { return };
+        let (before, after) = (sent.state, state(sent));
+        sent.state = after;
+        self.count(before, -1);
+        self.count(after, 1);
+    }
+
+    fn set_in_flight(&mut self, state: State) {
+        if self.in_flight == 0 {
+            return;
+        }
+        for at in 0..self.sent.len() {
+            if self.sent[at].state == State::InFlight {
+                self.set(self.first + at as u64, |sent| match state {
+                    State::Failed(_) => State::Failed(sent.refusals),
+                    other => other,
+                });
+            }
+        }
+    }
+
+    fn count(&mut self, state: State, by: isize) {
+        match state {
+            State::InFlight => self.in_flight = self.in_flight.saturating_add_signed(by),
+            State::Failed(refusals) => {
+                let failed = &mut self.failed[usize::from(refusals).min(FAILED - 1)];
+                *failed = failed.saturating_add_signed(by);
+            }
+            State::Delivered | State::Unreadable => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(seq: u64) -> Frame<'static> {
+        Frame { pos: 64 * seq, next_pos: 64 * (seq + 1), epoch: 5, stream: 0, seq, next: [0; 2], payload: b"" }
+    }
+
+    fn track(frames: u64) -> (Track, Vec<u64>) {
+        let mut track = Track::new(0, Mark::default());
+        let tickets = (0..frames).map(|seq| track.push(&frame(seq), seq, Verdict::First, State::InFlight)).collect();
+        (track, tickets)
+    }
+
+    #[test]
+    fn the_prefix_waits_for_the_oldest_whatever_comes_back_first() {
+        let (mut track, tickets) = track(4);
+        track.deliver(tickets[2]);
+        track.deliver(tickets[1]);
+        assert_eq!((track.advance(), track.prefix(), track.delivered()), (0, 0, Mark::default()));
+        track.deliver(tickets[0]);
+        assert_eq!((track.advance(), track.prefix()), (3, 3 * 64));
+        assert_eq!(track.delivered(), Mark { epoch: 5, next: 3 });
+        track.deliver(tickets[3]);
+        track.go_on(9 * 64);
+        assert_eq!((track.advance(), track.prefix(), track.in_flight()), (1, 9 * 64, 0));
+        // A report that comes late changes nothing.
+        track.fail(tickets[1]);
+        assert_eq!(track.failed(), [0; FAILED]);
+    }
+
+    #[test]
+    fn what_came_back_is_found_by_its_position_and_keeps_its_verdict() {
+        let (mut track, tickets) = track(3);
+        track.push(&frame(3), 3, Verdict::Visitor, State::InFlight);
+        track.deliver(tickets[0]);
+        track.fail_all();
+        assert_eq!((track.failed(), track.in_flight()), ([3, 0, 0, 0], 0));
+        track.advance();
+        assert_eq!(track.first_failed(|_| true), Some(64));
+        assert_eq!(track.ticket_of(&frame(0)), None);
+        let again = track.ticket_of(&frame(3)).unwrap();
+        assert_eq!(track.get(again).unwrap().verdict, Verdict::Visitor);
+        track.sent_again(again);
+        track.refuse(again);
+        assert_eq!(track.get(again).unwrap().state, State::Failed(1));
+        track.sent_again(again);
+        track.fail_all();
+        assert_eq!(track.get(again).unwrap().state, State::Failed(1), "refusals are not forgotten");
+        assert_eq!(track.first_failed(|sent| sent.state == State::Failed(1)), Some(3 * 64));
+    }
+
+    #[test]
+    fn frames_before_the_mark_were_delivered_by_the_last_run() {
+        let track = Track::new(0, Mark { epoch: 5, next: 2 });
+        assert!(track.has(&frame(1)));
+        assert!(!track.has(&frame(2)));
+        let newer = Frame { epoch: 6, ..frame(0) };
+        assert!(!track.has(&newer));
+    }
+}

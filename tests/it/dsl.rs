@@ -1,0 +1,410 @@
+//! The words the tests are written in: a [`Site`] is the real process with its own directory and ports, [`Wire`] a raw
+//! connection to it.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// How long a test waits for a condition before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` gives a value.
+pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A live link of kind `product` whose destination is outside the cookie's domain.
+pub(crate) fn link(code: &str) -> String {
+    format!(
+        r#"{{"code":"{code}","url":"https://shop.example.com/view/{code}?creator=c_1","kind":"product","creator":"c_1","creator_type":"affiliate","seller":"s_1","product":"p_1","plan":"open","rate_bp":1200,"test":true}}"#
+    )
+}
+
+/// The real process, its directory and its ports.
+pub(crate) struct Site {
+    dir: tempfile::TempDir,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    /// A site with these links that is not started yet. One worker, unless told otherwise.
+    pub(crate) fn new(links: &[String]) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site { dir, args: Vec::new(), env: Vec::new(), running: None };
+        site.write("links.jsonl", &(links.join("\n") + "\n"));
+        site.env("WAYPOST__EDGE__WORKERS", "1")
+            // A test directory is small and short-lived: nothing here needs 64 MiB a lane.
+            .env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB")
+    }
+
+    /// A started site with these codes, all live.
+    pub(crate) fn with_codes(codes: &[&str]) -> Site {
+        Site::new(&codes.iter().map(|code| link(code)).collect::<Vec<_>>()).start()
+    }
+
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Site {
+        self.env.retain(|(known, _)| known != key);
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn arg(mut self, arg: &str) -> Site {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Writes a configuration file and passes it.
+    pub(crate) fn config(self, toml: &str) -> Site {
+        self.write("waypost.toml", toml);
+        let path = self.path("waypost.toml").display().to_string();
+        self.arg("--config").arg(&path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Replaces a file at once, as a careful operator does.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let fresh = self.path(&format!("{name}.new"));
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(fresh, self.path(name)).unwrap();
+    }
+
+    /// A `waypost` command with this site's environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+        command.args(args).envs(self.env.iter().cloned()).current_dir(self.dir.path());
+        command
+    }
+
+    fn serve(&self) -> Command {
+        let links = self.path("links.jsonl").display().to_string();
+        let data = self.data().display().to_string();
+        let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(&self.args);
+        command
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub(crate) fn start(mut self) -> Site {
+        self.restart();
+        self
+    }
+
+    /// Starts the process again on the same directory and waits until it is ready.
+    pub(crate) fn restart(&mut self) {
+        self.boot();
+        until("readiness", || self.admin("/readyz").filter(|answer| answer.status == 200));
+    }
+
+    /// Starts the process and waits until it listens.
+    pub(crate) fn boot(&mut self) {
+        assert!(self.running.is_none(), "already running");
+        let mut child = self.serve().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let (listen, admin) = until("the line that names the ports", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the process ended with {status}: {}", log.lock().unwrap().join("\n"));
+            }
+            log.lock().unwrap().iter().find_map(|line| ports(line))
+        });
+        self.running = Some(Running { child, listen, admin, log });
+    }
+
+    /// Runs `serve` to its end: for starts that are refused. Gives the exit code and all it printed.
+    pub(crate) fn refused(&self) -> (Option<i32>, String) {
+        let output = self.serve().output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the site runs")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.running().listen
+    }
+
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.running().admin
+    }
+
+    /// What was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.running().log.lock().unwrap().join("\n")
+    }
+
+    /// Waits until a line of the log holds `text`.
+    pub(crate) fn logged(&self, text: &str) -> String {
+        until(&format!("a log line with {text:?}"), || {
+            self.running().log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let mut running = self.running.take().expect("the site runs");
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end. Gives the exit code and the log.
+    pub(crate) fn stop(&mut self) -> (Option<i32>, String) {
+        self.signal("-TERM");
+        self.wait()
+    }
+
+    /// Waits for the end of a process that was told to end.
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
+        let status = until("the end of the process", || self.running.as_mut().unwrap().child.try_wait().unwrap());
+        let running = self.running.take().unwrap();
+        // The log's thread ends with the pipe.
+        until("the end of the log", || (Arc::strong_count(&running.log) == 1).then_some(()));
+        let log = running.log.lock().unwrap().join("\n");
+        (status.code(), log)
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::to(self.listen())
+    }
+
+    /// Sends these raw bytes on a connection of its own and reads one answer.
+    pub(crate) fn send(&self, raw: &str) -> Answer {
+        self.wire().send(raw)
+    }
+
+    /// GET with these header lines besides `Host`.
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answer {
+        self.send(&request("GET", path, headers))
+    }
+
+    /// A path of the admin listener; `None` if it does not answer.
+    pub(crate) fn admin(&self, path: &str) -> Option<Answer> {
+        let mut stream = TcpStream::connect(self.running().admin).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+        Wire { stream }.read(false)
+    }
+
+    /// The sum of a metric over its labels, of those rows that hold `labels`.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
+        let text = self.admin("/metrics").expect("metrics").text();
+        let rows = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
+        });
+        rows.filter_map(|row| row.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    /// Every event of a topic in the file sink, in the order of its files and lines.
+    pub(crate) fn events(&self, topic: &str) -> Vec<Value> {
+        events_in(&self.data().join("clicks"), topic)
+    }
+
+    /// Waits until the file sink holds `count` events of a topic.
+    pub(crate) fn events_until(&self, topic: &str, count: usize) -> Vec<Value> {
+        until(&format!("{count} events of {topic}"), || Some(self.events(topic)).filter(|events| events.len() >= count))
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            if std::thread::panicking() {
+                eprintln!("--- log of the process\n{}", running.log.lock().unwrap().join("\n"));
+            }
+        }
+    }
+}
+
+/// The complete lines of a topic's files.
+pub(crate) fn events_in(dir: &Path, topic: &str) -> Vec<Value> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.strip_prefix(topic).is_some_and(|rest| rest.starts_with('-')) && name.ends_with(".jsonl")
+        })
+        .collect();
+    files.sort();
+    let mut events = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        events.extend(
+            complete
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))),
+        );
+    }
+    events
+}
+
+/// The ports of the line `{"event":"listening",…}`.
+fn ports(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    if fields.get("event")?.as_str()? != "listening" {
+        return None;
+    }
+    Some((fields.get("listen")?.as_str()?.parse().ok()?, fields.get("admin")?.as_str()?.parse().ok()?))
+}
+
+/// A request as text.
+pub(crate) fn request(method: &str, path: &str, headers: &[&str]) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: go.example.com\r\n");
+    for header in headers {
+        text.push_str(header);
+        text.push_str("\r\n");
+    }
+    text + "\r\n"
+}
+
+/// One raw connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+}
+
+impl Wire {
+    pub(crate) fn to(address: SocketAddr) -> Wire {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Wire { stream }
+    }
+
+    pub(crate) fn write(&mut self, raw: &str) {
+        self.stream.write_all(raw.as_bytes()).unwrap();
+    }
+
+    /// Sends and reads one answer, which must come.
+    pub(crate) fn send(&mut self, raw: &str) -> Answer {
+        self.write(raw);
+        self.read(raw.starts_with("HEAD ")).expect("an answer")
+    }
+
+    /// Sends and reads one answer; `None` if the connection ends before the answer does.
+    pub(crate) fn try_send(&mut self, raw: &str) -> Option<Answer> {
+        self.stream.write_all(raw.as_bytes()).ok()?;
+        self.read(raw.starts_with("HEAD "))
+    }
+
+    /// Reads one answer; `None` if the connection ends before the answer does.
+    pub(crate) fn read(&mut self, head: bool) -> Option<Answer> {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            if self.stream.read(&mut byte).ok()? == 0 {
+                return None;
+            }
+            bytes.push(byte[0]);
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut lines = text.trim_end().split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .collect();
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        if !head {
+            match answer.header("content-length").and_then(|len| len.parse().ok()) {
+                Some(len) => {
+                    answer.body = vec![0; len];
+                    self.stream.read_exact(&mut answer.body).ok()?;
+                }
+                None if answer.header("transfer-encoding").is_some() || status == 200 => {
+                    self.stream.read_to_end(&mut answer.body).ok()?;
+                }
+                None => {}
+            }
+        }
+        Some(answer)
+    }
+
+    /// Whether the other side has closed, or closes within the tests' patience.
+    pub(crate) fn closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0; 4096]), Ok(0) | Err(_))
+    }
+}
+
+/// One answer as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// In the order of the wire, names as sent.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The names of all headers, sorted.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The cookie as a browser would send it back: `name=value`.
+    pub(crate) fn cookie(&self) -> String {
+        self.header("set-cookie").expect("a cookie").split(';').next().unwrap().to_owned()
+    }
+
+    /// The URL token in the location.
+    pub(crate) fn token(&self) -> Option<String> {
+        let location = url::Url::parse(self.header("location")?).ok()?;
+        location.query_pairs().find(|(name, _)| name == "wp").map(|(_, value)| value.into_owned())
+    }
+}

@@ -1,0 +1,84 @@
+//! Disk and sink both gone: the ring fills, a request waits for room up to its deadline, then `on_full` decides.
+
+use std::time::{Duration, Instant};
+
+use crate::dsl::{Site, link, request, until};
+
+/// A site whose broker does not answer and whose disk budget is as good as nothing.
+fn stuck(on_full: &str) -> Site {
+    // A port that was free a moment ago: nobody answers there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    Site::new(&[link("live")])
+        .env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB")
+        .env("WAYPOST__JOURNAL__DISK_BYTES", "4 MiB")
+        .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
+        .env("WAYPOST__JOURNAL__ON_FULL", on_full)
+        .arg("--kafka")
+        .arg(&nobody.to_string())
+        .start()
+}
+
+/// Clicks until an answer is other than a plain 302 in time; gives how many were journaled.
+fn fill(site: &Site) -> u64 {
+    let mut wire = site.wire();
+    let pad = format!("Referer: https://example.com/{}", "r".repeat(400));
+    for count in 0..100_000 {
+        let begun = Instant::now();
+        let answer = wire.send(&request("GET", &format!("/live?sub1={}", "x".repeat(1500)), &[&pad]));
+        if answer.status != 302 || begun.elapsed() >= Duration::from_millis(90) {
+            return count;
+        }
+    }
+    panic!("the ring never filled");
+}
+
+fn not_ready(site: &Site) -> String {
+    until("not ready", || site.admin("/readyz").filter(|answer| answer.status == 503)).text()
+}
+
+#[test]
+fn a_full_ring_still_redirects_with_a_flagged_token_and_counts() {
+    let site = stuck("unrecorded");
+    fill(&site);
+    let answer = site.get("/live", &[]);
+    assert_eq!(answer.status, 302);
+    assert!(answer.header("set-cookie").is_some());
+    let verdict = site
+        .command(&["token", "verify", "--json", "--data-dir"])
+        .arg(site.data())
+        .arg(answer.token().unwrap())
+        .output()
+        .unwrap();
+    let verdict: serde_json::Value = serde_json::from_slice(&verdict.stdout).unwrap();
+    assert!(verdict["flags"].to_string().contains("unjournaled"), "{verdict}");
+    until("unrecorded clicks are counted", || {
+        (site.metric("waypost_clicks_unrecorded_total", "reason=\"full\"") >= 1.0).then_some(())
+    });
+    assert!(not_ready(&site).contains("room"));
+}
+
+#[test]
+fn a_full_ring_refuses_where_that_is_the_policy() {
+    let site = stuck("refuse");
+    fill(&site);
+    let begun = Instant::now();
+    assert_eq!(site.get("/live", &[]).status, 503);
+    assert!(begun.elapsed() >= Duration::from_millis(90), "it waited for room first");
+    assert_eq!(site.get("/robots.txt", &[]).status, 200, "what needs no room does not wait");
+    assert!(not_ready(&site).contains("room"));
+}
+
+#[test]
+fn a_flood_of_unknown_codes_does_not_take_the_last_quarter() {
+    let site = stuck("unrecorded");
+    let mut wire = site.wire();
+    let flood = request("GET", &format!("/nobody?{}", "x".repeat(3000)), &[]);
+    for _ in 0..6000 {
+        assert_eq!(wire.send(&flood).status, 404);
+    }
+    until("unknown codes are counted only", || {
+        (site.metric("waypost_clicks_unrecorded_total", "reason=\"pressed\"") > 0.0).then_some(())
+    });
+    assert_eq!(wire.send(&request("GET", "/live", &[])).status, 302);
+    assert_eq!(site.metric("waypost_clicks_unrecorded_total", "reason=\"full\""), 0.0, "a paid click found room");
+}

@@ -1,0 +1,251 @@
+//! One node of Apache Kafka on free loopback ports: started, killed, restarted with its data, stopped.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+};
+use waypost::kafka::Config;
+
+use super::install::{Install, PASSWORD, STORE_PASSWORD, USER, install, run};
+
+/// How long a broker may take to boot on a busy machine.
+const BOOT: Duration = Duration::from_secs(90);
+/// Attempts at ports that nobody else took in between.
+const ATTEMPTS: usize = 5;
+
+/// What kind of broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anybody may do anything.
+    #[default]
+    Plain,
+    /// SASL_SSL with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 for [`USER`]; anybody who came in may do anything.
+    SaslSsl,
+    /// As [`Kind::SaslSsl`], and [`USER`] may do nothing before [`Broker::allow`].
+    Acls,
+}
+
+/// A running (or stopped) broker; killed when dropped.
+pub(crate) struct Broker {
+    install: &'static Install,
+    kind: Kind,
+    dir: tempfile::TempDir,
+    ports: [u16; 3],
+    child: Option<Child>,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it answers; `None` where there is no Kafka to test with, and the test is to be skipped.
+    pub(crate) fn start(kind: Kind) -> Option<Broker> {
+        let install = install()?;
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS {
+            let dir = tempfile::tempdir().unwrap();
+            let name = if kind == Kind::Plain { "plain" } else { "sasl" };
+            install.formatted(name, &dir.path().join("data")).unwrap();
+            let mut broker = Broker { install, kind, dir, ports: free_ports(), child: None };
+            match broker.boot() {
+                Ok(()) => return Some(broker),
+                Err(why) if why.contains("Address already in use") => last = why,
+                Err(why) => panic!("the broker died: {why}"),
+            }
+        }
+        panic!("no free ports for a broker: {last}");
+    }
+
+    /// What Waypost is given with `--kafka`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Where anybody may do anything, whatever the kind.
+    pub(crate) fn inside(&self) -> String {
+        format!("127.0.0.1:{}", if self.kind == Kind::Plain { self.ports[0] } else { self.ports[1] })
+    }
+
+    /// The section `[kafka]` for this broker, with a SASL mechanism where it wants one.
+    pub(crate) fn config(&self, mechanism: &str) -> Config {
+        Config {
+            brokers: Some(self.address()),
+            properties: self.properties(mechanism).into_iter().collect(),
+            ..Config::default()
+        }
+    }
+
+    /// The table `[kafka.properties]` for this broker.
+    pub(crate) fn properties(&self, mechanism: &str) -> Vec<(String, String)> {
+        if self.kind == Kind::Plain {
+            return Vec::new();
+        }
+        let certificate = self.install.certificate().display().to_string();
+        [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", mechanism),
+            ("sasl.username", USER),
+            ("sasl.password", PASSWORD),
+            ("ssl.ca.location", &certificate),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// A clean stop.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+                .unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it again on its ports and its data.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.child.is_none(), "the broker still runs");
+        self.boot().unwrap_or_else(|why| panic!("the broker did not come back: {why}"));
+    }
+
+    /// Makes a topic of one copy.
+    pub(crate) fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            wanted = wanted.set(key, value);
+        }
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.inside()).create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for result in runtime.block_on(admin.create_topics([&wanted], &options)).unwrap() {
+            result.unwrap();
+        }
+    }
+
+    /// Lets [`USER`] describe and write a topic.
+    pub(crate) fn allow(&self, topic: &str) {
+        run(self.install.java().args(["Harness", "allow", &self.inside(), USER, topic])).unwrap();
+    }
+
+    /// The installation, for its Java.
+    pub(crate) fn install(&self) -> &'static Install {
+        self.install
+    }
+
+    fn boot(&mut self) -> Result<(), String> {
+        let file = self.dir.path().join("server.properties");
+        fs::write(&file, self.server_properties()).unwrap();
+        let log = self.dir.path().join("broker.log");
+        let out = fs::File::create(&log).unwrap();
+        let child = self
+            .install
+            .java()
+            .args(["Harness", "broker"])
+            .arg(&file)
+            .stdin(Stdio::piped())
+            .stderr(out.try_clone().unwrap())
+            .stdout(out)
+            .spawn()
+            .unwrap();
+        let child = self.child.insert(child);
+        // The client port opens only after the broker is ready to answer.
+        let deadline = Instant::now() + BOOT;
+        while TcpStream::connect(("127.0.0.1", self.ports[0])).is_err() {
+            let died = child.try_wait().unwrap().is_some();
+            if died || Instant::now() > deadline {
+                self.kill();
+                return Err(fs::read_to_string(&log).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn server_properties(&self) -> String {
+        let [client, inside, controller] = self.ports;
+        let data = self.dir.path().join("data");
+        let mut text = format!(
+            "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+log.dirs={}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+# The default of 128 MiB is allocated at start.
+log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.io.buffer.size=65536
+# A restart after kill -9 waits for the old session to end: 9 s by default.
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
+",
+            data.display()
+        );
+        if self.kind == Kind::Plain {
+            text += &format!(
+                "\
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"
+            );
+            return text;
+        }
+        text += &format!(
+            "\
+listeners=SASL_SSL://127.0.0.1:{client},INSIDE://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=SASL_SSL://127.0.0.1:{client},INSIDE://127.0.0.1:{inside}
+listener.security.protocol.map=SASL_SSL:SASL_SSL,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=INSIDE
+ssl.keystore.type=PKCS12
+ssl.keystore.location={}
+ssl.keystore.password={STORE_PASSWORD}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_{USER}=\"{PASSWORD}\";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+",
+            self.install.key_store().display()
+        );
+        if self.kind == Kind::Acls {
+            text += "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n";
+        }
+        text
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Ports that were free a moment ago, held all at once so that they differ.
+fn free_ports() -> [u16; 3] {
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}

@@ -1,0 +1,9 @@
+//! Apache Kafka for the tests: the real broker from its jars, its own Java consumer, and librdkafka's mock for faults.
+//!
+//! Java, `javac` and `mvn` are looked for on the path. Where one is missing, or the jars cannot be fetched, a test says so in one line
+//! and is skipped, unless `CI=true`: there it fails.
+
+pub(crate) mod broker;
+pub(crate) mod install;
+pub(crate) mod mock;
+pub(crate) mod reader;

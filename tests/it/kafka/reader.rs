@@ -1,0 +1,45 @@
+//! Reads topics back with Apache Kafka's own Java consumer.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{broker::Broker, install::output};
+
+/// A record as the Java consumer saw it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) timestamp_type: String,
+    pub(crate) key: Option<String>,
+    /// Where the Java producer's default partitioner would have put the key.
+    pub(crate) java_partition: Option<i32>,
+    pub(crate) value: Option<String>,
+    pub(crate) headers: Vec<(String, Option<String>)>,
+}
+
+impl Record {
+    /// The value as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.value.as_deref().unwrap_or("null")).unwrap()
+    }
+
+    /// The first header of a name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.as_deref())
+    }
+}
+
+impl Broker {
+    /// Every record of the topics from the first on; waits up to `patience` until there are `at_least` so many.
+    pub(crate) fn read(&self, topics: &[&str], at_least: usize, patience: Duration) -> Vec<Record> {
+        let (at_least, patience) = (at_least.to_string(), patience.as_millis().to_string());
+        let mut java = self.install().java();
+        java.args(["Harness", "read", &self.inside(), &at_least, &patience]).args(topics);
+        let lines = String::from_utf8(output(&mut java).unwrap()).unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
+    }
+}

@@ -1,0 +1,12 @@
+//! The integration tests: the real program and the real client, against real brokers where Java is there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod answers;
+mod crash;
+mod dsl;
+mod full;
+mod kafka;
+mod kafka_client;
+mod keys;
+mod operate;
+mod reload;
