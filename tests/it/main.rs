@@ -3,10 +3,12 @@
 
 mod answers;
 mod crash;
+mod domains;
 mod dsl;
 mod full;
 mod kafka;
 mod kafka_client;
 mod keys;
 mod operate;
+mod proxies;
 mod reload;
