@@ -3,6 +3,7 @@
 
 mod answers;
 mod crash;
+mod domains;
 mod dsl;
 mod full;
 mod kafka;
@@ -12,4 +13,5 @@ mod kafka_clicks;
 mod kafka_refused;
 mod keys;
 mod operate;
+mod proxies;
 mod reload;
