@@ -109,7 +109,8 @@ pub fn read<B>(request: &Request<B>) -> Target<'_> {
     };
     let path = uri.path();
     let query = uri.query().unwrap_or_default();
-    if path.len() + query.len() > MAX_TARGET {
+    // The `?` is a byte of it too; of an absolute-form target the authority was bounded above.
+    if uri.path_and_query().map_or(0, |target| target.as_str().len()) > MAX_TARGET {
         return Target::Refused(StatusCode::URI_TOO_LONG, Refusal::Uri);
     }
     match path {

@@ -13,23 +13,22 @@
 //! - A file is never deleted unless `keep_bytes` or `keep_age` says so; `waypost_clicks_file_room_low` alarms instead.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use metrics::{Counter, Gauge};
+use metrics::Gauge;
 use serde::Deserialize;
 
-use super::scan;
+use super::{
+    log::{BUFFER, Log},
+    scan,
+};
 use crate::{journal::SinkNote, metrics as table, model::click::Topic, size::Bytes};
 
-/// Bytes gathered before they are written though no sync is due.
-const BUFFER: usize = 256 << 10;
-/// The pauses after an error, doubled from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Room is looked at this often, and alarms below the larger of this and a twentieth of the file system.
 const ROOM_EVERY: Duration = Duration::from_secs(10);
 const ROOM_LOW: u64 = 1 << 30;
@@ -115,58 +114,6 @@ pub(super) struct FileSink {
     room_at: Option<Instant>,
     room: Gauge,
     room_low: Gauge,
-}
-
-/// One topic's files, of which the last is written to.
-struct Log {
-    topic: Topic,
-    file: Option<File>,
-    number: u64,
-    /// Where the next buffer goes.
-    written: u64,
-    /// Everything before is on disk, and ends in a newline.
-    synced: u64,
-    buffer: Vec<u8>,
-    opened: Instant,
-    synced_at: Instant,
-    /// A write failed since the last sync: no more lines until `tend` has cut back.
-    stuck: bool,
-    broken: Option<Broken>,
-    numbers: Numbers,
-}
-
-struct Broken {
-    until: Instant,
-    pause: Duration,
-}
-
-struct Numbers {
-    errors: [Counter; 4],
-    bytes: Counter,
-    deleted: Counter,
-    sync_seconds: metrics::Histogram,
-}
-
-/// What was being done when an error came; the label values of its metric.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Act {
-    Open,
-    Write,
-    Sync,
-    Delete,
-}
-
-impl Act {
-    const ALL: [Act; 4] = [Act::Open, Act::Write, Act::Sync, Act::Delete];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Act::Open => "open",
-            Act::Write => "write",
-            Act::Sync => "sync",
-            Act::Delete => "delete",
-        }
-    }
 }
 
 impl FileSink {
@@ -325,154 +272,6 @@ pub(super) fn numbers_of(dir: &Path, topic: Topic) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-type Failed = (Act, io::Error);
-
-impl Log {
-    fn new(topic: Topic, found: &scan::Found) -> Log {
-        let name = topic.name();
-        let now = Instant::now();
-        Log {
-            topic,
-            file: None,
-            number: found.end.number,
-            written: 0,
-            synced: 0,
-            buffer: Vec::with_capacity(BUFFER + (64 << 10)),
-            opened: now,
-            synced_at: now,
-            stuck: false,
-            broken: None,
-            numbers: Numbers {
-                errors: Act::ALL.map(|act| table::counter(&table::CLICKS_FILE_ERRORS, &[name, act.as_str()])),
-                bytes: table::counter(&table::CLICKS_FILE_BYTES, &[name]),
-                deleted: table::counter(&table::CLICKS_FILES_DELETED, &[name]),
-                sync_seconds: table::histogram(&table::CLICKS_FILE_SYNC_SECONDS, &[]),
-            },
-        }
-    }
-
-    /// Goes on in the last file of the last run, synced first: what was found in it counts as delivered.
-    fn go_on_in_last(&mut self, dir: &Path, end: Position) -> Result<(), OpenError> {
-        let path = path_of(dir, self.topic, end.number);
-        match OpenOptions::new().write(true).open(&path) {
-            Ok(file) => {
-                file.set_len(end.offset).map_err(|why| OpenError::new("cut the torn tail of", &path, why))?;
-                file.sync_data().map_err(|why| OpenError::new("sync", &path, why))?;
-                (self.file, self.written, self.synced) = (Some(file), end.offset, end.offset);
-                Ok(())
-            }
-            // None yet, or somebody took it away: its number is not used again.
-            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(why) => Err(OpenError::new("open", &path, why)),
-        }
-    }
-
-    /// Hands the buffer to the kernel, into a new file if none is open.
-    fn write_out(&mut self, dir: &Path) -> Result<(), Failed> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let number = self.number + 1;
-                let opened = open_new(dir, self.topic, number).map_err(|why| (Act::Open, why))?;
-                (self.number, self.written, self.synced, self.opened) = (number, 0, 0, Instant::now());
-                none.insert(opened)
-            }
-        };
-        // At an offset: what a failed write left behind is written over, or cut.
-        file.write_all_at(&self.buffer, self.written).map_err(|why| (Act::Write, why))?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Failed> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let begun = Instant::now();
-        file.sync_data().map_err(|why| (Act::Sync, why))?;
-        self.numbers.sync_seconds.record(begun.elapsed().as_secs_f64());
-        self.numbers.bytes.increment(self.written - self.synced);
-        self.synced = self.written;
-        Ok(())
-    }
-
-    /// Back to the last sync; what came after it is to be written again.
-    fn fail(&mut self, act: Act, why: &io::Error, now: Instant) {
-        self.numbers.errors[act as usize].increment(1);
-        self.buffer.clear();
-        self.stuck = false;
-        if let Some(file) = &self.file
-            && let Err(why) = file.set_len(self.synced)
-        {
-            tracing::warn!(
-                topic = self.topic.name(),
-                "click file {}: not cut back ({why}): lines may repeat",
-                self.number
-            );
-        }
-        self.written = self.synced;
-        if act == Act::Sync {
-            self.file = None;
-        }
-        let pause = self.broken.as_ref().map_or(PAUSES.0, |broken| (broken.pause * 2).min(PAUSES.1));
-        if self.broken.is_none() {
-            tracing::error!(
-                topic = self.topic.name(),
-                "click file: cannot {}: {why}; clicks wait in the journal, and it is tried again",
-                act.as_str()
-            );
-        }
-        self.broken = Some(Broken { until: now + pause, pause });
-    }
-
-    /// The next line begins a new file.
-    fn rotate(&mut self) {
-        if self.synced > 0 {
-            self.file = None;
-        }
-        self.opened = Instant::now();
-    }
-
-    /// Deletes the closed files that nobody asked to keep.
-    fn retain(&self, dir: &Path, config: &Config) {
-        if config.keep_bytes.is_none() && config.keep_age.is_none() {
-            return;
-        }
-        let Ok(numbers) = numbers_of(dir, self.topic) else { return };
-        let mut kept = 0u64;
-        for number in numbers.into_iter().rev() {
-            let path = path_of(dir, self.topic, number);
-            let Ok(facts) = fs::metadata(&path) else { continue };
-            kept += facts.len();
-            let age = facts.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-            let old = age.zip(config.keep_age).is_some_and(|(age, keep)| age > keep);
-            let much = config.keep_bytes.is_some_and(|keep| kept > keep.0);
-            if number >= self.number || !old && !much {
-                continue;
-            }
-            match fs::remove_file(&path) {
-                Ok(()) => {
-                    self.numbers.deleted.increment(1);
-                    tracing::info!(file = %path.display(), "click file deleted, as shipper.file says");
-                }
-                Err(why) => {
-                    self.numbers.errors[Act::Delete as usize].increment(1);
-                    tracing::warn!(file = %path.display(), "click file not deleted: {why}");
-                }
-            }
-        }
-    }
-}
-
-/// A new file (0600) whose name is on disk, so that what is synced in it can be found.
-fn open_new(dir: &Path, topic: Topic, number: u64) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path_of(dir, topic, number))?;
-    File::open(dir)?.sync_all()?;
-    Ok(file)
 }
 
 #[cfg(test)]

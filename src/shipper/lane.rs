@@ -2,9 +2,9 @@
 
 use std::{cmp::Ordering, time::Instant};
 
-use super::track::Track;
+use super::track::{State, Track};
 use crate::{
-    journal::{Frame, Mark, Reader},
+    journal::{Batch, Frame, Mark, Reader},
     model::click::Topic,
 };
 
@@ -70,5 +70,23 @@ impl LaneState {
     pub(super) fn oldest_ms(&self) -> Option<u64> {
         let sent = self.tracks.iter().filter_map(Track::oldest_ms).min();
         sent.or_else(|| (self.read_ms > 0 && !self.done()).then_some(self.read_ms))
+    }
+
+    /// Adds to `sum` what is not delivered, by topic; whether all was counted before the deadline.
+    pub(super) fn count_remaining(&mut self, batch: &mut Batch, deadline: Instant, sum: &mut [u64; TOPICS]) -> bool {
+        let mut from = self.prefix();
+        while from < self.reader.head() {
+            if Instant::now() >= deadline || self.reader.read(from, batch).is_err() || batch.next() <= from {
+                return false;
+            }
+            for frame in batch.frames() {
+                let Some(track) = self.tracks.get(usize::from(frame.stream)) else { continue };
+                let sent = track.ticket_of(&frame).and_then(|ticket| track.get(ticket));
+                let delivered = track.has(&frame) || sent.is_some_and(|sent| sent.state == State::Delivered);
+                sum[usize::from(frame.stream)] += u64::from(!delivered);
+            }
+            from = batch.next();
+        }
+        true
     }
 }

@@ -4,7 +4,7 @@
 //! journal reader ─▶ ship, lane ─▶ press: label (labels, agents, source, params), judge (duplicate), encode (event, json)
 //!                    │ track: prefix per lane and topic      gate: what a topic may send after a failure
 //!                    ▼
-//!                  sink: file (rotated JSON lines; scan: what the last run left) or kafka
+//!                  sink: file, log (rotated JSON lines; scan: what the last run left) or kafka
 //! ```
 //!
 //! At-least-once: a click leaves the journal only when the sink has it for good. To files that is exactly once, also after
@@ -23,6 +23,7 @@ mod json;
 mod kafka;
 mod labels;
 mod lane;
+mod log;
 mod numbers;
 mod params;
 mod press;

@@ -443,23 +443,8 @@ impl Ship {
     fn summary(mut self) -> Summary {
         let mut summary = Summary { delivered: self.delivered, remaining: [0; TOPICS], counted_all: true };
         let deadline = Instant::now() + COUNTING;
-        let mut batch = std::mem::take(&mut self.batch);
         for lane in &mut self.lanes {
-            let mut from = lane.prefix();
-            while from < lane.reader.head() {
-                if Instant::now() >= deadline || lane.reader.read(from, &mut batch).is_err() || batch.next() <= from {
-                    summary.counted_all = false;
-                    break;
-                }
-                for frame in batch.frames() {
-                    let Some(track) = lane.tracks.get(usize::from(frame.stream)) else { continue };
-                    let number = track.ticket_of(&frame);
-                    let sent = number.and_then(|number| track.get(number));
-                    let delivered = track.has(&frame) || sent.is_some_and(|sent| sent.state == State::Delivered);
-                    summary.remaining[usize::from(frame.stream)] += u64::from(!delivered);
-                }
-                from = batch.next();
-            }
+            summary.counted_all &= lane.count_remaining(&mut self.batch, deadline, &mut summary.remaining);
         }
         summary
     }

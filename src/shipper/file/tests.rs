@@ -1,10 +1,11 @@
 use std::{
+    fs::{File, OpenOptions},
     io::Write,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
 };
 
 use super::*;
-use crate::journal::Mark;
+use crate::{journal::Mark, shipper::log::PAUSES};
 
 const EDGE: &str = "edge-1";
 
