@@ -129,11 +129,12 @@ fn live(link: &Link, signals: Signals) -> Decision<'_> {
         cookie,
         token,
     };
-    if signals.head {
+    // A prefetch that the domain lets through comes before the app: nobody has tapped yet, whoever asks.
+    if signals.prefetch || signals.head {
         Decision { cookie: Cookie::Keep, token: false, ..redirect }
     } else if signals.app {
         Decision { status: StatusCode::OK, way: Way::Json(link), cookie: Cookie::Keep, ..redirect }
-    } else if signals.non_navigation || signals.prefetch {
+    } else if signals.non_navigation {
         Decision { cookie: Cookie::Keep, token: false, ..redirect }
     } else {
         redirect

@@ -15,8 +15,9 @@ use crate::{
         disk::boot_id,
         identity::{read_directory_id, read_rings},
         layout,
+        recover::delivered,
         ringfile::{Found, RingFile, Words},
-        segment::{Item, union, walk_file},
+        segment::{Index, Item, walk_file},
         survey::{PathError, Survey, Whose},
     },
     size::Bytes,
@@ -234,6 +235,7 @@ impl Look {
             ring_damaged = add_ring(whose, ring, &mut survey, from).map_err(failed)? && !clean;
         }
         whose.add_files(&mut survey, from)?;
+        survey.settle(None);
         let moved = words_now(&path).map_err(failed)?.is_some_and(|now| now.acked > acked);
         Ok(Look { checkpoint, ring, view, acked, survey, ring_damaged, moved })
     }
@@ -277,7 +279,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, InspectError> {
     for lane in place.lanes()? {
         let look = Look::take(&place.whose(lane), None)?;
         let checkpoint = look.checkpoint;
-        let delivered = checkpoint.map_or([Mark::default(); STREAMS], |checkpoint| checkpoint.delivered);
+        let delivered = delivered(&look.survey, checkpoint, look.acked);
         let files = look.survey.index.files.into_iter().filter(|(number, _)| *number != RING);
         lanes.push(LaneInspection {
             lane,
@@ -309,12 +311,9 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.damaged += survey.damaged + u64::from(ring_damaged);
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
+        let delivered = delivered(&survey, checkpoint, acked);
         for stream in 0..STREAMS {
-            // Above the checkpoint's own position its marks may be old: then the frames there say it.
-            let noted = checkpoint.filter(|checkpoint| checkpoint.acked == acked);
-            let noted = noted.map(|checkpoint| checkpoint.delivered[stream]);
-            let there = survey.edge.at(acked).map(|(epoch, next)| Mark { epoch, next: next[stream] });
-            let count = survey.seqs.count(stream, noted.or(there).unwrap_or_default());
+            let count = survey.seqs.count(stream, delivered[stream]);
             verdict.undelivered[stream] += count.present;
             verdict.missing[stream] += if moved { 0 } else { count.missing };
         }
@@ -337,8 +336,9 @@ pub fn dump(
     for lane in place.lanes()? {
         let whose = place.whose(lane);
         let look = Look::take(&whose, all.then_some(0))?;
-        for extent in union(look.survey.extents) {
-            let Some(path) = look.survey.index.files.get(&extent.file).map(|file| &file.path) else { continue };
+        let Index { extents, files } = look.survey.index;
+        for extent in extents {
+            let Some(path) = files.get(&extent.file).map(|file| &file.path) else { continue };
             let failed = |source| InspectError::Io { path: path.clone(), source };
             let opened;
             let file = match (&look.ring, extent.file) {

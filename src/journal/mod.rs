@@ -42,7 +42,7 @@
 //! SEGMENT 0 magic "WPSEGMT\n" | version u32 | lane u16, 2 zero | directory u64 | number u64 | zeros | 60 crc u32 of 0..60
 //!        64 blocks
 //! BLOCK   0 crc u32 (as a frame's) | 4 "BLCK" | 8 from u64 | 16 to u64 | 24 acked below u64 | 32 epoch u64
-//!        40 next seq of each stream at `to`, 2 u64 | zeros | 64 the frames and pads [from, to) as they lay in the ring
+//!        40 next seq of each stream at `to`, 2 u64 | zeros | 64 the frames and pads [from, to) as they lay in the ring, of one epoch
 //! CHECKPOINT  two slots, 4096 bytes apart; the sound one with the higher counter counts
 //!         0 magic "WPCHECK\n" | version u32 | lane u16 | clean u16 | directory u64 | counter u64 | epoch u64 | next seqs 2 u64
 //!        56 acked u64 | head u64 (if clean) | delivered, for each stream: epoch u64, next seq u64 | sink's note 64 | crc u32

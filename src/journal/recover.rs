@@ -20,7 +20,7 @@ use crate::journal::{
     lane::Home,
     layout,
     ringfile::{Found, RingFile, Static, Words},
-    segment::{Item, union},
+    segment::Item,
     survey::{PathError, Survey, Whose},
 };
 
@@ -100,7 +100,7 @@ impl Place<'_> {
             epoch,
             next: [0; STREAMS],
             acked,
-            delivered: delivered(found, &truth, acked),
+            delivered: delivered(&truth, found, acked),
             sink: found.map_or([0; 64], |found| found.sink),
             clean: None,
         };
@@ -116,15 +116,15 @@ impl Place<'_> {
         &self,
         opening: Opening,
         ring: RingFile,
-        truth: Survey,
+        mut truth: Survey,
         checkpoint: CheckpointFile,
         written: Checkpoint,
         last: (u64, [u64; STREAMS]),
     ) -> Recovered {
-        let Survey { extents, mut index, seqs, damaged, next_number, .. } = truth;
-        index.extents = union(extents);
-        let counts: [_; STREAMS] = std::array::from_fn(|stream| seqs.count(stream, written.delivered[stream]));
         let Words { head, acked, spilled } = ring.words;
+        truth.settle(Some((acked.max(spilled), head)));
+        let Survey { index, seqs, damaged, next_number, .. } = truth;
+        let counts: [_; STREAMS] = std::array::from_fn(|stream| seqs.count(stream, written.delivered[stream]));
         // What the ring alone has is neither delivered nor synced; of anything else the segments are the home.
         let safe = match head > acked.max(spilled) {
             true => written.delivered,
@@ -352,13 +352,8 @@ impl Place<'_> {
     }
 }
 
-/// How far each stream is delivered. The checkpoint's marks hold for its own position; above it the frames there tell.
-fn delivered(found: Option<Checkpoint>, truth: &Survey, acked: u64) -> [Mark; STREAMS] {
-    let known = found.map_or([Mark::default(); STREAMS], |found| found.delivered);
-    match truth.edge.at(acked) {
-        Some((epoch, before)) if found.is_none_or(|found| found.acked < acked) => {
-            std::array::from_fn(|stream| known[stream].max(Mark { epoch, next: before[stream] }))
-        }
-        _ => known,
-    }
+/// How far each stream is delivered at `acked`.
+pub(super) fn delivered(truth: &Survey, found: Option<Checkpoint>, acked: u64) -> [Mark; STREAMS] {
+    let noted = found.map_or([Mark::default(); STREAMS], |found| found.delivered);
+    truth.edge.delivered(acked, noted, found.is_some_and(|found| found.acked == acked))
 }

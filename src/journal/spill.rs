@@ -197,19 +197,25 @@ impl SpillLane {
         Ok(())
     }
 
-    /// Cuts the buffer, copied from `from` on, to whole frames and notes the numbers after the last. Returns its end.
+    /// Cuts the buffer, copied from `from` on, to whole frames of one epoch (so that each epoch's last number stands in a
+    /// block) and notes the numbers after the last. Returns its end.
     fn cut(&mut self, from: u64, head: u64) -> u64 {
         let end = from + self.buffer.len() as u64;
         let last = end == head || end.is_multiple_of(self.shared.ring.size());
         let at_spilled = &mut self.at_spilled;
+        let (mut epoch, mut other_epoch) = (None, None);
         let plausible = |offset: usize, pos| pos == from + offset as u64;
-        let walked = walk(&self.buffer, self.shared.seed, last, plausible, |_, item| {
-            if let Item::Frame(frame) = item {
-                *at_spilled = (frame.epoch, frame.next);
+        let walked = walk(&self.buffer, self.shared.seed, last, plausible, |offset, item| {
+            if let (Item::Frame(frame), None) = (item, other_epoch) {
+                match *epoch.get_or_insert(frame.epoch) == frame.epoch {
+                    true => *at_spilled = (frame.epoch, frame.next),
+                    false => other_epoch = Some(offset),
+                }
             }
         });
-        self.buffer.truncate(walked);
-        from + walked as u64
+        let len = other_epoch.unwrap_or(walked);
+        self.buffer.truncate(len);
+        from + len as u64
     }
 
     fn write_block(&mut self, config: &Config, from: u64, to: u64, gauges: &Gauges) -> Result<(), Stopped> {

@@ -1,17 +1,18 @@
 //! Looks at every file of a lane, frame by frame, and changes nothing: for recovery, and for those who only want to see.
 
 use std::{
+    array,
     fs::File,
-    io,
+    io, mem,
     path::{Path, PathBuf},
 };
 
 use crate::journal::{
-    STREAMS,
+    Mark, STREAMS,
     frame::{Frame, seed},
     layout,
     ringfile::{Found, RingFile, walk_ring},
-    segment::{self, Extent, Head, Index, Item, Segment, read_up_to, walk_file},
+    segment::{self, Extent, Head, Index, Item, Segment, read_up_to, union, walk_file},
     seqs::Seqs,
 };
 
@@ -45,6 +46,8 @@ pub(super) struct Survey {
     /// Whole files that this build must not touch: of a newer version, or not this lane's.
     pub(super) strange: Vec<PathBuf>,
     pub(super) next_number: u64,
+    /// What blocks at the end of files promise and do not hold: file, and positions from and to.
+    tails: Vec<(u64, u64, u64)>,
 }
 
 /// The frames on either side of the position below which everything is delivered: they tell the numbers there.
@@ -69,11 +72,17 @@ impl Edge {
         }
     }
 
-    /// The epoch and numbers at `acked`, as well as anybody can tell: the frame that ends there knows best, for what follows it
-    /// may be damaged; one that ends earlier is a lower bound.
-    pub(super) fn at(&self, acked: u64) -> Option<(u64, [u64; STREAMS])> {
+    /// The marks below which every frame before `acked` lies, on top of those `noted` there.
+    ///
+    /// The frame that ends at `acked` knows best, for what follows may be damaged; so the one behind it is asked only where
+    /// nobody noted anything (`noted` then being of an earlier position). One that ends earlier is a lower bound.
+    pub(super) fn delivered(&self, acked: u64, noted: [Mark; STREAMS], noted_there: bool) -> [Mark; STREAMS] {
         let exact = self.below.filter(|(end, _, _)| *end == acked);
-        exact.or(self.above).or(self.below).map(|(_, epoch, next)| (epoch, next))
+        let above = self.above.filter(|_| !noted_there);
+        match exact.or(above).or(self.below) {
+            Some((_, epoch, next)) => array::from_fn(|stream| noted[stream].max(Mark { epoch, next: next[stream] })),
+            None => noted,
+        }
     }
 }
 
@@ -152,8 +161,10 @@ impl Survey {
         let mut runs = Runs::new(number, acked);
         let from = segment::HEADER as u64;
         walk_file(&file, from, len, whose.seed(), |_, _| true, |offset, item| runs.visit(self, offset, item))?;
-        // What is bad up to the end was never synced, so nobody counted on it: torn, not damaged.
-        self.torn += u64::from(runs.bad);
+        if runs.end < runs.promised {
+            self.tails.push((number, runs.end.max(acked), runs.promised));
+        }
+        self.torn += u64::from(runs.bad || runs.end < runs.promised);
         self.damaged += runs.damaged;
         let damaged = runs.damaged > 0;
         self.add(runs, Segment { path: path.to_owned(), to: 0, bytes: len, damaged });
@@ -173,6 +184,29 @@ impl Survey {
         walk_ring(file, size, whose.seed(), |offset, item| runs.visit(self, offset, item))?;
         self.add(runs, Segment { path, to: 0, bytes: size, damaged: false });
         Ok(())
+    }
+
+    /// Makes the union of all, by position. A tail that is nowhere else was perhaps never synced, and perhaps damaged since: so
+    /// its file is kept as evidence. `ring`: what lies there beside the extents.
+    pub(super) fn settle(&mut self, ring: Option<(u64, u64)>) {
+        self.index.extents = union(mem::take(&mut self.extents));
+        for (number, from, to) in mem::take(&mut self.tails) {
+            let mut reached = from;
+            for extent in &self.index.extents {
+                if extent.from <= reached {
+                    reached = reached.max(extent.to);
+                }
+            }
+            if let Some((_, head)) = ring.filter(|(home, _)| *home <= reached) {
+                reached = reached.max(head);
+            }
+            if reached < to {
+                self.damaged += 1;
+                if let Some(file) = self.index.files.get_mut(&number) {
+                    file.damaged = true;
+                }
+            }
+        }
     }
 
     fn add(&mut self, runs: Runs, mut segment: Segment) {
@@ -203,11 +237,14 @@ struct Runs {
     damaged: u64,
     /// Something bad, with nothing good behind it yet.
     bad: bool,
+    /// Where the last good item ends, and the last block is to end.
+    end: u64,
+    promised: u64,
 }
 
 impl Runs {
     fn new(number: u64, acked: u64) -> Runs {
-        Runs { number, acked, runs: Vec::new(), top: 0, damaged: 0, bad: false }
+        Runs { number, acked, runs: Vec::new(), top: 0, damaged: 0, bad: false, end: 0, promised: 0 }
     }
 
     fn visit(&mut self, survey: &mut Survey, offset: u64, item: Item<'_>) {
@@ -218,6 +255,9 @@ impl Runs {
             }
             Item::Block(block) => {
                 survey.acked_below = survey.acked_below.max(block.acked_below);
+                survey.top = survey.top.max(block.to);
+                self.top = self.top.max(block.to);
+                (self.end, self.promised) = (block.from, block.to);
                 if block.to > self.acked {
                     survey.seqs.know(block.epoch, block.next);
                 }
@@ -235,7 +275,8 @@ impl Runs {
         };
         survey.top = survey.top.max(to);
         self.top = self.top.max(to);
-        let bad = std::mem::take(&mut self.bad);
+        self.end = to;
+        let bad = mem::take(&mut self.bad);
         if to <= self.acked {
             return;
         }

@@ -35,68 +35,10 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::{
-    metrics::{self, ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_OPEN},
-    net::{ACCEPT_FAILURES, Limits},
+use crate::net::{
+    Limits,
+    counts::{Closed, Counts},
 };
-
-/// Why a connection ended; the label of its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// By either side between two requests.
-    Done,
-    /// No request, or no reading of the answer, for `idle_timeout`.
-    Idle,
-    /// No whole head within `header_timeout`.
-    HeaderTimeout,
-    /// By a stopping process.
-    Drained,
-    /// Not HTTP/1.1; answered 400 where that was still possible.
-    Malformed,
-    /// The head is larger than allowed; answered 431 or 414.
-    TooLarge,
-    /// An HTTP/2 preface.
-    Http2,
-    /// The client left in the middle of a request.
-    Incomplete,
-    /// The system says that the connection broke.
-    Reset,
-    /// Anything else hyper reports.
-    Other,
-}
-
-impl Closed {
-    const ALL: [(Closed, &'static str); 10] = [
-        (Closed::Done, "done"),
-        (Closed::Idle, "idle"),
-        (Closed::HeaderTimeout, "header_timeout"),
-        (Closed::Drained, "drained"),
-        (Closed::Malformed, "malformed"),
-        (Closed::TooLarge, "too_large"),
-        (Closed::Http2, "http2_preface"),
-        (Closed::Incomplete, "incomplete"),
-        (Closed::Reset, "reset"),
-        (Closed::Other, "other"),
-    ];
-}
-
-impl From<&hyper::Error> for Closed {
-    fn from(error: &hyper::Error) -> Closed {
-        if error.is_parse_too_large() {
-            Closed::TooLarge
-        } else if error.is_parse_version_h2() {
-            Closed::Http2
-        } else if error.is_parse() {
-            Closed::Malformed
-        } else if error.is_incomplete_message() {
-            Closed::Incomplete
-        } else if error.is_shutdown() || std::error::Error::source(error).is_some_and(|e| e.is::<io::Error>()) {
-            Closed::Reset
-        } else {
-            Closed::Other
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -199,11 +141,9 @@ impl Connections {
         self.open.get()
     }
 
-    /// Counts a failed accept by its reason, one of [`ACCEPT_FAILURES`].
+    /// Counts a failed accept by its reason, as [`crate::net::accept_failure`] gives it.
     pub fn accept_failed(&self, reason: &str) {
-        if let Some(at) = ACCEPT_FAILURES.iter().position(|known| *known == reason) {
-            add(&self.counts.accept_failures[at], 1);
-        }
+        self.counts.accept_failed(reason);
     }
 
     /// Takes a connection in, to be served to its end by the future this returns. `service` answers every request of it;
@@ -274,7 +214,7 @@ impl Connections {
         });
         slots[slot] = Some(seen.clone());
         self.open.set(self.open.get() + 1);
-        add(&self.counts.accepted, 1);
+        self.counts.accepted();
         (slot, seen)
     }
 
@@ -282,9 +222,7 @@ impl Connections {
         self.slots.borrow_mut()[slot] = None;
         self.free.borrow_mut().push(slot);
         self.open.set(self.open.get() - 1);
-        if let Some(at) = Closed::ALL.iter().position(|(known, _)| *known == closed) {
-            add(&self.counts.closed[at], 1);
-        }
+        self.counts.closed(closed);
         self.ended.notify_waiters();
     }
 
@@ -401,54 +339,6 @@ impl hyper::rt::Write for Watched {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
-}
-
-/// A worker's own counts; the shared counters see them ten times a second.
-struct Counts {
-    accepted: Cell<u64>,
-    closed: [Cell<u64>; Closed::ALL.len()],
-    accept_failures: [Cell<u64>; ACCEPT_FAILURES.len()],
-    /// What the gauge was last told.
-    told_open: Cell<usize>,
-    accepted_total: ::metrics::Counter,
-    closed_total: [::metrics::Counter; Closed::ALL.len()],
-    accept_failures_total: [::metrics::Counter; ACCEPT_FAILURES.len()],
-    open: ::metrics::Gauge,
-}
-
-impl Counts {
-    fn new() -> Counts {
-        Counts {
-            accepted: Cell::default(),
-            closed: Default::default(),
-            accept_failures: Default::default(),
-            told_open: Cell::new(0),
-            accepted_total: metrics::counter(&CONNECTIONS, &[]),
-            closed_total: Closed::ALL.map(|(_, word)| metrics::counter(&CONNECTIONS_CLOSED, &[word])),
-            accept_failures_total: ACCEPT_FAILURES.map(|word| metrics::counter(&ACCEPT_ERRORS, &[word])),
-            open: metrics::gauge(&CONNECTIONS_OPEN, &[]),
-        }
-    }
-
-    fn flush(&self, open: usize) {
-        let flush = |cell: &Cell<u64>, total: &::metrics::Counter| {
-            if cell.get() > 0 {
-                total.increment(cell.replace(0));
-            }
-        };
-        flush(&self.accepted, &self.accepted_total);
-        self.closed.iter().zip(&self.closed_total).for_each(|(cell, total)| flush(cell, total));
-        self.accept_failures.iter().zip(&self.accept_failures_total).for_each(|(cell, total)| flush(cell, total));
-        // The gauge is shared by the workers: each adds its own change.
-        let change = open as f64 - self.told_open.replace(open) as f64;
-        if change != 0.0 {
-            self.open.increment(change);
-        }
-    }
-}
-
-fn add(cell: &Cell<u64>, n: u64) {
-    cell.set(cell.get() + n);
 }
 
 #[cfg(test)]

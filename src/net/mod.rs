@@ -1,5 +1,6 @@
 //! The public sockets: bind, accept, and (in [`http`]) what a connection may do and for how long.
 
+mod counts;
 pub mod http;
 
 use std::{

@@ -312,7 +312,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn to(address: SocketAddr) -> Wire {
-        let stream = TcpStream::connect(address).unwrap();
+        Wire::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// Over a connection that is made already.
+    pub(crate) fn over(stream: TcpStream) -> Wire {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Wire { stream }

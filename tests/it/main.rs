@@ -3,10 +3,15 @@
 
 mod answers;
 mod crash;
+mod domains;
 mod dsl;
 mod full;
 mod kafka;
+mod kafka_away;
 mod kafka_client;
+mod kafka_clicks;
+mod kafka_refused;
 mod keys;
 mod operate;
+mod proxies;
 mod reload;

@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 pub(super) mod faults;
 mod golden;
+mod model;
 
 use std::{
     path::Path,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    journal::{Batch, Config, Journal, Lane, Mark, Reader, STREAMS, Spiller, disk::Disk},
+    journal::{Batch, Config, Frame, Journal, Lane, Mark, Reader, STREAMS, Spiller, disk::Disk},
     size::Bytes,
 };
 
@@ -46,6 +47,12 @@ pub(super) struct Seen {
     pub(super) stream: u8,
     pub(super) seq: u64,
     pub(super) payload: Vec<u8>,
+}
+
+impl Seen {
+    pub(super) fn of(frame: &Frame<'_>) -> Seen {
+        Seen { epoch: frame.epoch, stream: frame.stream, seq: frame.seq, payload: frame.payload.to_vec() }
+    }
 }
 
 impl Bench {
@@ -101,12 +108,7 @@ pub(super) fn read_from(reader: &mut Reader, from: u64) -> (Vec<Seen>, u64) {
     let mut at = from;
     loop {
         reader.read(at, &mut batch).unwrap();
-        seen.extend(batch.frames().map(|frame| Seen {
-            epoch: frame.epoch,
-            stream: frame.stream,
-            seq: frame.seq,
-            payload: frame.payload.to_vec(),
-        }));
+        seen.extend(batch.frames().map(|frame| Seen::of(&frame)));
         assert!(batch.next() >= at);
         if batch.next() == at {
             return (seen, at);

@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use http::header;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tokio::{net::TcpListener, task::spawn_local};
 
 use super::*;
@@ -15,12 +16,18 @@ fn limits() -> Limits {
     }
 }
 
+thread_local! {
+    /// Each test's own metrics: every test runs on a thread of its own.
+    static RECORDED: PrometheusRecorder = PrometheusBuilder::new().build_recorder();
+}
+
 /// Runs `client` against connections that answer 204, ticking as a worker does.
 fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections>) -> F) {
     let options = tokio::runtime::LocalOptions::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
     runtime.block_on(async {
-        let connections = Connections::new(&limits(), 100);
+        let connections =
+            RECORDED.with(|recorder| ::metrics::with_local_recorder(recorder, || Connections::new(&limits(), 100)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ticking = connections.clone();
@@ -46,12 +53,15 @@ fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections
     });
 }
 
-fn closed(connections: &Connections, reason: Closed) -> u64 {
-    let at = Closed::ALL.iter().position(|(known, _)| *known == reason).unwrap();
-    connections.counts.closed[at].get()
+/// How many connections ended for this reason, as the metrics say.
+fn counted(connections: &Connections, reason: &str) -> u64 {
+    connections.counts.flush(connections.open());
+    let text = RECORDED.with(|recorded| recorded.handle().render());
+    let row = format!("waypost_connections_closed_total{{reason=\"{reason}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&row)?.parse().ok()).unwrap()
 }
 
-/// Waits until the connection of this reason is counted; a tick may take the count away, so the open ones decide first.
+/// Waits until every connection has ended.
 async fn all_gone(connections: &Connections) {
     while connections.open() > 0 {
         connections.ended.notified().await;
@@ -92,6 +102,7 @@ fn a_connection_that_says_nothing_and_one_that_dribbles_end_at_the_header_timeou
         // Dribbled bytes never complete a head within the time: 29 bytes at 20 ms.
         tokio::join!(dribble, to_end(&mut silent));
         all_gone(&connections).await;
+        assert_eq!(counted(&connections, "header_timeout"), 2);
         assert!(start.elapsed() >= Duration::from_millis(300));
     });
 }
@@ -109,6 +120,7 @@ fn a_kept_connection_lives_for_the_idle_timeout_and_serves_again() {
         assert_eq!(connections.open(), 1, "longer than the header timeout, shorter than the idle timeout");
         assert_eq!(to_end(&mut stream).await, "");
         assert!(start.elapsed() >= Duration::from_millis(1400));
+        assert_eq!(counted(&connections, "idle"), 1);
     });
 }
 
@@ -124,6 +136,7 @@ fn a_head_over_the_limit_is_431_and_nonsense_is_400() {
         stream.write_all(b"\x16\x03\x01\x02\x00\x01\r\n\r\n").await.unwrap();
         assert!(to_end(&mut stream).await.starts_with("HTTP/1.1 400"));
         all_gone(&connections).await;
+        assert_eq!((counted(&connections, "too_large"), counted(&connections, "malformed")), (1, 1));
     });
 }
 
@@ -141,14 +154,11 @@ fn every_class_of_end_has_its_reason() {
         whole.write_all(REQUEST).await.unwrap();
         answer(&mut whole).await;
         drop(whole);
-        while connections.open() > 0 {
-            connections.ended.notified().await;
+        all_gone(&connections).await;
+        for reason in ["http2_preface", "incomplete", "done"] {
+            assert_eq!(counted(&connections, reason), 1, "{reason}");
         }
-        let seen = |reason| closed(&connections, reason);
-        // A tick may have flushed some of them: what is left is never of another class.
-        for other in [Closed::Malformed, Closed::Other, Closed::Idle, Closed::TooLarge, Closed::Reset] {
-            assert_eq!(seen(other), 0, "{other:?}");
-        }
+        assert_eq!(counted(&connections, "malformed") + counted(&connections, "other"), 0);
     });
 }
 

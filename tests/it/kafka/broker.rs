@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     process::{Child, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -59,6 +60,19 @@ impl Broker {
             }
         }
         panic!("no free ports for a broker: {last}");
+    }
+
+    /// A broker of kind [`Kind::Plain`] that tests share as long as one of them holds it; each has topics of its own there.
+    pub(crate) fn shared() -> Option<Arc<Broker>> {
+        static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+        // A test that failed while starting it leaves nothing half done.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(broker) = shared.upgrade() {
+            return Some(broker);
+        }
+        let broker = Arc::new(Broker::start(Kind::Plain)?);
+        *shared = Arc::downgrade(&broker);
+        Some(broker)
     }
 
     /// What Waypost is given with `--kafka`.

@@ -51,4 +51,9 @@ impl Mock {
     pub(crate) fn forgive(&self) {
         self.0.clear_request_errors(RDKafkaApiKey::Produce);
     }
+
+    /// Takes a partition's leader away, or gives it back.
+    pub(crate) fn lead(&self, topic: &str, partition: i32, has_leader: bool) {
+        self.0.partition_leader(topic, partition, has_leader.then_some(1)).unwrap();
+    }
 }

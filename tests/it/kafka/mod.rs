@@ -7,3 +7,4 @@ pub(crate) mod broker;
 pub(crate) mod install;
 pub(crate) mod mock;
 pub(crate) mod reader;
+pub(crate) mod site;

@@ -1,0 +1,395 @@
+//! Hosts choose their settings, and the rows of the answer table overlap in one order.
+
+use serde_json::Value;
+
+use crate::dsl::{Answer, Site, link, until};
+
+const SHOP: &str = "https://shop.example.com";
+
+/// A link of the domain `host` (or `*`).
+fn on(host: &str, link: &str) -> String {
+    with(link, &format!(r#""domain":"{host}""#))
+}
+
+fn with(link: &str, fields: &str) -> String {
+    format!("{},{fields}}}", &link[..link.len() - 1])
+}
+
+fn disabled(code: &str) -> String {
+    with(&link(code), r#""enabled":false"#)
+}
+
+fn expired(code: &str) -> String {
+    link(code).replace(r#""test":true"#, r#""created_at":"2020-01-01T00:00:00Z""#)
+}
+
+/// A site whose one configured host is `go.shop.example.com`.
+fn site(settings: &str, links: &[String]) -> Site {
+    Site::new(links).config(&format!("[domains.\"{HOST}\"]\n{settings}\n")).start()
+}
+
+const HOST: &str = "go.shop.example.com";
+
+fn ask(site: &Site, method: &str, host: &str, path: &str, headers: &[&str]) -> Answer {
+    let mut lines: Vec<String> = vec![format!("{method} {path} HTTP/1.1"), format!("Host: {host}")];
+    lines.extend(headers.iter().map(|header| (*header).to_owned()));
+    site.send(&(lines.join("\r\n") + "\r\n\r\n"))
+}
+
+fn get(site: &Site, path: &str, headers: &[&str]) -> Answer {
+    ask(site, "GET", HOST, path, headers)
+}
+
+fn location(answer: &Answer) -> &str {
+    answer.header("location").unwrap_or_default()
+}
+
+fn event(site: &Site, topic: &str, code: &str) -> Value {
+    until(&format!("the event of {code}"), || site.events(topic).into_iter().find(|event| event["code"] == code))
+}
+
+#[test]
+fn a_configured_host_has_codes_of_its_own_and_every_other_one_those_of_the_star() {
+    let links = [on("*", &link("both")), on(HOST, &link("mine")), on("*", &link("theirs"))];
+    let site = site("", &links);
+    for (host, code, status) in [
+        (HOST, "mine", 302),
+        ("GO.Shop.Example.COM.:8443", "mine", 302),
+        (HOST, "theirs", 404),
+        (HOST, "both", 404),
+        ("other.example.com", "theirs", 302),
+        ("127.0.0.1:8080", "theirs", 302),
+        ("[::1]:8080", "both", 302),
+        ("other.example.com", "mine", 404),
+    ] {
+        assert_eq!(ask(&site, "GET", host, &format!("/{code}"), &[]).status, status, "{code} on {host}");
+    }
+    assert_eq!(event(&site, "clicks", "mine")["domain"], HOST);
+    assert_eq!(event(&site, "clicks", "theirs")["domain"], "*");
+}
+
+#[test]
+fn an_unknown_code_goes_to_the_hosts_not_found_url_else_to_its_root_url() {
+    let settings = format!("not_found_url = \"{SHOP}/404\"\nroot_url = \"{SHOP}/home\"");
+    let one = site(&settings, &[link("live")]);
+    let answer = get(&one, "/nobody", &[]);
+    assert_eq!((answer.status, location(&answer)), (302, "https://shop.example.com/404"));
+    assert!(answer.header("set-cookie").is_none());
+    assert_eq!(event(&one, "clicks.orphan", "nobody")["outcome"], "not_found");
+    let root = get(&one, "/", &[]);
+    assert_eq!((root.status, location(&root)), (302, "https://shop.example.com/home"));
+    assert_eq!(ask(&one, "GET", "other.example.com", "/nobody", &[]).status, 404, "nothing is inherited");
+    let two = site(&format!("root_url = \"{SHOP}/home\""), &[link("live")]);
+    assert_eq!(location(&get(&two, "/nobody", &[])), "https://shop.example.com/home");
+}
+
+#[test]
+fn a_link_that_is_not_live_goes_to_its_own_fallback_before_the_hosts() {
+    let own = with(&disabled("own"), r#""fallback_url":"https://shop.example.com/own""#);
+    let links = [on(HOST, &disabled("off")), on(HOST, &expired("old")), on(HOST, &own)];
+    let site = site(&format!("fallback_url = \"{SHOP}/host\"\non_expired = \"gone\""), &links);
+    for (code, to) in [("off", "/host"), ("old", "/host"), ("own", "/own")] {
+        let answer = get(&site, &format!("/{code}"), &[]);
+        assert_eq!((answer.status, location(&answer)), (302, &*format!("{SHOP}{to}")), "{code}");
+        assert_eq!(event(&site, "clicks.orphan", code)["outcome"], "fallback");
+    }
+}
+
+#[test]
+fn small_pages_show_the_way_to_the_shop_with_nothing_to_escape_by() {
+    let links = [on(HOST, &disabled("off"))];
+    let site = site(&format!("shop_url = \"{SHOP}/?a=1&b=%22\""), &links);
+    for (path, status) in [("/nobody", 404), ("/off", 410), ("/", 200)] {
+        let answer = get(&site, path, &[]);
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.text().contains("href=\"https://shop.example.com/?a=1&amp;b=%22\""), "{}", answer.text());
+        let plain = ask(&site, "GET", "other.example.com", path, &[]);
+        assert!(!plain.text().contains("href"), "{path}: {}", plain.text());
+    }
+}
+
+#[test]
+fn an_expired_link_is_passed_on_or_gone_as_the_host_says() {
+    for (policy, status, outcome) in [("pass", 302, "passed"), ("gone", 410, "expired")] {
+        let site = site(&format!("on_expired = \"{policy}\""), &[on(HOST, &expired("old"))]);
+        let answer = get(&site, "/old", &[]);
+        assert_eq!(answer.status, status, "{policy}");
+        assert!(answer.header("set-cookie").is_none() && answer.token().is_none());
+        assert_eq!(event(&site, "clicks.orphan", "old")["outcome"], outcome);
+    }
+}
+
+#[test]
+fn a_prefetch_is_redirected_bare_where_the_host_says_so_even_for_an_app() {
+    let site = site("prefetch = \"redirect\"", &[on(HOST, &link("live")), on(HOST, &link("app"))]);
+    for (code, headers) in [
+        ("live", &["Sec-Purpose: prefetch;prerender"][..]),
+        ("app", &["Purpose: prefetch", "Accept: application/vnd.waypost.click+json"]),
+    ] {
+        let answer = get(&site, &format!("/{code}"), headers);
+        assert_eq!(answer.status, 302, "{code}");
+        assert!(answer.header("set-cookie").is_none() && answer.token().is_none(), "{answer:?}");
+        let event = event(&site, "clicks", code);
+        assert_eq!((&event["class"], &event["countable"]), (&"prefetch".into(), &false.into()));
+    }
+}
+
+#[test]
+fn gpc_takes_what_the_host_says_and_refused_consent_is_never_ignored() {
+    for (policy, cookie, token, mode) in
+        [("strict", false, false, "strict"), ("unlinked", false, true, "unlinked"), ("ignore", true, true, "")]
+    {
+        let site = site(&format!("gpc = \"{policy}\""), &[on(HOST, &link("a")), on(HOST, &link("b"))]);
+        let answer = get(&site, "/a", &["Sec-GPC: 1"]);
+        assert_eq!(answer.header("set-cookie").is_some(), cookie, "{policy}");
+        assert_eq!(answer.token().is_some(), token, "{policy}");
+        let noted = event(&site, "clicks", "a");
+        assert_eq!(noted["privacy_mode"].as_str().unwrap_or_default(), mode);
+        assert_eq!(noted["gpc"], true);
+        assert_eq!(noted.get("visitor_id").is_some(), cookie);
+        let refused = get(&site, "/b?cons=0", &["Sec-GPC: 1"]);
+        assert!(refused.header("set-cookie").is_none() && refused.token().is_none(), "{policy}");
+        assert_eq!(event(&site, "clicks", "b")["privacy_mode"], "strict");
+    }
+}
+
+#[test]
+fn a_shared_cookie_has_its_domain_and_spares_destinations_inside_it_the_token() {
+    let outside = link("outside").replace("shop.example.com", "shop.example.org");
+    let asked = link("asked").replace("/view/asked?creator=c_1", "/view/asked?t={click_token}");
+    let links = [on(HOST, &link("inside")), on(HOST, &outside), on(HOST, &asked), on("*", &link("star"))];
+    let site = site("cookie_domain = \"example.com\"", &links);
+    let answer = get(&site, "/inside", &[]);
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("wp=v1."), "{cookie}");
+    assert!(
+        cookie.ends_with("; Max-Age=1209600; Path=/; Secure; HttpOnly; SameSite=Lax; Domain=example.com"),
+        "{cookie}"
+    );
+    assert_eq!(location(&answer), "https://shop.example.com/view/inside?creator=c_1", "the cookie reaches the shop");
+    assert!(get(&site, "/outside", &[]).token().is_some());
+    assert!(location(&get(&site, "/asked", &[])).contains("?t=v1."), "a template that asks for it gets it");
+    let returning = get(&site, "/inside", &[&format!("Cookie: {}; __Host-wp=x", answer.cookie()), "Sec-GPC: 1"]);
+    assert_eq!(
+        returning.header("set-cookie"),
+        Some("wp=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax; Domain=example.com")
+    );
+    let star = ask(&site, "GET", "other.example.com", "/star", &[]);
+    assert!(star.header("set-cookie").unwrap().starts_with("__Host-wp="), "the star keeps its own");
+}
+
+#[test]
+fn codes_ignore_case_only_where_the_host_says_so() {
+    let site = site("case_insensitive = true", &[on(HOST, &link("MixedCase")), on("*", &link("MixedCase"))]);
+    for code in ["MixedCase", "mixedcase", "MIXEDCASE"] {
+        assert_eq!(get(&site, &format!("/{code}"), &[]).status, 302, "{code}");
+    }
+    assert_eq!(ask(&site, "GET", "other.example.com", "/MixedCase", &[]).status, 302);
+    assert_eq!(ask(&site, "GET", "other.example.com", "/mixedcase", &[]).status, 404);
+}
+
+#[test]
+fn the_referrer_policy_and_the_tokens_name_are_the_hosts() {
+    let links = [on(HOST, &with(&link("live"), r#""query":"incoming-wins""#))];
+    let site = site("referrer_policy = \"no-referrer\"\ntoken_param = \"ref_id\"", &links);
+    let answer = get(&site, "/live?ref_id=forged&wp=kept", &[]);
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    let to = url::Url::parse(location(&answer)).unwrap();
+    let named = |wanted: &str| -> Vec<String> {
+        to.query_pairs().filter(|(name, _)| name == wanted).map(|(_, value)| value.into_owned()).collect()
+    };
+    assert_eq!(named("ref_id").len(), 1, "{to}");
+    assert!(named("ref_id")[0].starts_with("v1."), "{to}");
+    assert!(named("wp").iter().all(|value| !value.starts_with("v1.")), "{to}");
+}
+
+#[test]
+fn a_click_keeps_as_much_of_the_address_as_the_host_says() {
+    for (mode, kept) in [("full", Some("127.0.0.1")), ("truncated", Some("127.0.0.0")), ("none", None)] {
+        let site = site(&format!("client_ip = \"{mode}\""), &[on(HOST, &link("live"))]);
+        get(&site, "/live", &[]);
+        let event = event(&site, "clicks", "live");
+        assert_eq!(event.get("client_ip").and_then(Value::as_str), kept, "{mode}");
+        assert_eq!(event["client_ip_mode"], mode);
+    }
+}
+
+#[test]
+fn app_association_files_are_served_only_for_the_apps_a_host_names() {
+    let apps =
+        "app_links = { apple = [\"TEAM.com.shop\"], android = [{ package = \"com.shop\", sha256 = [\"AB:CD\"] }] }";
+    let site = site(apps, &[on(HOST, &link("live"))]);
+    for (path, holds) in [("apple-app-site-association", "TEAM.com.shop"), ("assetlinks.json", "com.shop")] {
+        let path = format!("/.well-known/{path}");
+        let answer = get(&site, &path, &[]);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{path}");
+        assert!(serde_json::from_slice::<Value>(&answer.body).unwrap().to_string().contains(holds));
+        assert_eq!(ask(&site, "GET", "other.example.com", &path, &[]).status, 404, "{path}");
+    }
+    assert_eq!(get(&site, "/.well-known/security.txt", &[]).status, 404);
+}
+
+/// One request of the cross product.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    method: &'static str,
+    good_host: bool,
+    long: bool,
+    path: &'static str,
+    prefetch: bool,
+    app: bool,
+    non_navigation: bool,
+    gpc: bool,
+    refused: bool,
+    cookie: bool,
+}
+
+/// What an answer is about, besides what GPC and consent take away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Row {
+    status: u16,
+    outcome: &'static str,
+    sets_cookie: bool,
+    token: bool,
+}
+
+const fn row(status: u16, outcome: &'static str) -> Row {
+    Row { status, outcome, sets_cookie: false, token: false }
+}
+
+/// The order of the design: the first row that fits answers.
+const ROWS: [(fn(&Case) -> bool, Row); 12] = [
+    (|case| case.method == "POST", row(405, "")),
+    (|case| !case.good_host, row(400, "")),
+    (|case| case.long, row(414, "")),
+    (|case| case.path == "/robots.txt", row(200, "")),
+    (|case| case.prefetch, row(503, "refused_prefetch")),
+    (|case| case.path == "/nobody", row(404, "not_found")),
+    (|case| case.path == "/old", row(302, "passed")),
+    (|case| case.path == "/off", row(410, "disabled")),
+    (|case| case.method == "HEAD", row(302, "redirected")),
+    (|case| case.app, Row { status: 200, outcome: "redirected", sets_cookie: false, token: true }),
+    (|case| case.non_navigation, row(302, "redirected")),
+    (|_| true, Row { status: 302, outcome: "redirected", sets_cookie: true, token: true }),
+];
+
+impl Case {
+    /// Every combination of every signal.
+    fn all() -> Vec<Case> {
+        let mut cases = Vec::new();
+        for method in ["GET", "HEAD", "POST"] {
+            for path in ["/live", "/nobody", "/old", "/off", "/robots.txt"] {
+                for bits in 0..256u32 {
+                    let bit = |n: u32| bits >> n & 1 == 1;
+                    cases.push(Case {
+                        method,
+                        path,
+                        good_host: !bit(7),
+                        long: bit(6),
+                        prefetch: bit(5),
+                        app: bit(4),
+                        non_navigation: bit(3),
+                        gpc: bit(2),
+                        refused: bit(1),
+                        cookie: bit(0),
+                    });
+                }
+            }
+        }
+        cases
+    }
+
+    fn raw(&self, number: usize, cookie: &str) -> String {
+        let pad = if self.long { "x".repeat(4097) } else { String::new() };
+        let consent = if self.refused { "&cons=0" } else { "" };
+        let mut raw = format!("{} {}?sub1={number}{consent}{pad} HTTP/1.1\r\n", self.method, self.path);
+        let host = if self.good_host { "Host: other.example.com" } else { "Host: a b" };
+        let lines = [
+            (true, host),
+            (self.prefetch, "Sec-Purpose: prefetch"),
+            (self.app, "Accept: application/vnd.waypost.click+json"),
+            (self.non_navigation, "Sec-Fetch-Dest: image"),
+            (self.gpc, "Sec-GPC: 1"),
+            (self.cookie, cookie),
+        ];
+        for (_, line) in lines.iter().filter(|(there, _)| *there) {
+            raw += line;
+            raw += "\r\n";
+        }
+        raw + "\r\n"
+    }
+
+    fn row(&self) -> Row {
+        ROWS.iter().find(|(fits, _)| fits(self)).expect("the last row fits all").1
+    }
+
+    /// Checks what stands on the wire.
+    fn check(&self, answer: &Answer) {
+        let row = self.row();
+        assert_eq!(answer.status, row.status, "{self:?}");
+        assert_eq!(answer.header("allow").is_some(), row.status == 405, "{self:?}");
+        let no_store = if row.status == 302 { "private, no-store" } else { "no-store" };
+        assert_eq!(answer.header("cache-control"), Some(no_store), "{self:?}");
+        let unlinked = self.gpc || self.refused;
+        let token = match answer.status {
+            200 if row.token => {
+                let body: Value = serde_json::from_slice(&answer.body).unwrap();
+                body["click_token"].is_string()
+            }
+            _ => answer.token().is_some(),
+        };
+        assert_eq!(token, row.token && !self.refused, "{self:?}");
+        let cookie = answer.header("set-cookie").map(|cookie| cookie.contains("Max-Age=0"));
+        let expected = match (row.sets_cookie, unlinked) {
+            (true, false) => Some(false),
+            (true, true) if self.cookie => Some(true),
+            _ => None,
+        };
+        assert_eq!(cookie, expected, "{self:?}");
+    }
+}
+
+/// Not pairs alone: all 3840 combinations, on the wire and in the files.
+#[test]
+fn overlapping_rows_are_answered_in_the_order_of_the_design() {
+    let site = Site::new(&[link("live"), expired("old"), disabled("off")]).start();
+    let cookie = format!("Cookie: {}", site.get("/live", &[]).cookie());
+    let cases = Case::all();
+    let mut wire = site.wire();
+    for (number, case) in cases.iter().enumerate() {
+        let answer = wire.send(&case.raw(number, &cookie));
+        case.check(&answer);
+        if answer.header("connection") == Some("close") {
+            wire = site.wire();
+        }
+    }
+    let clicks: Vec<(usize, &Case)> =
+        cases.iter().enumerate().filter(|(_, case)| !case.row().outcome.is_empty()).collect();
+    let recorded = until("every click's event", || {
+        let all: Vec<Value> = site.events("clicks").into_iter().chain(site.events("clicks.orphan")).collect();
+        (all.len() > clicks.len()).then_some(all)
+    });
+    assert_eq!(recorded.len(), clicks.len() + 1, "refused requests and fixed paths leave no event");
+    let by_number: std::collections::HashMap<&str, &Value> =
+        recorded.iter().filter_map(|event| Some((event["sub1"].as_str()?, event))).collect();
+    for (number, case) in clicks {
+        let event = by_number[&*number.to_string()];
+        assert_eq!(event["outcome"], case.row().outcome, "{case:?}");
+        assert_eq!(event["status"], case.row().status, "{case:?}");
+        assert_eq!(event["countable"], false, "every link here is a test: {case:?}");
+        let linked = event.get("visitor_id").is_some() || event.get("previous_click_id").is_some();
+        assert!(!(linked && (case.gpc || case.refused)), "{case:?}");
+        assert_eq!(event["client_ip"], if case.gpc || case.refused { "127.0.0.0" } else { "127.0.0.1" }, "{case:?}");
+    }
+}
+
+#[test]
+fn a_target_is_measured_whole_to_the_byte() {
+    let site = Site::with_codes(&["live"]);
+    for (target, long) in
+        [(format!("/live?{}", "x".repeat(4090)), false), (format!("/live?{}", "x".repeat(4091)), true)]
+    {
+        assert_eq!(target.len() > 4096, long);
+        assert_eq!(site.get(&target, &[]).status, if long { 414 } else { 302 });
+    }
+}

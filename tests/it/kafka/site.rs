@@ -1,0 +1,133 @@
+//! The real process before a broker of the tests, and clients that click on it and remember what was answered.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::{
+    dsl::{Site, Wire, link, request, until},
+    kafka::reader::Record,
+};
+
+/// Between two clicks of one client, so that a test's load is a load and not a flood.
+const PACE: Duration = Duration::from_millis(1);
+
+/// A site with the live links `live` and `other` that streams to `topic` and `TOPIC.orphan` on this broker. Not started yet.
+pub(crate) fn streaming(address: &str, topic: &str) -> Site {
+    Site::new(&[link("live"), link("other")])
+        .arg("--kafka")
+        .arg(address)
+        .env("WAYPOST__KAFKA__CLICKS", topic)
+        .env("WAYPOST__KAFKA__ORPHAN", &orphan(topic))
+        // The default of 5 s would have a test wait for the next attempt.
+        .env("WAYPOST__KAFKA__PROPERTIES__RECONNECT_BACKOFF_MAX_MS", "500")
+}
+
+/// The topic for what is not on a live link.
+pub(crate) fn orphan(topic: &str) -> String {
+    format!("{topic}.orphan")
+}
+
+/// Clicks on the live link with these numbers as `sub1`, one after the other on one connection; each is redirected.
+pub(crate) fn click(site: &Site, numbers: std::ops::Range<u64>) {
+    let mut wire = site.wire();
+    for number in numbers {
+        assert_eq!(wire.send(&numbered("live", number)).status, 302);
+    }
+}
+
+/// A request for a code that says its number.
+pub(crate) fn numbered(code: &str, number: u64) -> String {
+    request("GET", &format!("/{code}?sub1={number}"), &[])
+}
+
+/// Waits until so many clicks of a topic (by its name in the metrics) are delivered by this process.
+pub(crate) fn delivered(site: &Site, topic: &str, count: u64) {
+    let label = format!("topic=\"{topic}\"");
+    until(&format!("{count} delivered of {topic}"), || {
+        (site.metric("waypost_clicks_delivered_total", &label) >= count as f64).then_some(())
+    });
+}
+
+/// Clicks that are journaled or recovered and not delivered yet.
+pub(crate) fn backlog(site: &Site) -> f64 {
+    site.metric("waypost_journal_backlog_clicks", "")
+}
+
+/// recovered + journaled = delivered + backlog + quarantined, once the numbers stand still.
+pub(crate) fn identity_holds(site: &Site) {
+    let sum = |name: &str| site.metric(name, "");
+    until("recovered + journaled = delivered + backlog + quarantined", || {
+        let left = sum("waypost_clicks_recovered_total") + sum("waypost_clicks_journaled_total");
+        let delivered = sum("waypost_clicks_delivered_total");
+        let right = delivered + backlog(site) + sum("waypost_clicks_quarantined_total");
+        (left == right && delivered > 0.0).then_some(())
+    });
+}
+
+/// How often each number stands in `sub1`, told apart by click id: (numbers of distinct clicks, records beyond one a click).
+pub(crate) fn numbers(records: &[Record]) -> (HashMap<u64, usize>, usize) {
+    let (mut ids, mut numbers) = (HashSet::new(), HashMap::new());
+    for record in records {
+        let event = record.json();
+        if ids.insert(event["click_id"].as_str().unwrap().to_owned()) {
+            *numbers.entry(event["sub1"].as_str().unwrap().parse().unwrap()).or_default() += 1;
+        }
+    }
+    (numbers, records.len() - ids.len())
+}
+
+/// Every number once, and nothing else: as many clicks as answers, whatever was sent twice.
+pub(crate) fn each_once(found: &HashMap<u64, usize>, answered: impl IntoIterator<Item = u64>) {
+    let answered: HashSet<u64> = answered.into_iter().collect();
+    let missing: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
+    assert!(missing.is_empty(), "answered and not there: {missing:?}");
+    let odd: Vec<_> = found.iter().filter(|(number, times)| **times != 1 || !answered.contains(number)).collect();
+    assert!(odd.is_empty(), "there under two click ids, or never answered: {odd:?}");
+}
+
+/// Clients that click until they are told to end. A click that is not redirected fails the test.
+pub(crate) struct Load {
+    next: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Vec<u64>>>,
+}
+
+impl Load {
+    /// Starts so many clients, whose clicks are numbered from 0.
+    pub(crate) fn start(site: &Site, clients: usize) -> Load {
+        let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let clients = (0..clients).map(|_| {
+            let (mut wire, next, stop): (Wire, _, _) = (site.wire(), next.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let mut answered = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    assert_eq!(wire.send(&numbered("live", number)).status, 302);
+                    answered.push(number);
+                    std::thread::sleep(PACE);
+                }
+                answered
+            })
+        });
+        Load { clients: clients.collect(), next, stop }
+    }
+
+    /// Waits until so many more clicks were asked for.
+    pub(crate) fn more(&self, count: u64) {
+        let before = self.next.load(Ordering::Relaxed);
+        until("more clicks", || (self.next.load(Ordering::Relaxed) >= before + count).then_some(()));
+    }
+
+    /// Ends it and gives the numbers that were answered.
+    pub(crate) fn end(self) -> Vec<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().flat_map(|client| client.join().expect("every click is redirected")).collect()
+    }
+}
