@@ -10,12 +10,11 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `text` escaped for a JSON string, without the quotes.
 pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    let clean = clean_prefix(text);
-    out.extend_from_slice(&text[..clean]);
-    if clean == text.len() {
+    if is_clean(text) {
+        out.extend_from_slice(text);
         return;
     }
-    for chunk in text[clean..].utf8_chunks() {
+    for chunk in text.utf8_chunks() {
         escape_utf8(out, chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
@@ -23,28 +22,24 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// How many leading bytes are printable ASCII that needs no escape; eight at a time.
-fn clean_prefix(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The classic test for a zero byte, on bytes below 0x80: exact enough, since a false alarm only takes the slow path.
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let mut clean = 0;
-    for chunk in text.as_chunks::<8>().0 {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = has_zero(word ^ (ONES * u64::from(b'"')));
-        let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        if (word & HIGH) | quote | backslash | control != 0 {
-            break;
-        }
-        clean += 8;
+/// Whether all of it is printable ASCII that needs no escape, as nearly every text is.
+fn is_clean(text: &[u8]) -> bool {
+    // The last chunk overlaps the one before instead of leaving a rest.
+    match (text.last_chunk::<16>(), text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(last), ..) => text.as_chunks::<16>().0.iter().all(all_clean) && all_clean(last),
+        (None, Some(first), Some(last)) => all_clean(first) & all_clean(last),
+        _ => text.iter().all(|byte| clean(*byte)),
     }
-    clean + text[clean..].iter().take_while(|byte| is_clean(**byte)).count()
 }
 
-fn is_clean(byte: u8) -> bool {
-    (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\'
+/// Without a branch inside, so that it becomes a few vector instructions.
+fn all_clean<const N: usize>(chunk: &[u8; N]) -> bool {
+    chunk.iter().fold(true, |all, byte| all & clean(*byte))
+}
+
+fn clean(byte: u8) -> bool {
+    // As a signed number everything from 0x80 on is below zero.
+    (byte as i8 >= 0x20) & (byte != b'"') & (byte != b'\\')
 }
 
 fn escape_utf8(out: &mut Vec<u8>, text: &[u8]) {

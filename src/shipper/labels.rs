@@ -85,8 +85,8 @@ pub(super) struct Labeller {
     hasher: foldhash::quality::RandomState,
 }
 
-/// Agents remembered; a power of two.
-const MEMO: usize = 1024;
+/// Agents remembered: 300 KB, of which only those in use take a cache's room.
+const MEMO: usize = 4096;
 
 impl Labeller {
     /// Builds the agents' automaton.

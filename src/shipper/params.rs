@@ -35,7 +35,10 @@ impl<'a> Params<'a> {
         if query.is_empty() {
             return params;
         }
-        for pair in query.split(|byte| *byte == b'&') {
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'&', query).chain([query.len()]) {
+            let pair = &query[from..end];
+            from = end + 1;
             let (name, value) = match memchr::memchr(b'=', pair) {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
                 None => (pair, &[][..]),
