@@ -220,13 +220,20 @@ class Waypost(Process):
 
     def settled(self, at_least=0, seconds=120):
         """Waits until all that was journaled is delivered, and that is `at_least` clicks in all. Returns the metrics."""
+        now = {}
+
         def done():
-            now = self.metrics()
-            delivered = now["waypost_clicks_delivered_total"]
+            now.update(self.metrics())
             everything = now["waypost_clicks_journaled_total"] + now["waypost_clicks_recovered_total"]
-            settled = now["waypost_journal_backlog_clicks"] == 0 and delivered == everything
-            return now if settled and delivered >= at_least else None
-        return self.wait_until(done, f"{at_least:.0f} clicks journaled and all delivered", seconds)
+            delivered = now["waypost_clicks_delivered_total"]
+            return now["waypost_journal_backlog_clicks"] == 0 and delivered == everything and delivered >= at_least
+
+        try:
+            self.wait_until(done, f"{at_least:.0f} clicks journaled and all delivered", seconds)
+        except Failure as failure:
+            state = {name: value for name, value in now.items() if "click" in name or "ring" in name}
+            raise Failure(f"{failure}\nlast seen: {json.dumps(state, indent=1)}") from None
+        return now
 
 
 # --- the machine and the archive ------------------------------------------------------------------------------------
