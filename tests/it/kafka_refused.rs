@@ -75,10 +75,10 @@ fn a_click_too_large_for_its_topic_waits_counted_and_the_others_go_on() {
     let site = streaming(&broker.address(), "narrow").start();
     click(&site, 0..10);
     // What does not compress, so that no batch can hold it.
-    let noise: String =
-        (0..1000u64).map(|n| char::from(b'a' + (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as u8 % 26)).collect();
-    let agent: String = noise.bytes().rev().map(|byte| char::from(byte).to_ascii_uppercase()).collect();
-    let large = request("GET", &format!("/live?sub1=10&sub2={noise}"), &[&format!("User-Agent: {agent}")]);
+    let noise =
+        |from: u32| (from..from + 60).map(|n| format!("{:08x}", crc32c::crc32c(&n.to_le_bytes()))).collect::<String>();
+    let (sub, agent) = (noise(0), noise(1000));
+    let large = request("GET", &format!("/live?sub1=10&sub2={sub}"), &[&format!("User-Agent: {agent}")]);
     assert_eq!(site.send(&large).status, 302);
     click(&site, 11..20);
     failed(&site, "too_large");
