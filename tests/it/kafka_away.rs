@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::{
-    dsl::{PATIENCE, Site, until},
+    dsl::{PATIENCE, Site, request, until},
     kafka::{
         broker::{Broker, Kind},
         mock::Mock,
@@ -37,7 +37,7 @@ fn a_broker_killed_under_load_loses_no_click_and_no_redirect() {
     broker.create("clicks", 3, &[]);
     broker.create("clicks.orphan", 1, &[]);
     let site = streaming(&broker.address(), "clicks").env("WAYPOST__EDGE__WORKERS", "2").start();
-    let load = Load::start(&site, 4);
+    let load = Load::start(&site, 2);
     delivered(&site, "clicks", 200);
     for _ in 0..2 {
         broker.kill();
@@ -60,12 +60,15 @@ fn a_broker_killed_under_load_loses_no_click_and_no_redirect() {
 #[test]
 fn clicks_of_a_broker_that_was_never_there_pile_up_outlive_a_kill_and_come_oldest_first() {
     let Some(mut broker) = prepared(&[("clicks", 1), ("clicks.orphan", 1)]) else { return };
-    // So small a ring that most of what waits has to be read from segments.
-    let mut site = streaming(&broker.address(), "clicks").env("WAYPOST__JOURNAL__RING_BYTES", "1 MiB");
-    site.restart();
-    click(&site, 0..3000);
+    let mut site = streaming(&broker.address(), "clicks").start();
+    // More than the ring's 4 MiB, so that what came first has to be read from segments.
+    let pad = "x".repeat(1800);
+    let mut wire = site.wire();
+    for number in 0..3000 {
+        assert_eq!(wire.send(&request("GET", &format!("/live?sub1={number}&sub2={pad}"), &[])).status, 302);
+    }
     until("clicks in segments", || {
-        (site.metric("waypost_journal_spilled_bytes_total", "") > 1_000_000.0).then_some(())
+        (site.metric("waypost_journal_spilled_bytes_total", "") > 4_500_000.0).then_some(())
     });
     assert_eq!(site.admin("/readyz").unwrap().status, 200, "it serves all the same");
     site.kill();

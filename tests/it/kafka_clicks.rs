@@ -176,7 +176,10 @@ fn stats_and_tail_read_the_topics_by_creator_source_and_day() {
     assert_eq!((find("c_bob", "youtube", "countable"), find("c_bob", "youtube", "duplicate")), (1, 1));
     let sum = |what: &str| rows.iter().map(|row| row[what].as_u64().unwrap()).sum::<u64>();
     assert_eq!((sum("clicks"), sum("orphan")), (9, 1));
-    assert_eq!(rows.iter().filter(|row| row["creator"] == "c_1").map(|row| row["countable"].as_u64().unwrap()).sum::<u64>(), 0);
+    assert_eq!(
+        rows.iter().filter(|row| row["creator"] == "c_1").map(|row| row["countable"].as_u64().unwrap()).sum::<u64>(),
+        0
+    );
 
     let days = json_lines(&said(&site, &["clicks", "--kafka", &address, "stats", "--json", "--by", "day"]));
     assert_eq!(days.iter().map(|row| row["clicks"].as_u64().unwrap()).sum::<u64>(), 9, "{days:?}");
@@ -187,7 +190,10 @@ fn stats_and_tail_read_the_topics_by_creator_source_and_day() {
     assert!(table.contains("creator") && table.contains("c_ann") && table.contains("total"), "{table}");
 
     let tail = json_lines(&said(&site, &["clicks", "--kafka", &address, "tail", "-n", "3", "--json"]));
-    assert_eq!(tail.iter().map(|event| event["code"].as_str().unwrap()).collect::<Vec<_>>(), ["trial", "ann", "nobody"]);
+    assert_eq!(
+        tail.iter().map(|event| event["code"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["trial", "ann", "nobody"]
+    );
     let words = String::from_utf8(said(&site, &["clicks", "--kafka", &address, "tail", "--topic", "orphan"])).unwrap();
     assert_eq!(words.lines().count(), 1, "{words}");
     assert!(words.contains("nobody"), "{words}");
