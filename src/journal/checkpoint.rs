@@ -5,7 +5,7 @@ use std::{fs::File, io, path::Path};
 
 use crate::journal::{
     Mark, STREAMS, SinkNote,
-    disk::{Disk, create_whole},
+    disk::{Disk, Unfinished},
     frame::{put, u32_at, u64_at},
     segment::read_up_to,
 };
@@ -129,10 +129,9 @@ impl CheckpointFile {
         lane: u16,
         first: &Checkpoint,
     ) -> io::Result<CheckpointFile> {
-        let file = create_whole(disk, path, |file| {
-            disk.set_aside(file, 2 * SLOT)?;
-            disk.write_at(file, &first.encode(directory, lane, 1), 0)
-        })?;
+        let unfinished = Unfinished::begin(disk, path)?;
+        unfinished.set_aside(2 * SLOT)?;
+        let file = unfinished.finish(&first.encode(directory, lane, 1), path)?;
         Ok(CheckpointFile { file, directory, lane, counter: 1, slot: 0, disk: disk.clone() })
     }
 

@@ -6,7 +6,7 @@ use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -102,21 +102,48 @@ impl Disk {
     }
 }
 
-/// Makes a file that has its name only once its contents are synced. The caller syncs the directory.
-pub(super) fn create_whole(disk: &Disk, path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<File> {
-    let unfinished = path.with_extension("new");
-    match disk.remove(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// A file that has its name only once its contents are synced. Dropped before that, it is removed: on a full disk what it
+/// took is needed.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    file: Option<File>,
+    path: PathBuf,
+    disk: Disk,
+}
+
+impl Unfinished {
+    /// Begins the file that will be `path`.
+    pub(super) fn begin(disk: &Disk, path: &Path) -> io::Result<Unfinished> {
+        let path = path.with_extension("new");
+        match disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = Some(disk.create(&path)?);
+        Ok(Unfinished { file, path, disk: disk.clone() })
     }
-    let file = disk.create(&unfinished)?;
-    let made = fill(&file).and_then(|()| disk.sync(&file)).and_then(|()| disk.rename(&unfinished, path));
-    if let Err(error) = made {
-        // What it took is given back: on a full disk that matters.
-        let _ = disk.remove(&unfinished);
-        return Err(error);
+
+    /// Sets `len` bytes aside in it.
+    pub(super) fn set_aside(&self, len: u64) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| self.disk.set_aside(file, len))
     }
-    Ok(file)
+
+    /// Writes its beginning, syncs it and gives it its name. The caller syncs the directory.
+    pub(super) fn finish(mut self, bytes: &[u8], path: &Path) -> io::Result<File> {
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        self.disk.write_at(file, bytes, 0)?;
+        self.disk.sync(file)?;
+        self.disk.rename(&self.path, path)?;
+        self.file.take().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = self.disk.remove(&self.path);
+        }
+    }
 }
 
 /// Takes the lock of a directory for as long as the file lives; `None`: another process has it.

@@ -12,7 +12,7 @@ use rand::{TryRng, rngs::SysRng};
 
 use crate::journal::{
     OpenError, checkpoint,
-    disk::{Disk, create_whole},
+    disk::{Disk, Unfinished},
     frame::{put, u64_at},
     layout,
     open::io_error,
@@ -115,7 +115,8 @@ fn all_clean(journal: &Path, directory: u64) -> io::Result<bool> {
 
 fn write_whole(disk: &Disk, journal: &Path, name: &str, bytes: &[u8]) -> Result<(), OpenError> {
     let path = journal.join(name);
-    create_whole(disk, &path, |file| disk.write_at(file, bytes, 0))
+    Unfinished::begin(disk, &path)
+        .and_then(|unfinished| unfinished.finish(bytes, &path))
         .and_then(|_| disk.sync_dir(journal))
         .map_err(|source| io_error(&path, source))
 }

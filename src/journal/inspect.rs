@@ -312,8 +312,8 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
         let delivered = delivered(&survey, checkpoint, acked);
-        for stream in 0..STREAMS {
-            let count = survey.seqs.count(stream, delivered[stream]);
+        for (stream, mark) in delivered.into_iter().enumerate() {
+            let count = survey.seqs.count(stream, mark);
             verdict.undelivered[stream] += count.present;
             verdict.missing[stream] += if moved { 0 } else { count.missing };
         }

@@ -292,15 +292,7 @@ impl Place<'_> {
                 at(&path, ring.renew(self.disk, self.first_line(size, epoch), words))?;
                 Ok(ring)
             }
-            old => {
-                let head = self.new_head(opening, old, truth, acked)?;
-                let size = if self.worker { self.ring_bytes } else { self.ring_bytes.min(DRAINED_RING) };
-                let words = Words { head, acked, spilled: head };
-                let made = RingFile::create(self.disk, &path, self.first_line(size, epoch), words)
-                    .map_err(|source| OpenError::SetAside { path, bytes: size, source })?;
-                at(self.whose.rings, self.disk.sync_dir(self.whose.rings))?;
-                Ok(made)
-            }
+            old => self.new_ring(opening, old, truth, acked, epoch),
         }
     }
 
@@ -308,37 +300,50 @@ impl Place<'_> {
         Static { lane: self.whose.lane, size, directory: self.whose.directory, boot: self.boot, epoch }
     }
 
-    /// Where a new ring begins. The old one, if it may hold something, is put aside to be read.
-    fn new_head(
+    /// Makes a new ring. The old one, if it may hold something, is put aside to be read, once there is room for the new one.
+    fn new_ring(
         &self,
         opening: Opening,
         old: Option<RingFile>,
         truth: &mut Survey,
         acked: u64,
-    ) -> Result<u64, OpenError> {
+        epoch: u64,
+    ) -> Result<RingFile, OpenError> {
         let path = self.whose.ring_path();
-        match (opening, old) {
+        let size = if self.worker { self.ring_bytes } else { self.ring_bytes.min(DRAINED_RING) };
+        let prepare = || {
+            RingFile::prepare(self.disk, &path, size).map_err(|source| OpenError::SetAside {
+                path: path.clone(),
+                bytes: size,
+                source,
+            })
+        };
+        let (prepared, head) = match (opening, old) {
             (Opening::Fresh | Opening::Clean { .. }, old) => {
                 // All of it is delivered or in segments; only its size is not what is wanted.
                 if old.is_some() {
                     at(&path, self.disk.remove(&path))?;
                 }
                 let head = if let Opening::Clean { head } = opening { head } else { 0 };
-                Ok(head.max(truth.top).max(acked).next_multiple_of(ALIGN))
+                (prepare()?, head.max(truth.top).max(acked))
             }
-            (_, old) => {
-                let mut top = acked;
-                let mut size = self.ring_bytes;
+            (Opening::Intact | Opening::Cut, old) => {
+                let prepared = prepare()?;
+                let (mut top, mut largest) = (acked, self.ring_bytes);
                 if let Some(old) = old {
-                    size = size.max(old.fixed.size);
+                    largest = largest.max(old.fixed.size);
                     // A word of a damaged ring may say anything: it counts only where it can be true.
                     top = if old.sensible() { top.max(old.words.head) } else { top };
                     self.salvage(old, truth, acked)?;
                 }
                 // Frames that nobody can see any more may have reached one ring further; twice that is out of their way.
-                Ok((top.max(truth.top) + 2 * size).next_multiple_of(ALIGN))
+                (prepared, top.max(truth.top) + 2 * largest)
             }
-        }
+        };
+        let head = head.next_multiple_of(ALIGN);
+        let words = Words { head, acked, spilled: head };
+        let made = RingFile::create(prepared, &path, self.first_line(size, epoch), words);
+        at(&path, made.and_then(|made| self.disk.sync_dir(self.whose.rings).map(|()| made)))
     }
 
     /// Puts the ring aside under a name of its own and takes its frames into the truth.

@@ -3,7 +3,7 @@
 use std::{fs::File, io, path::Path};
 
 use crate::journal::{
-    disk::{Disk, create_whole},
+    disk::{Disk, Unfinished},
     frame::{put, u32_at, u64_at},
     ring::{ACKED, DATA, HEAD, SPILLED},
     segment::{Item, read_up_to, walk_file},
@@ -94,12 +94,16 @@ impl Static {
 }
 
 impl RingFile {
-    /// Makes a new ring, every byte of it set aside, zeroed and synced. The caller syncs the directory.
-    pub(super) fn create(disk: &Disk, path: &Path, fixed: Static, words: Words) -> io::Result<RingFile> {
-        let file = create_whole(disk, path, |file| {
-            disk.set_aside(file, DATA as u64 + fixed.size)?;
-            write(disk, file, &fixed, &words)
-        })?;
+    /// Sets a new ring's bytes aside, zeroed and synced, without a name yet: so that nothing has changed if there is no room.
+    pub(super) fn prepare(disk: &Disk, path: &Path, size: u64) -> io::Result<Unfinished> {
+        let unfinished = Unfinished::begin(disk, path)?;
+        unfinished.set_aside(DATA as u64 + size)?;
+        Ok(unfinished)
+    }
+
+    /// Gives a prepared ring its header and name. The caller syncs the directory.
+    pub(super) fn create(prepared: Unfinished, path: &Path, fixed: Static, words: Words) -> io::Result<RingFile> {
+        let file = prepared.finish(&header(&fixed, &words), path)?;
         Ok(RingFile { file, fixed, words })
     }
 
@@ -128,7 +132,7 @@ impl RingFile {
 
     /// Goes on in it: a new first line and positions, in place, so that a full disk does not matter.
     pub(super) fn renew(&mut self, disk: &Disk, fixed: Static, words: Words) -> io::Result<()> {
-        write(disk, &self.file, &fixed, &words)?;
+        disk.write_at(&self.file, &header(&fixed, &words), 0)?;
         self.fixed = fixed;
         self.words = words;
         Ok(())
@@ -153,11 +157,11 @@ pub(super) fn walk_ring(file: &File, size: u64, seed: u32, visit: impl FnMut(u64
     walk_file(file, data, data + size, seed, |offset, pos| pos % size == offset - data, visit)
 }
 
-fn write(disk: &Disk, file: &File, fixed: &Static, words: &Words) -> io::Result<()> {
+fn header(fixed: &Static, words: &Words) -> [u8; SPILLED + 8] {
     let mut bytes = [0; SPILLED + 8];
     put(&mut bytes, 0, &fixed.encode());
     put(&mut bytes, HEAD, &words.head.to_le_bytes());
     put(&mut bytes, ACKED, &words.acked.to_le_bytes());
     put(&mut bytes, SPILLED, &words.spilled.to_le_bytes());
-    disk.write_at(file, &bytes, 0)
+    bytes
 }

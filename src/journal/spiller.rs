@@ -54,11 +54,12 @@ impl Spiller {
         let checkpoint = self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) >= CHECKPOINT_EVERY);
         let mut oldest = Duration::ZERO;
         for lane in 0..self.lanes.len() {
-            let age = self.lanes[lane].observe(now, self.config.spill);
-            oldest = oldest.max(age.unwrap_or_default());
+            let mut age = self.lanes[lane].observe(now, self.config.spill);
             if age.is_some_and(|age| age >= due) && self.lanes[lane].may_spill(now) {
                 self.spill(lane, now);
+                age = self.lanes[lane].observe(now, self.config.spill);
             }
+            oldest = oldest.max(age.unwrap_or_default());
             if checkpoint {
                 self.keep_checkpoint(lane);
             }

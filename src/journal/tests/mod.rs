@@ -4,7 +4,9 @@ mod basics;
 mod crash;
 pub(super) mod faults;
 mod golden;
+mod metrics;
 mod model;
+mod trouble;
 
 use std::{
     path::Path,
@@ -12,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    journal::{Batch, Config, Frame, Journal, Lane, Mark, Reader, STREAMS, Spiller, disk::Disk},
+    journal::{Batch, Config, Frame, Journal, Lane, Mark, OpenError, Reader, STREAMS, Spiller, disk::Disk},
     size::Bytes,
 };
 
@@ -60,8 +62,15 @@ impl Bench {
         Bench::open_on(&Disk::default(), dir, config).unwrap()
     }
 
-    pub(super) fn open_on(disk: &Disk, dir: &Path, config: &Config) -> Result<Bench, crate::journal::OpenError> {
-        let journal = Journal::open_with(disk, dir, config, 1)?;
+    pub(super) fn open_on(disk: &Disk, dir: &Path, config: &Config) -> Result<Bench, OpenError> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let journal = loop {
+            match Journal::open_with(disk, dir, config, 1) {
+                // A child that another test forked holds every descriptor of this process until it executes its program.
+                Err(OpenError::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+                opened => break opened?,
+            }
+        };
         let report = journal.recovered()[0].clone();
         let mut parts = journal.into_parts();
         Ok(Bench {

@@ -1,0 +1,407 @@
+//! What can be wrong with a directory, and what is said and done about it.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Bench, marks, read_from, scratch, tiny};
+use crate::{
+    journal::{Batch, Config, Journal, OpenError, Opening, Spill, disk::Disk, dump, inspect, verify},
+    size::Bytes,
+};
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let lane = std::fs::read_dir(dir.join("journal/lane-0000")).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = lane.filter(|path| path.extension().is_some_and(|kind| kind == "segment")).collect();
+    found.sort();
+    found
+}
+
+fn filled(dir: &Path, config: &Config, count: u8) -> Bench {
+    let mut bench = Bench::open(dir, config);
+    for n in 0..count {
+        if !bench.lane.room(100) {
+            bench.spill();
+        }
+        bench.lane.append(n % 2, &[n; 100]).unwrap();
+    }
+    bench.spill();
+    bench
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn files_are_for_this_user_alone() {
+    let dir = scratch();
+    let _bench = filled(&dir.path().join("data"), &tiny(), 50);
+    let mut todo = vec![dir.path().join("data/journal")];
+    let mut files = 0;
+    while let Some(path) = todo.pop() {
+        for entry in std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap()) {
+            let meta = entry.metadata().unwrap();
+            let mode = meta.permissions().mode() & 0o777;
+            assert_eq!(mode, if meta.is_dir() { 0o700 } else { 0o600 }, "{:?}", entry.path());
+            match meta.is_dir() {
+                true => todo.push(entry.path()),
+                false => files += 1,
+            }
+        }
+    }
+    assert!(files >= 5);
+}
+
+#[test]
+fn a_used_up_disk_budget_leaves_the_ring_and_presses() {
+    let dir = scratch();
+    let config = Config { disk_bytes: Bytes::kib(24), ..tiny() };
+    let mut bench = Bench::open(dir.path(), &config);
+    let mut appended = 0u64;
+    for _ in 0..40 {
+        while bench.lane.append(0, &[7; 100]).is_ok() {
+            appended += 1;
+        }
+        bench.spill();
+    }
+    let on_disk: u64 = segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(on_disk <= 24 << 10, "{on_disk}");
+    assert!(bench.lane.pressed() && bench.lane.append(0, &[7; 100]).is_err());
+    let (seen, end) = bench.read_from(bench.reader.start());
+    assert_eq!(seen.len() as u64, appended, "nothing is lost, there is only no more room");
+    bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    bench.spill();
+    assert!(!bench.lane.pressed() && bench.lane.append(0, &[7; 100]).is_ok());
+    assert_eq!(segments(dir.path()).len(), 0);
+}
+
+#[test]
+fn a_disk_that_fails_is_left_alone_for_a_while_and_the_sink_empties_the_ring() {
+    let dir = scratch();
+    let disk = Disk::default();
+    let mut bench = Bench::open_on(&disk, dir.path(), &tiny()).unwrap();
+    disk.faults.stop_at(0, u64::MAX);
+    for _ in 0..20 {
+        while bench.lane.append(0, &[7; 100]).is_ok() {}
+        let before = disk.faults.passed();
+        bench.spiller.tick(bench.now);
+        bench.now += Duration::from_millis(10);
+        bench.spiller.tick(bench.now);
+        assert!(disk.faults.passed() - before <= 6, "it is not hammered");
+        let (seen, end) = bench.read_from(bench.durable());
+        assert!(!seen.is_empty());
+        bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    }
+    assert_eq!(segments(dir.path()).len(), 0);
+    disk.faults.stop_at(u64::MAX, 0);
+    bench.lane.append(0, b"more").unwrap();
+    bench.spill();
+    assert_eq!(bench.durable(), bench.reader.head());
+}
+
+#[test]
+fn spilling_always_keeps_what_was_acknowledged_too_soon() {
+    let dir = scratch();
+    let config = Config { spill: Spill::Always, ..tiny() };
+    let mut bench = Bench::open(dir.path(), &config);
+    bench.lane.append(0, b"one").unwrap();
+    let (seen, end) = bench.read_from(0);
+    bench.spiller.tick(bench.now);
+    bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    bench.now += Duration::from_millis(50);
+    bench.spiller.tick(bench.now);
+    assert_eq!(segments(dir.path()).len(), 1);
+}
+
+#[test]
+fn what_the_sink_has_in_time_is_never_written_to_the_disk() {
+    let dir = scratch();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    let mut at = bench.reader.start();
+    for n in 0..500u32 {
+        bench.lane.append(0, &n.to_le_bytes()).unwrap();
+        let (seen, end) = bench.read_from(at);
+        at = end;
+        bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+        bench.now += Duration::from_millis(5);
+        bench.spiller.tick(bench.now);
+    }
+    assert_eq!(segments(dir.path()).len(), 0);
+    bench.close();
+    assert!(verify(dir.path()).unwrap().sound());
+}
+
+#[test]
+fn a_ring_of_another_data_directory_is_refused_and_left_alone() {
+    let (one, two, rings) = (scratch(), scratch(), scratch());
+    let config = Config { ring_dir: Some(rings.path().to_owned()), ..tiny() };
+    drop(Bench::open(one.path(), &config));
+    let error = Bench::open_on(&Disk::default(), two.path(), &config).err().unwrap();
+    assert!(matches!(error, OpenError::ForeignRing { .. }), "{error}");
+    assert!(error.to_string().contains("lane-0000.ring"), "{error}");
+    drop(Bench::open(one.path(), &config));
+}
+
+#[test]
+fn rings_may_move_only_after_a_clean_stop() {
+    let (dir, rings) = (scratch(), scratch());
+    let elsewhere = Config { ring_dir: Some(rings.path().to_owned()), ..tiny() };
+    let mut bench = Bench::open(dir.path(), &elsewhere);
+    bench.lane.append(0, b"precious").unwrap();
+    drop(bench);
+    let error = Bench::open_on(&Disk::default(), dir.path(), &tiny()).err().unwrap();
+    assert!(matches!(error, OpenError::RingsMoved { .. }), "{error}");
+    assert!(error.to_string().contains(rings.path().to_str().unwrap()), "{error}");
+    Bench::open(dir.path(), &elsewhere).close();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    assert_eq!(bench.read_all()[0].payload, b"precious");
+}
+
+#[test]
+fn a_ring_of_another_size_is_taken_over_with_what_it_holds() {
+    let dir = scratch();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    bench.lane.append(0, b"small").unwrap();
+    let head = bench.reader.head();
+    drop(bench);
+    let larger = Config { ring_bytes: Bytes::kib(64), ..tiny() };
+    let mut bench = Bench::open(dir.path(), &larger);
+    assert_eq!((bench.report.opening, bench.lane.size()), (Opening::Intact, 64 << 10));
+    assert!(bench.reader.head() > head);
+    bench.lane.append(0, b"large").unwrap();
+    let payloads: Vec<_> = bench.read_all().into_iter().map(|seen| seen.payload).collect();
+    assert_eq!(payloads, [b"small", b"large"]);
+    bench.close();
+    let bench = Bench::open(dir.path(), &tiny());
+    assert_eq!((bench.lane.size(), bench.report.recovered), (16 << 10, [2, 0]));
+}
+
+#[test]
+fn damage_is_counted_kept_and_in_nobodys_way() {
+    let dir = scratch();
+    drop(filled(dir.path(), &tiny(), 100));
+    let first = segments(dir.path())[0].clone();
+    flip(&first, 64 + 64 + 5 * 176 + 100);
+    assert!(!verify(dir.path()).unwrap().sound());
+    let mut bench = Bench::open(dir.path(), &tiny());
+    assert_eq!((bench.report.recovered, bench.report.quarantined, bench.report.damaged), ([50, 50], [0, 1], 1));
+    let (seen, end) = bench.read_from(bench.reader.start());
+    assert_eq!(seen.len(), 99);
+    bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    bench.spill();
+    assert_eq!(segments(dir.path()).len(), 0);
+    let kept = dir.path().join("journal/quarantine").join(first.file_name().unwrap());
+    assert!(kept.exists(), "the evidence is put aside, not deleted");
+    bench.close();
+    let verdict = verify(dir.path()).unwrap();
+    assert!(verdict.sound() && verdict.quarantined == 1, "{verdict}");
+}
+
+#[test]
+fn damage_that_comes_later_is_met_by_the_reader() {
+    let dir = scratch();
+    let mut bench = filled(dir.path(), &tiny(), 200);
+    let first = segments(dir.path())[0].clone();
+    flip(&first, 64 + 64 + 5 * 176 + 100);
+    let (seen, end) = bench.read_from(bench.reader.start());
+    assert_eq!(seen.len(), 199);
+    let shared = bench.spiller.lanes[0].shared.clone();
+    assert_eq!(shared.home().lost(), 1);
+    // Read again, it is the same one.
+    bench.read_from(bench.reader.start());
+    assert_eq!(shared.home().lost(), 1);
+    bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    bench.spill();
+    assert!(dir.path().join("journal/quarantine").join(first.file_name().unwrap()).exists());
+}
+
+#[test]
+fn a_segment_of_a_newer_version_is_put_aside_whole() {
+    let dir = scratch();
+    drop(filled(dir.path(), &tiny(), 100));
+    let first = segments(dir.path())[0].clone();
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&first, bytes).unwrap();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    assert_eq!(bench.report.put_aside, 1);
+    assert!(bench.report.quarantined.iter().sum::<u64>() > 10, "{:?}", bench.report);
+    assert!(dir.path().join("journal/quarantine").join(first.file_name().unwrap()).exists());
+    assert!(!bench.read_all().is_empty());
+}
+
+#[test]
+fn a_ring_that_cannot_be_read_is_put_aside() {
+    let dir = scratch();
+    drop(filled(dir.path(), &tiny(), 30));
+    flip(&dir.path().join("journal/lane-0000.ring"), 20);
+    let mut bench = Bench::open(dir.path(), &tiny());
+    assert_eq!(bench.report.opening, Opening::Cut);
+    assert_eq!(bench.read_all().len(), 30, "all of it was spilled");
+    assert!(dir.path().join("journal/quarantine/lane-0000.ring").exists());
+}
+
+#[test]
+fn a_lost_checkpoint_repeats_and_a_lost_id_is_found_again() {
+    let dir = scratch();
+    drop(filled(dir.path(), &tiny(), 30));
+    std::fs::remove_file(dir.path().join("journal/lane-0000/checkpoint")).unwrap();
+    std::fs::remove_file(dir.path().join("journal/directory")).unwrap();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    assert_eq!((bench.report.opening, bench.read_all().len()), (Opening::Intact, 30));
+    drop(bench);
+    for slot in [20, 4096 + 20] {
+        flip(&dir.path().join("journal/lane-0000/checkpoint"), slot);
+    }
+    flip(&dir.path().join("journal/directory"), 20);
+    let mut bench = Bench::open(dir.path(), &tiny());
+    assert_eq!(bench.read_all().len(), 30);
+}
+
+#[test]
+fn a_lane_that_is_drained_and_closed_is_not_adopted() {
+    let dir = scratch();
+    let parts = Journal::open(dir.path(), &tiny(), 2).unwrap().into_parts();
+    drop((parts.lanes, parts.readers));
+    parts.spiller.close();
+    assert_eq!(Journal::open(dir.path(), &tiny(), 1).unwrap().recovered().len(), 1);
+}
+
+#[test]
+fn those_who_look_from_outside_see_all_and_disturb_nobody() {
+    let dir = scratch();
+    let mut bench = filled(dir.path(), &tiny(), 150);
+    for n in 0..20u8 {
+        bench.lane.append(0, &[n; 40]).unwrap();
+    }
+    let verdict = verify(dir.path()).unwrap();
+    assert!(verdict.sound(), "{verdict}");
+    assert_eq!(verdict.undelivered, [95, 75]);
+    let view = inspect(dir.path()).unwrap();
+    assert_eq!((view.lanes.len(), view.lanes[0].undelivered), (1, [95, 75]));
+    assert_eq!(view.lanes[0].epoch, bench.lane.epoch());
+    assert!(view.to_string().contains("170 undelivered"), "{view}");
+    let mut dumped = Vec::new();
+    let count = dump(&dir.path().join("journal"), false, |lane, frame| {
+        dumped.push((lane, frame.payload.to_vec()));
+        Ok(())
+    });
+    assert_eq!(count.unwrap(), 170);
+    let read: Vec<_> = bench.read_all().into_iter().map(|seen| (0, seen.payload)).collect();
+    assert_eq!(dumped, read);
+    assert!(inspect(&dir.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
+    // What is delivered is only in the dump of all.
+    let (seen, end) = bench.read_from(bench.reader.start());
+    bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    assert_eq!(dump(dir.path(), false, |_, _| Ok(())).unwrap(), 0);
+    assert!(dump(dir.path(), true, |_, _| Ok(())).unwrap() >= 170);
+    assert!(verify(dir.path()).unwrap().sound());
+}
+
+#[test]
+fn a_thread_each_and_a_ring_that_is_always_too_small_keep_every_frame_in_order() {
+    const COUNT: u64 = 30_000;
+    let dir = scratch();
+    let config = Config { disk_bytes: Bytes::mib(64), sync_interval: Duration::from_millis(4), ..tiny() };
+    let parts = Journal::open(dir.path(), &config, 1).unwrap().into_parts();
+    let (mut lane, mut reader) = (parts.lanes.into_iter().next().unwrap(), parts.readers.into_iter().next().unwrap());
+    let (stopper, stop) = crate::lifecycle::stop();
+    let spiller = std::thread::spawn(move || parts.spiller.run(stop));
+    let worker = std::thread::spawn(move || {
+        for n in 0..COUNT {
+            while lane.append((n % 2) as u8, &n.to_le_bytes().repeat(1 + n as usize % 20)).is_err() {
+                std::thread::yield_now();
+            }
+        }
+    });
+    let mut batch = Batch::default();
+    let (mut at, mut next, mut delivered) = (reader.start(), 0u64, reader.delivered());
+    while next < COUNT {
+        reader.read(at, &mut batch).unwrap();
+        let seen: Vec<_> = batch.frames().map(|frame| super::Seen::of(&frame)).collect();
+        for frame in &seen {
+            assert_eq!(frame.payload, next.to_le_bytes().repeat(1 + next as usize % 20));
+            assert_eq!((frame.stream, frame.seq), ((next % 2) as u8, next / 2));
+            next += 1;
+        }
+        at = batch.next();
+        delivered = marks(delivered, &seen);
+        // A sink that dawdles: so there is always something in the segments.
+        if next % 7 < 3 {
+            reader.acknowledge(at, delivered, [0; 64]);
+        }
+        if batch.is_empty() {
+            std::thread::yield_now();
+        }
+    }
+    worker.join().unwrap();
+    reader.acknowledge(at, delivered, [0; 64]);
+    drop(reader);
+    stopper.stop();
+    spiller.join().unwrap();
+    let mut parts = Journal::open(dir.path(), &config, 1).unwrap().into_parts();
+    let reader = &mut parts.readers[0];
+    assert_eq!(read_from(reader, reader.start()).0, []);
+}
+
+/// A file system of its own of `bytes`; `None` where this user may not mount one.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(bytes: u64) -> Option<Small> {
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={bytes}");
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
+        mount.is_ok_and(|done| done.status.success()).then_some(Small(dir))
+    }
+
+    fn fill(&self) {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.0.path().join("filler")).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn an_intact_ring_on_a_full_disk_starts_and_a_new_one_says_what_to_do() {
+    let Some(small) = Small::mount(256 << 10) else {
+        eprintln!("skipped: this user may not mount a file system");
+        return;
+    };
+    let data = small.0.path().join("data");
+    let mut bench = Bench::open(&data, &tiny());
+    bench.lane.append(0, b"kept").unwrap();
+    drop(bench);
+    small.fill();
+    let mut bench = Bench::open(&data, &tiny());
+    assert_eq!((bench.report.opening, bench.read_all().len()), (Opening::Intact, 1));
+    // The sink alone keeps it going.
+    for _ in 0..50 {
+        while bench.lane.append(0, &[7; 100]).is_ok() {}
+        bench.spill();
+        let (seen, end) = bench.read_from(bench.durable().max(bench.reader.start()));
+        bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    }
+    drop(bench);
+    let larger = Config { ring_bytes: Bytes::mib(4), ..tiny() };
+    let error = Bench::open_on(&Disk::default(), &data, &larger).err().unwrap();
+    assert!(matches!(error, OpenError::SetAside { .. }), "{error}");
+    assert!(error.to_string().contains("4 MiB") && error.to_string().contains("ring_bytes"), "{error}");
+    // And it changed nothing that the former size would miss.
+    let bench = Bench::open(&data, &tiny());
+    assert!(bench.lane.size() == 16 << 10);
+}
