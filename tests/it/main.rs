@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod answers;
+mod bad_input;
+mod config;
+mod countable;
 mod crash;
 mod domains;
 mod dsl;
