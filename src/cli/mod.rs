@@ -130,6 +130,11 @@ impl ConfigFile {
     fn gather(&self, flags: Flags) -> Result<Config, Mistakes> {
         config::gather(self.config.as_deref(), environment(), flags)
     }
+
+    /// The same for whoever serves.
+    fn gather_to_serve(&self, flags: Flags) -> Result<Config, Mistakes> {
+        config::gather_to_serve(self.config.as_deref(), environment(), flags)
+    }
 }
 
 /// The environment as far as it is text; a variable of another encoding cannot be one of ours.

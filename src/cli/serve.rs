@@ -53,7 +53,7 @@ impl Serve {
         flags.set("--data-dir", &["server", "data_dir"], self.data_dir.clone());
         flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
         flags.set("--allow-shrink", &["links", "allow_shrink"], self.allow_shrink.then(|| "true".to_owned()));
-        self.file.gather(flags)?.to_serve()
+        self.file.gather_to_serve(flags)
     }
 
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {

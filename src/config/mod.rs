@@ -183,20 +183,6 @@ pub fn is_edge_id(id: &str) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub struct Mistakes(pub Vec<Mistake>);
 
-impl Config {
-    /// What `serve` and `check` need beyond what every command does.
-    pub fn to_serve(self) -> Result<Config, Mistakes> {
-        match self.links.file {
-            Some(_) => Ok(self),
-            None => Err(Mistakes(vec![Mistake {
-                origin: Origin::Default,
-                key: "links.file".to_owned(),
-                what: "no links to serve: give --links FILE, or set it".to_owned(),
-            }])),
-        }
-    }
-}
-
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.0 {
@@ -223,6 +209,32 @@ pub fn gather(
     environment: impl Iterator<Item = (String, String)>,
     flags: Flags,
 ) -> Result<Config, Mistakes> {
+    checked(sections(leaves(file, environment, flags)))
+}
+
+/// The same for `serve` and `check`, which need links beyond what every command does.
+pub fn gather_to_serve(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    flags: Flags,
+) -> Result<Config, Mistakes> {
+    let (config, mut mistakes) = sections(leaves(file, environment, flags));
+    // A links section that was refused may have named the file.
+    if config.links.file.is_none() && !mistakes.iter().any(|mistake| mistake.key.starts_with("links")) {
+        mistakes.push(Mistake {
+            origin: Origin::Default,
+            key: "links.file".to_owned(),
+            what: "no links to serve: give --links FILE, or set it".to_owned(),
+        });
+    }
+    checked((config, mistakes))
+}
+
+fn checked((config, mistakes): (Config, Vec<Mistake>)) -> Result<Config, Mistakes> {
+    if mistakes.is_empty() { Ok(config) } else { Err(Mistakes(mistakes)) }
+}
+
+fn leaves(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>, flags: Flags) -> leaves::Leaves {
     let mut leaves = leaves::Leaves::default();
     if let Some(file) = file {
         leaves.read_file(file);
@@ -231,11 +243,11 @@ pub fn gather(
     for (flag, key, value) in flags.0 {
         leaves.flag(flag, key, toml::Value::String(value));
     }
-    sections(leaves)
+    leaves
 }
 
-/// Reads every section from its leaves.
-fn sections(mut leaves: leaves::Leaves) -> Result<Config, Mistakes> {
+/// Reads every section from its leaves, and gathers all mistakes.
+fn sections(mut leaves: leaves::Leaves) -> (Config, Vec<Mistake>) {
     let config = Config {
         server: leaves.section("server", Server::mistakes),
         edge: leaves.section("edge", Edge::mistakes),
@@ -248,10 +260,7 @@ fn sections(mut leaves: leaves::Leaves) -> Result<Config, Mistakes> {
         kafka: leaves.section("kafka", kafka::Config::mistakes),
     };
     leaves.refuse_unknown_sections(SECTIONS);
-    match leaves.into_mistakes() {
-        none if none.is_empty() => Ok(config),
-        mistakes => Err(Mistakes(mistakes)),
-    }
+    (config, leaves.into_mistakes())
 }
 
 /// One address or a list of them.

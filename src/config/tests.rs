@@ -11,7 +11,7 @@ fn read(
     for (flag, key, value) in flags {
         leaves.flag(flag, key, toml::Value::String((*value).to_owned()));
     }
-    sections(leaves).map_err(|mistakes| mistakes.0.iter().map(Mistake::to_string).collect())
+    checked(sections(leaves)).map_err(|mistakes| mistakes.0.iter().map(Mistake::to_string).collect())
 }
 
 #[test]

@@ -53,17 +53,20 @@ pub enum Refusal {
     Host,
     /// The target is longer than [`MAX_TARGET`].
     Uri,
+    /// The target is neither a path nor an absolute URL: `*` and `host:port` belong to OPTIONS and CONNECT (RFC 9112 §3.2).
+    Form,
 }
 
 impl Refusal {
     /// Every reason, in the order of its counter.
-    pub const ALL: [Refusal; 3] = [Refusal::Method, Refusal::Host, Refusal::Uri];
+    pub const ALL: [Refusal; 4] = [Refusal::Method, Refusal::Host, Refusal::Uri, Refusal::Form];
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Refusal::Method => "method",
             Refusal::Host => "host",
             Refusal::Uri => "uri",
+            Refusal::Form => "form",
         }
     }
     /// The body: one line for whoever tries by hand.
@@ -72,6 +75,7 @@ impl Refusal {
             Refusal::Method => "only GET and HEAD are answered here\n",
             Refusal::Host => "exactly one valid Host header is needed\n",
             Refusal::Uri => "the request target is longer than 4096 bytes\n",
+            Refusal::Form => "the request target is neither a path nor a whole URL\n",
         }
     }
 }
@@ -113,13 +117,16 @@ pub fn read<B>(request: &Request<B>) -> Target<'_> {
     if uri.path_and_query().map_or(0, |target| target.as_str().len()) > MAX_TARGET {
         return Target::Refused(StatusCode::URI_TOO_LONG, Refusal::Uri);
     }
+    let Some(segments) = path.strip_prefix('/') else {
+        return Target::Refused(StatusCode::BAD_REQUEST, Refusal::Form);
+    };
     match path {
-        "/" | "" => Target::Fixed(Fixed::Root, host),
+        "/" => Target::Fixed(Fixed::Root, host),
         "/robots.txt" => Target::Fixed(Fixed::Robots, host),
         "/favicon.ico" => Target::Fixed(Fixed::Favicon, host),
         _ if path.starts_with("/.well-known/") => Target::Fixed(Fixed::WellKnown, host),
         _ => {
-            let code = segment(path.strip_prefix('/').unwrap_or(path).as_bytes());
+            let code = segment(segments.as_bytes());
             Target::Code(Asked { host, code, query: query.as_bytes(), head })
         }
     }
@@ -225,6 +232,14 @@ mod tests {
         let request = request("GET", "http://b.example:81/x", &["a.example"]);
         assert!(matches!(read(&request), Target::Code(Asked { host: b"b.example", .. })));
         assert_eq!(refusal("GET", "http://u@b.example/x", &["a"]), Some(Refusal::Host));
+    }
+
+    #[test]
+    fn forms_of_other_methods_are_refused() {
+        for target in ["*", "b.example", "b.example:443"] {
+            assert_eq!(refusal("GET", target, &["a"]), Some(Refusal::Form), "{target}");
+        }
+        assert_eq!(read(&request("GET", "http://b.example", &["a"])), Target::Fixed(Fixed::Root, b"b.example"));
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Site {
         self
     }
 
+    /// Takes a variable away again, such as one that [`Site::new`] sets.
+    pub(crate) fn without_env(mut self, key: &str) -> Site {
+        self.env.retain(|(known, _)| known != key);
+        self
+    }
+
     pub(crate) fn arg(mut self, arg: &str) -> Site {
         self.args.push(arg.into());
         self
@@ -324,6 +330,11 @@ impl Wire {
 
     pub(crate) fn write(&mut self, raw: &str) {
         self.stream.write_all(raw.as_bytes()).unwrap();
+    }
+
+    /// Bytes that are no text. Gives whether the other side took them.
+    pub(crate) fn write_bytes(&mut self, raw: &[u8]) -> bool {
+        self.stream.write_all(raw).is_ok()
     }
 
     /// Sends and reads one answer, which must come.

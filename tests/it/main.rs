@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod answers;
+mod bad_input;
+mod config;
+mod countable;
 mod crash;
+mod data_dir;
 mod domains;
 mod dsl;
 mod full;
@@ -15,3 +19,4 @@ mod keys;
 mod operate;
 mod proxies;
 mod reload;
+mod telling;

@@ -1,0 +1,195 @@
+//! The configuration as an operator meets it: every mistake at once, and who wins.
+
+use std::process::Command;
+
+use crate::dsl::{Site, link};
+
+fn output(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// `check` or `serve` with this file and nothing else.
+fn with_file(site: &Site, command: &str, more: &[&str]) -> (Option<i32>, String) {
+    let file = site.path("waypost.toml").display().to_string();
+    output(site.command(&[&[command, "--config", &file][..], more].concat()))
+}
+
+const BAD: &str = r#"[server]
+log = "loud"
+drain_deadline = "a while"
+
+[edge]
+workers = 0
+id = "Seoul 1"
+trusted_proxies = ["10.0.0.0/33"]
+lissen = "127.0.0.1:1"
+
+[edge.limits]
+headers = "1 GiB"
+
+[journal]
+on_full = "panic"
+ring_bytes = "1 KiB"
+
+[domains."go.example.com"]
+prefetch = "maybe"
+cookie_domain = "other.example.org"
+
+[kafka]
+clicks = "same"
+orphan = "same"
+
+[kafka.properties]
+acks = 1
+
+[shipper.file]
+rotate_bytes = 1
+
+[colour]
+red = 1
+"#;
+
+/// Every mistake of [`BAD`] and of the variables beside it: where, which key, and a part of what is said.
+const FOUND: [(&str, &str, &str); 18] = [
+    ("waypost.toml:2: ", "server.log: ", "`json`"),
+    ("waypost.toml:3: ", "server.drain_deadline: ", ""),
+    ("waypost.toml:6: ", "edge.workers: ", "1 to 512"),
+    ("waypost.toml:7: ", "edge.id: ", "1 to 63 of a-z, 0-9 and -"),
+    ("waypost.toml:8: ", "edge.trusted_proxies: ", "10.0.0.0/33"),
+    ("waypost.toml:9: ", "edge.lissen: ", "`listen`"),
+    ("waypost.toml:12: ", "edge.limits.headers: ", "8 KiB to 256 KiB"),
+    ("waypost.toml:15: ", "journal.on_full: ", "`refuse`"),
+    ("waypost.toml:16: ", "journal.ring_bytes: ", ""),
+    ("waypost.toml:19: ", "domains.\"go.example.com\".prefetch: ", "`redirect`"),
+    ("waypost.toml:20: ", "domains.\"go.example.com\".cookie_domain: ", "does not cover"),
+    ("waypost.toml:24: ", "kafka.orphan: ", ""),
+    ("waypost.toml:27: ", "kafka.properties.acks: ", ""),
+    ("waypost.toml:30: ", "shipper.file.rotate_bytes: ", "64 KiB"),
+    ("waypost.toml:32: ", "colour: ", "server, edge, admin"),
+    ("WAYPOST__ADMIN__LISTEN: ", "admin.listen: ", ""),
+    ("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE: ", "sasl.password_file", "/nowhere/secret"),
+    ("", "links.file: ", "--links"),
+];
+
+#[test]
+fn check_and_serve_tell_every_mistake_at_once_with_key_and_place() {
+    let site = Site::new(&[link("live")])
+        .config(BAD)
+        .env("WAYPOST__ADMIN__LISTEN", "nowhere")
+        .env("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", "/nowhere/secret");
+    // The site's own variables would hide mistakes of the file.
+    let site = site.without_env("WAYPOST__EDGE__WORKERS").without_env("WAYPOST__JOURNAL__RING_BYTES");
+    for command in ["check", "serve"] {
+        let (code, said) = with_file(&site, command, &[]);
+        assert_eq!(code, Some(64), "{said}");
+        for (place, key, holds) in FOUND {
+            let told = said.lines().any(|line| line.contains(place) && line.contains(key) && line.contains(holds));
+            assert!(told, "{command}: {place}{key} … {holds}\n{said}");
+        }
+        assert!(said.contains(&format!("{} mistakes in the configuration", FOUND.len())), "{command}\n{said}");
+        assert!(!site.path("waypost-data").exists(), "{command} touched nothing");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_told_which_ones_there_are() {
+    let site = Site::new(&[link("live")])
+        .config("[server]\ndata_dirr = \"x\"\n[domains.\"go.example.com\"]\nprefech = \"refuse\"\n")
+        .env("WAYPOST__JOURNAL__RING_BITES", "4 MiB");
+    let (code, said) = with_file(&site, "check", &["--links", "links.jsonl"]);
+    assert_eq!(code, Some(64), "{said}");
+    for (place, allowed) in [
+        (":2: server.data_dirr: unknown key", ["`data_dir`", "`log_level`"]),
+        (":4: domains.\"go.example.com\".prefech: unknown key", ["`prefetch`", "`cookie_domain`"]),
+        ("WAYPOST__JOURNAL__RING_BITES: journal.ring_bites: unknown key", ["`ring_bytes`", "`on_full`"]),
+    ] {
+        let line = said.lines().find(|line| line.contains(place));
+        let line = line.unwrap_or_else(|| panic!("{place}\n{said}"));
+        assert!(allowed.iter().all(|key| line.contains(key)), "{line}");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default() {
+    let mut site = Site::new(&[link("live")]);
+    let dir_of = |site: &Site, more: &[&str]| {
+        site.write("waypost.toml", "[server]\ndata_dir = \"from-the-file\"\n");
+        let (code, said) = match more {
+            ["nothing"] => output(site.command(&["check", "--links", "links.jsonl"])),
+            more => with_file(site, "check", &[&["--links", "links.jsonl"], more].concat()),
+        };
+        assert_eq!(code, Some(0), "{said}");
+        let made = said.lines().find(|line| line.contains("made at the first start in")).unwrap();
+        made.rsplit(' ').next().unwrap().split('/').next().unwrap().to_owned()
+    };
+    assert_eq!(dir_of(&site, &["nothing"]), "waypost-data");
+    assert_eq!(dir_of(&site, &[]), "from-the-file");
+    site = site.env("WAYPOST__SERVER__DATA_DIR", "from-the-environment");
+    assert_eq!(dir_of(&site, &[]), "from-the-environment");
+    assert_eq!(dir_of(&site, &["--data-dir", "from-the-flag"]), "from-the-flag");
+}
+
+#[test]
+fn the_winner_is_in_force_and_not_only_checked() {
+    let site = Site::new(&[link("live")])
+        .config("[edge]\nworkers = 3\nid = \"file\"\n[server]\nlog = \"text\"\nlog_level = \"warn\"\n")
+        .env("WAYPOST__EDGE__WORKERS", "2")
+        .env("WAYPOST__SERVER__LOG", "json")
+        .env("WAYPOST__SERVER__LOG_LEVEL", "info")
+        .start();
+    assert_eq!(site.metric("waypost_workers", ""), 2.0, "the environment's");
+    assert_eq!(site.metric("waypost_edge_info", "edge=\"file\""), 1.0, "the file's");
+    assert!(site.data().exists(), "the flag's");
+}
+
+#[test]
+fn a_secret_lies_in_a_file_that_a_variable_names_and_is_never_shown() {
+    let variable = "WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE";
+    let site = Site::new(&[link("live")]).config("[kafka]\nbrokers = \"127.0.0.1:1\"\n");
+    site.write("secret", "hunter2-hunter2\n");
+    let path = site.path("secret").display().to_string();
+    let site = site.env(variable, &path);
+    let (code, said) = with_file(&site, "check", &["--links", "links.jsonl"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    let site = site.env("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD", "hunter3-hunter3");
+    let (_, said) = with_file(&site, "check", &["--links", "links.jsonl"]);
+    assert!(!said.contains("hunter"), "{said}");
+    let site = site.without_env("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD").env(variable, "/nowhere/secret");
+    let (code, said) = with_file(&site, "check", &["--links", "links.jsonl"]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains(variable) && said.contains("/nowhere/secret"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_no_toml_is_exit_64_with_its_name_and_line() {
+    let site = Site::new(&[link("live")]).config("[edge\nworkers = = 1\n[admin]\nlisten = 7\n");
+    let (code, said) = with_file(&site, "check", &["--links", "links.jsonl"]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("waypost.toml:1: ") && said.contains("waypost.toml:2: "), "{said}");
+    assert!(said.contains("waypost.toml:4: admin.listen: "), "what could be read is still checked: {said}");
+    let (code, said) = output(site.command(&["serve", "--config", "nowhere.toml", "--links", "links.jsonl"]));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("nowhere.toml: cannot be read"), "{said}");
+}
+
+#[test]
+fn every_mistake_of_the_links_is_told_with_line_and_column() {
+    let site = Site::new(&[link("live")]);
+    let lines = [
+        link("good"),
+        r#"{"code":"a b","url":"https://a.example/","kind":"plain","creator":"c_1","test":true}"#.into(),
+        link("good"),
+        link("ftp").replace("https://shop", "ftp://shop"),
+        link("rate").replace("1200", "\"much\""),
+        "nonsense".into(),
+    ];
+    site.write("links.jsonl", &(lines.join("\n") + "\n"));
+    let (code, said) = output(site.command(&["check", "--links", "links.jsonl"]));
+    assert_eq!(code, Some(64), "{said}");
+    for line in [2, 3, 4, 5, 6] {
+        assert!(said.contains(&format!("links.jsonl:{line}:")), "line {line}\n{said}");
+    }
+    assert!(!said.contains("links.jsonl:1:"), "{said}");
+}

@@ -1,0 +1,216 @@
+//! The data directory: starts that are refused with what to do, a full disk, rotation, lanes of an earlier start.
+
+use std::{
+    collections::HashSet,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::dsl::{Site, link, request, until};
+
+fn site() -> Site {
+    Site::new(&[link("live")])
+}
+
+/// A small file system over a directory, unmounted at the end; `None` where this user may not mount.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn over(dir: &Path, size: &str) -> Option<Mount> {
+        std::fs::create_dir_all(dir).unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("a tmpfs cannot be mounted here: not run");
+            return None;
+        }
+        Some(Mount(dir.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: the process under test may still hold it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_one_refuses_the_start_with_its_path() {
+    let site = site();
+    std::fs::write(site.data(), "a file").unwrap();
+    let (code, log) = site.refused();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains(&site.data().display().to_string()), "{log}");
+    assert!(log.to_lowercase().contains("not a directory"), "{log}");
+    assert_eq!(std::fs::read(site.data()).unwrap(), b"a file", "left alone");
+    let below = site.data().join("deeper").display().to_string();
+    let links = site.path("links.jsonl").display().to_string();
+    let args = ["serve", "--links", &links, "--data-dir", &below, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let output = site.command(&args).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains(&below), "{log}");
+}
+
+#[test]
+fn a_directory_of_somebody_else_refuses_the_start_with_what_to_do() {
+    let site = site();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let home = site.data().parent().unwrap().to_owned();
+    open(&home, 0o755);
+    // The unprivileged user may not reach the build's directory.
+    let program = site.path("waypost");
+    std::fs::copy(env!("CARGO_BIN_EXE_waypost"), &program).unwrap();
+    open(&program, 0o755);
+    std::fs::create_dir(site.data()).unwrap();
+    let try_as_nobody = |data: &Path| {
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(&program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--links"])
+            .arg(site.path("links.jsonl"))
+            .arg("--data-dir")
+            .arg(data)
+            .output()
+    };
+    for data in [site.data(), site.path("new")] {
+        let Ok(output) = try_as_nobody(&data) else {
+            eprintln!("setpriv is not to be had here: not run");
+            return;
+        };
+        let log = String::from_utf8_lossy(&output.stderr);
+        if log.contains("setpriv:") {
+            eprintln!("the user cannot be changed here: not run");
+            return;
+        }
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(log.contains(&data.display().to_string()) && log.contains("Permission denied"), "{log}");
+        assert!(log.contains("belongs to this user"), "what to do: {log}");
+    }
+}
+
+#[test]
+fn a_ring_that_cannot_be_set_aside_refuses_the_start_with_what_to_do() {
+    let site = site();
+    let Some(_mount) = Mount::over(&site.data(), "2m") else { return };
+    let (code, log) = site.refused();
+    assert_eq!(code, Some(1), "{log}");
+    for part in ["cannot set aside 4 MiB for the ring", "No space left", "ring_bytes", "ring_dir"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}
+
+#[test]
+fn an_intact_ring_on_a_full_disk_starts_serves_and_delivers_once_there_is_room() {
+    let mut site = site().env("WAYPOST__EDGE__ID", "full-1");
+    let Some(_mount) = Mount::over(&site.data(), "16m") else { return };
+    site.restart();
+    site.get("/live?sub1=before", &[]);
+    site.events_until("clicks", 1);
+    site.kill();
+    let filler = site.data().join("filler");
+    // As large as it gets: the write ends with "No space left".
+    let full = std::fs::write(&filler, vec![0; 32 << 20]);
+    assert!(full.is_err());
+    site.restart();
+    for _ in 0..20 {
+        assert_eq!(site.get("/live?sub1=full", &[]).status, 302);
+    }
+    assert_eq!(site.admin("/readyz").unwrap().status, 200, "a full disk alone is no reason not to serve");
+    until("the trouble is counted", || (site.metric("waypost_clicks_file_errors_total", "") > 0.0).then_some(()));
+    std::fs::remove_file(filler).unwrap();
+    let events = site.events_until("clicks", 21);
+    assert_eq!(events.len(), 21, "each once");
+    let ids: HashSet<&str> = events.iter().filter_map(|event| event["click_id"].as_str()).collect();
+    assert_eq!(ids.len(), 21);
+}
+
+#[test]
+fn click_files_are_rotated_by_size_and_deleted_only_where_told() {
+    let files = |site: &Site| -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(site.data().join("clicks")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("clicks-"));
+        files.sort();
+        files
+    };
+    for keep in [false, true] {
+        let mut site = site().env("WAYPOST__SHIPPER__FILE__ROTATE_BYTES", "64 KiB");
+        if !keep {
+            site = site.env("WAYPOST__SHIPPER__FILE__KEEP_BYTES", "128 KiB");
+        }
+        site.restart();
+        let long = format!("Referer: https://example.com/{}", "r".repeat(900));
+        let mut wire = site.wire();
+        for round in 1..=10 {
+            for number in 0..25 {
+                wire.send(&request("GET", &format!("/live?sub1={}", round * 100 + number), &[&long]));
+            }
+            until("this round's clicks", || {
+                (site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") >= f64::from(round * 25))
+                    .then_some(())
+            });
+        }
+        let found = files(&site);
+        let first = site.data().join("clicks/clicks-000001.jsonl");
+        assert_eq!(first.exists(), keep, "{found:?}");
+        let whole = |path: &PathBuf| std::fs::read(path).unwrap().last().is_none_or(|byte| *byte == b'\n');
+        assert!(found.iter().all(whole), "every file ends in a whole line");
+        if keep {
+            assert!(found.len() >= 5, "{found:?}");
+            site.kill();
+            site.restart();
+            site.get("/live?sub1=last", &[]);
+            assert_eq!(site.events_until("clicks", 251).len(), 251, "none is lost or repeated by rotation or restart");
+            assert_eq!(site.metric("waypost_clicks_files_deleted_total", ""), 0.0);
+        } else {
+            assert!(site.metric("waypost_clicks_files_deleted_total", "topic=\"clicks\"") >= 1.0);
+            let held: u64 = found.iter().map(|path| path.metadata().unwrap().len()).sum();
+            assert!(held <= 192 << 10, "{held} bytes: the bound and the file that is written to");
+        }
+    }
+}
+
+#[test]
+fn fewer_workers_than_lanes_deliver_what_the_other_lanes_hold() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kafka = format!("[kafka]\nbrokers = \"{nobody}\"\n[shipper]\ndrain = \"100ms\"\n");
+    let mut site = site().config(&kafka).env("WAYPOST__EDGE__WORKERS", "4");
+    site.restart();
+    const CLICKS: usize = 80;
+    for number in 0..CLICKS {
+        // Each over a connection of its own: the kernel spreads them over the workers.
+        assert_eq!(site.get(&format!("/live?sub1={number}"), &[]).status, 302);
+    }
+    let holding = |lane: u16| site.metric("waypost_journal_backlog_clicks", &format!("lane=\"{lane}\"")) > 0.0;
+    until("clicks in more than one lane", || ((0..4).filter(|lane| holding(*lane)).count() >= 2).then_some(()));
+    site.kill();
+    // The broker never came back; the clicks go into files, by one worker.
+    site.write("waypost.toml", "");
+    let mut site = site.env("WAYPOST__EDGE__WORKERS", "1");
+    site.restart();
+    site.get("/live?sub1=after", &[]);
+    let events = site.events_until("clicks", CLICKS + 1);
+    let found: HashSet<&str> = events.iter().filter_map(|event| event["sub1"].as_str()).collect();
+    assert_eq!((events.len(), found.len()), (CLICKS + 1, CLICKS + 1), "each once");
+    assert_eq!(site.metric("waypost_workers", ""), 1.0);
+    until("nothing left", || (site.metric("waypost_journal_backlog_clicks", "") == 0.0).then_some(()));
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("nothing stays in the journal"), "{log}");
+}
+
+#[test]
+fn a_name_is_made_for_a_new_directory_and_never_the_machines() {
+    let names: Vec<String> = (0..2)
+        .map(|_| {
+            let site = site().start();
+            std::fs::read_to_string(site.data().join("edge.id")).unwrap().trim().to_owned()
+        })
+        .collect();
+    assert_ne!(names[0], names[1]);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    assert!(names.iter().all(|name| !host.trim().is_empty() && !name.contains(host.trim())), "{names:?}");
+}
