@@ -31,8 +31,9 @@ use crate::{
     model::click::Topic,
 };
 
-/// Between two attempts to build a producer.
-const REBUILD_EVERY: Duration = Duration::from_secs(1);
+/// Between two producers, doubled from the first to the last as long as none delivers anything: one that may not write at all
+/// fails for good as soon as it asks for its id.
+const REBUILD_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How often a producer is asked whether it has failed for good; a report usually says so sooner.
 const FATAL_EVERY: Duration = Duration::from_millis(500);
 /// How often it is said that another process took our place.
@@ -78,7 +79,10 @@ pub(super) struct KafkaSink {
     producer: Option<BaseProducer<Reports>>,
     /// A producer may be built again from here on; `None` once another process took our place.
     rebuild_at: Option<Instant>,
+    rebuild_pause: Duration,
     fatal_at: Instant,
+    /// The producer took nothing: it is to be asked now.
+    ask_fatal: bool,
     fenced_at: Option<Instant>,
     value: Vec<u8>,
     taken: Vec<(usize, Option<Code>)>,
@@ -108,7 +112,9 @@ impl KafkaSink {
             source: format!("/waypost/{edge}"),
             producer: Some(producer),
             rebuild_at: Some(now),
+            rebuild_pause: REBUILD_EVERY.0,
             fatal_at: now,
+            ask_fatal: false,
             fenced_at: None,
             value: Vec::with_capacity(16 << 10),
             taken: Vec::new(),
@@ -167,14 +173,21 @@ impl KafkaSink {
         match producer.send(record) {
             Ok(()) => Taken::Yes,
             Err((error, _)) if error.rdkafka_error_code() == Some(Code::QueueFull) => Taken::Later,
-            Err((error, _)) => Taken::Refused(Refusal::of(&error)),
+            Err((error, _)) => match Refusal::of(&error) {
+                // It is not the click that failed: it waits until the producer, asked next, is another.
+                Refusal::Fatal | Refusal::Fenced => {
+                    self.ask_fatal = true;
+                    Taken::Later
+                }
+                refusal => Taken::Refused(refusal),
+            },
         }
     }
 
     /// Takes reports, and builds the producer anew where it has failed for good.
     pub(super) fn tend(&mut self, now: Instant, words: &mut Vec<Word>) {
         let fatal = self.take_reports(words);
-        let asked = now.duration_since(self.fatal_at) >= FATAL_EVERY;
+        let asked = std::mem::take(&mut self.ask_fatal) || now.duration_since(self.fatal_at) >= FATAL_EVERY;
         if asked {
             self.fatal_at = now;
         }
@@ -182,9 +195,13 @@ impl KafkaSink {
             (Some(_), Some(refusal)) => self.drop_producer(refusal, now, words),
             (Some(producer), None) if asked => {
                 if let Some((code, why)) = producer.client().fatal_error() {
-                    tracing::error!("kafka: the producer has failed for good: {why}");
-                    let refusal =
-                        if Refusal::of_code(code) == Refusal::Fenced { Refusal::Fenced } else { Refusal::Fatal };
+                    let class = Refusal::of_code(code);
+                    let advice = class.advice(self.topic(Topic::Clicks));
+                    tracing::error!(
+                        reason = class.as_str(),
+                        "kafka: the producer has failed for good: {why}: {advice}"
+                    );
+                    let refusal = if class == Refusal::Fenced { Refusal::Fenced } else { Refusal::Fatal };
                     self.drop_producer(refusal, now, words);
                 }
             }
@@ -197,6 +214,9 @@ impl KafkaSink {
         let producer = self.producer.as_ref()?;
         producer.poll(Duration::ZERO);
         std::mem::swap(&mut self.taken, &mut producer.context().came.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.taken.iter().any(|(_, refused)| refused.is_none()) {
+            self.rebuild_pause = REBUILD_EVERY.0;
+        }
         let mut fatal = None;
         for (ticket, refused) in self.taken.drain(..) {
             let refusal = refused.map(Refusal::of_code);
@@ -212,7 +232,8 @@ impl KafkaSink {
         // Its reports die with it: whatever it held is sent again, or was written and is then written twice.
         self.producer = None;
         words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(refusal))));
-        self.rebuild_at = (refusal != Refusal::Fenced).then(|| now + REBUILD_EVERY);
+        self.rebuild_at = (refusal != Refusal::Fenced).then(|| now + self.rebuild_pause);
+        self.rebuild_pause = (self.rebuild_pause * 2).min(REBUILD_EVERY.1);
     }
 
     fn rebuild(&mut self, now: Instant) {
@@ -226,7 +247,7 @@ impl KafkaSink {
         if now < at {
             return;
         }
-        self.rebuild_at = Some(now + REBUILD_EVERY);
+        self.rebuild_at = Some(now + REBUILD_EVERY.1);
         match build(&self.config, &self.edge) {
             Ok(producer) => {
                 self.rebuilds.increment(1);
