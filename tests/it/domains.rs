@@ -257,8 +257,10 @@ const fn row(status: u16, outcome: &'static str) -> Row {
     Row { status, outcome, sets_cookie: false, token: false }
 }
 
+type Fits = fn(&Case) -> bool;
+
 /// The order of the design: the first row that fits answers.
-const ROWS: [(fn(&Case) -> bool, Row); 12] = [
+const ROWS: [(Fits, Row); 12] = [
     (|case| case.method == "POST", row(405, "")),
     (|case| !case.good_host, row(400, "")),
     (|case| case.long, row(414, "")),
