@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderValue, Request, Version};
-use memchr::memmem;
 
 use crate::{
     attribution::{
@@ -28,8 +27,6 @@ use crate::{
 
 /// The bytes taken from the allocator at once for header values: about a hundred answers'.
 const HEADER_CHUNK: usize = 32 * 1024;
-/// By this type an app asks for the click as JSON (design §5).
-const CLICK_JSON: &[u8] = b"application/vnd.waypost.click+json";
 /// How long a click earns, milliseconds: 14 days (design §1).
 const EARNS_MS: u64 = 14 * 86_400_000;
 
@@ -124,7 +121,7 @@ impl<'a> Visit<'a> {
             asked,
             moment,
             http: http_version(request.version()),
-            app: memmem::find(facts.accept, CLICK_JSON).is_some(),
+            app: edge.asks_for_json.find(facts.accept).is_some(),
             facts,
             consent,
             privacy,

@@ -24,6 +24,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
+use memchr::memmem::Finder;
 
 use crate::{
     attribution::{keys::Keyring, mint::Seed},
@@ -49,7 +50,12 @@ pub struct Edge {
     trusted: Arc<Trusted>,
     /// By domain id.
     prepared: Arc<[Prepared]>,
+    /// Finds [`CLICK_JSON`] in `Accept`; to make it costs a tenth of an answer.
+    asks_for_json: Finder<'static>,
 }
+
+/// By this type an app asks for the click as JSON (design §5).
+const CLICK_JSON: &[u8] = b"application/vnd.waypost.click+json";
 
 /// Whether the lane will take this click.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +113,7 @@ impl Edge {
     /// Puts the parts together and prepares every domain's bodies. Called at start and at each reload.
     pub fn new(table: Arc<Table>, keys: Arc<Keyring>, domains: Arc<Domains>, trusted: Arc<Trusted>) -> Edge {
         let prepared = domains.all().iter().map(Prepared::of).collect();
-        Edge { table, keys, domains, trusted, prepared }
+        Edge { table, keys, domains, trusted, prepared, asks_for_json: Finder::new(CLICK_JSON) }
     }
 
     /// The same edge with other links.
@@ -127,6 +133,7 @@ impl Edge {
             domains: self.domains.clone(),
             trusted: self.trusted.clone(),
             prepared: self.prepared.clone(),
+            asks_for_json: self.asks_for_json.clone(),
         }
     }
 
