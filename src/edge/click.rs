@@ -99,7 +99,10 @@ pub(super) fn answer<B>(
         location: visit.location(&decision, scratch),
         set_cookie,
         page: visit.page(&decision, &minted, scratch),
-        record: Record::Click(decision.topic, decision.outcome, visit.cookie_state),
+        record: match link {
+            Some(_) => Record::Click(decision.topic, decision.outcome, visit.cookie_state),
+            None => Record::Unknown(decision.outcome, visit.cookie_state),
+        },
     }
 }
 

@@ -275,6 +275,11 @@ fn fixed_paths_are_answered_without_a_click() {
         let answer = site.get(path, &[]);
         assert_eq!(answer.status, status, "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        let head = site.send(&request("HEAD", path, &[]));
+        assert_eq!(head.status, status, "{path}");
+        let length = (status != 204).then(|| answer.body.len().to_string());
+        assert_eq!(head.header("content-length"), length.as_deref(), "{path}: a GET's, and none with a 204");
+        assert_eq!(head.names(), answer.names(), "{path}");
     }
     site.get("/nobody", &[]);
     let orphan = event(&site, "clicks.orphan", "nobody");

@@ -70,11 +70,20 @@ fn a_full_ring_refuses_where_that_is_the_policy() {
 
 #[test]
 fn a_flood_of_unknown_codes_does_not_take_the_last_quarter() {
+    spared_from_a_flood(&[], 404);
+}
+
+#[test]
+fn a_flood_of_unknown_codes_that_calls_itself_a_prefetch_does_not_either() {
+    spared_from_a_flood(&["Sec-Purpose: prefetch"], 503);
+}
+
+fn spared_from_a_flood(headers: &[&str], status: u16) {
     let site = stuck("unrecorded");
     let mut wire = site.wire();
-    let flood = request("GET", &format!("/nobody?{}", "x".repeat(3000)), &[]);
+    let flood = request("GET", &format!("/nobody?{}", "x".repeat(3000)), headers);
     for _ in 0..6000 {
-        assert_eq!(wire.send(&flood).status, 404);
+        assert_eq!(wire.send(&flood).status, status);
     }
     until("unknown codes are counted only", || {
         (site.metric("waypost_clicks_unrecorded_total", "reason=\"pressed\"") > 0.0).then_some(())
