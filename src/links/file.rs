@@ -303,6 +303,13 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
             message: format!("has {} bytes; allowed are {MAX_LINE}", bytes.len()),
         });
     }
+    // serde would take a list for a record, by its fields' order.
+    if let Some(at) = bytes.iter().position(|byte| !byte.is_ascii_whitespace())
+        && bytes[at] != b'{'
+    {
+        let message = "is no JSON object; a line holds one, {\"code\":…,\"url\":…,\"kind\":…}";
+        return Err(LineError { line, column: at as u64 + 1, message: message.to_owned() });
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         // Its own position counts lines within this one.
@@ -310,7 +317,13 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
         let names_its_field =
             ["unknown field", "missing field", "duplicate field"].iter().any(|s| message.starts_with(s));
         let field = if error.is_data() && !names_its_field { key_before(bytes, error.column()) } else { None };
-        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}"));
+        let allowed = match field {
+            Some("created_at" | "starts_at" | "expires_at") => "; allowed is RFC 3339, such as 2026-11-01T00:00:00Z",
+            Some("rate_bp") => "; allowed are 1 to 10000 hundredths of a percent",
+            None if message == "trailing characters" => "; a line holds one JSON object and nothing behind it",
+            _ => "",
+        };
+        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}")) + allowed;
         LineError { line, column: error.column().max(1) as u64, message }
     })
 }
@@ -475,12 +488,29 @@ mod tests {
             (r#""https://shop.example.com/p/1""#, "17", "url: invalid type: integer `17`, expected a string"),
             (r#""plain""#, r#""plane""#, "kind: unknown variant `plane`, expected one of `product`, `showcase`"),
             ("2026-11-01T00:00:00Z", "2026-11-31", "created_at: "),
+            ("2026-11-01T00:00:00Z\"", "2026-11-01T00:00:00Z\",\"rate_bp\":-5", "rate_bp: invalid value: integer `-5`"),
             (r#""kind":"plain","#, "", "missing field `kind`"),
             (r#""kind""#, r#""creator" : 1, "kind""#, "creator: invalid type"),
         ] {
             let mistakes = house.mistakes(&line("a", "").replace(was, is), None);
             assert!(mistakes.listed[0].message.starts_with(says), "{mistakes}");
+            let (_, allowed) = mistakes.listed[0].message.split_once(": ").unwrap_or_default();
+            let said = ["expected", "allowed"].iter().any(|word| allowed.contains(word));
+            assert!(said || is.is_empty(), "what is allowed: {mistakes}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_no_single_object_is_refused_even_as_a_list_of_a_records_values() {
+        let house = House::new();
+        let list = r#" ["a","https://shop.example.com/","plain",null,null,null,null,null,null,null,null,null,"2026-11-01T00:00:00Z"]"#;
+        for (line, column) in [(list, 2), ("\"a\"", 1), ("17", 1), ("null", 1), ("\u{feff}{}", 1)] {
+            let mistakes = house.mistakes(line, None);
+            assert_eq!(mistakes.listed[0].column, column, "{mistakes}");
+            assert!(mistakes.listed[0].message.starts_with("is no JSON object; a line holds one"), "{mistakes}");
+        }
+        let two = house.mistakes(&format!("{} {}", line("a", ""), line("b", "")), None);
+        assert!(two.listed[0].message.contains("a line holds one JSON object and nothing behind it"), "{two}");
     }
 
     #[test]
