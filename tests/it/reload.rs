@@ -1,6 +1,11 @@
 //! Links, keys and configuration change while the site serves; bad input never loses what was good before.
 
-use crate::dsl::{Site, link, until};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use crate::dsl::{Site, link, request, until};
 
 fn links(codes: &[&str]) -> String {
     codes.iter().map(|code| link(code) + "\n").collect()
@@ -75,6 +80,58 @@ fn sighup_reloads_at_once() {
     site.write("links.jsonl", &links(&[&TWENTY[..], &["hup"]].concat()));
     site.signal("-HUP");
     until("the new link", || (site.get("/hup", &[]).status == 302).then_some(()));
+}
+
+/// Ends the load however the test ends: a scope waits for its threads.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Good versions and bad ones come and go under clicks.
+#[test]
+fn links_are_reloaded_under_load_without_a_failed_click() {
+    const RELOADS: u32 = 12;
+    let site = Site::new(&TWENTY.map(link)).env("WAYPOST__EDGE__WORKERS", "2").start();
+    let stop = AtomicBool::new(false);
+    let clicks: usize = thread::scope(|scope| {
+        let load = |first: usize| {
+            let (site, stop) = (&site, &stop);
+            move || {
+                let mut wire = site.wire();
+                let mut clicks = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let code = TWENTY[(first + clicks) % TWENTY.len()];
+                    let answer = wire.send(&request("GET", &format!("/{code}"), &[]));
+                    let to = answer.header("location").unwrap_or_default();
+                    assert!(answer.status == 302 && to.contains(&format!("/view/{code}?")), "{answer:?}");
+                    clicks += 1;
+                }
+                clicks
+            }
+        };
+        let loaded = Stop(&stop);
+        let clients: Vec<_> = (0..4).map(|first| scope.spawn(load(first * 5))).collect();
+        for version in 1..=RELOADS {
+            let fresh = format!("v{version}");
+            site.write("links.jsonl", &links(&[&TWENTY[..], &[&fresh]].concat()));
+            site.signal("-HUP");
+            until(&fresh, || (site.get(&format!("/{fresh}"), &[]).status == 302).then_some(()));
+            let before = refused(&site);
+            site.write("links.jsonl", &(links(&TWENTY) + "{"));
+            site.signal("-HUP");
+            until("a refusal", || (refused(&site) > before).then_some(()));
+        }
+        drop(loaded);
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert!(clicks > TWENTY.len(), "{clicks}");
+    assert!(site.metric("waypost_links_reloads_total", "result=\"ok\"") >= f64::from(RELOADS));
+    let events = site.events_until("clicks", clicks + RELOADS as usize);
+    assert_eq!(events.len(), clicks + RELOADS as usize, "each answered click is recorded");
 }
 
 #[test]
