@@ -75,6 +75,22 @@ fn what_never_changes_is_held_by_its_line() {
 }
 
 #[test]
+fn a_link_is_not_renewed_by_removing_it_first() {
+    let dated = |at: &str| link("x").replace(r#""test":true"#, &format!(r#""created_at":"{at}""#)) + "\n";
+    let site = Site::new(&TWENTY.map(link)).start();
+    for (version, status) in [(links(&TWENTY) + &dated("2026-01-01T00:00:00Z"), 302), (links(&TWENTY), 404)] {
+        site.write("links.jsonl", &version);
+        until("the version", || (site.get("/x", &[]).status == status).then_some(()));
+    }
+    site.write("links.jsonl", &(links(&TWENTY) + &dated("2026-11-01T00:00:00Z")));
+    let line = site.logged("links.jsonl:21:");
+    assert!(line.contains("created_at: never changes and was 2026-01-01T00:00:00Z when it was removed"), "{line}");
+    assert_eq!(site.get("/x", &[]).status, 404);
+    site.write("links.jsonl", &(links(&TWENTY) + &dated("2026-01-01T00:00:00Z")));
+    until("the link as it was", || (site.get("/x", &[]).status == 302).then_some(()));
+}
+
+#[test]
 fn sighup_reloads_at_once() {
     let site = Site::with_codes(&TWENTY);
     site.write("links.jsonl", &links(&[&TWENTY[..], &["hup"]].concat()));
