@@ -1,21 +1,31 @@
 //! Disk and sink both gone: the ring fills, a request waits for room up to its deadline, then `on_full` decides.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::dsl::{Site, link, request, until};
+use crate::{
+    dsl::{Site, Stop, link, request, until},
+    kafka::mock::Mock,
+};
 
 /// A site whose broker does not answer and whose disk budget is as good as nothing.
 fn stuck(on_full: &str) -> Site {
     // A port that was free a moment ago: nobody answers there.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    stuck_on(&nobody.to_string(), on_full).start()
+}
+
+fn stuck_on(broker: &str, on_full: &str) -> Site {
     Site::new(&[link("live")])
         .env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB")
         .env("WAYPOST__JOURNAL__DISK_BYTES", "4 MiB")
         .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
         .env("WAYPOST__JOURNAL__ON_FULL", on_full)
         .arg("--kafka")
-        .arg(&nobody.to_string())
-        .start()
+        .arg(broker)
 }
 
 /// Clicks until an answer is other than a plain 302 in time; gives how many were journaled.
@@ -66,6 +76,39 @@ fn a_full_ring_refuses_where_that_is_the_policy() {
     assert!(begun.elapsed() >= Duration::from_millis(90), "it waited for room first");
     assert_eq!(site.get("/robots.txt", &[]).status, 200, "what needs no room does not wait");
     assert!(not_ready(&site).contains("room"));
+}
+
+#[test]
+fn a_request_that_waits_takes_the_room_that_comes_and_is_recorded() {
+    let mock = Mock::start(&["clicks", "clicks.orphan"]);
+    mock.down();
+    let site = stuck_on(&mock.address(), "unrecorded")
+        .env("WAYPOST__JOURNAL__WAIT_FOR_ROOM", "10s")
+        .config("[kafka.properties]\n\"reconnect.backoff.max.ms\" = \"200\"\n")
+        .start();
+    let (answered, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let clicking = Stop(&stop);
+        let client = scope.spawn(|| {
+            let mut wire = site.wire();
+            let click = request("GET", &format!("/live?sub1={}", "x".repeat(1500)), &[]);
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(wire.send(&click).status, 302);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(not_ready(&site).contains("room"));
+        mock.up();
+        let waiting = answered.load(Ordering::Relaxed);
+        until("more answers", || (answered.load(Ordering::Relaxed) > waiting + 100).then_some(()));
+        drop(clicking);
+        client.join().unwrap();
+    });
+    assert_eq!(site.metric("waypost_clicks_unrecorded_total", ""), 0.0);
+    until("every answered click is delivered", || {
+        let delivered = site.metric("waypost_clicks_delivered_total", "");
+        (delivered == answered.load(Ordering::Relaxed) as f64).then_some(())
+    });
 }
 
 #[test]

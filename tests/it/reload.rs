@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crate::dsl::{Site, link, request, until};
+use crate::dsl::{Site, Stop, link, request, until};
 
 fn links(codes: &[&str]) -> String {
     codes.iter().map(|code| link(code) + "\n").collect()
@@ -96,15 +96,6 @@ fn sighup_reloads_at_once() {
     site.write("links.jsonl", &links(&[&TWENTY[..], &["hup"]].concat()));
     site.signal("-HUP");
     until("the new link", || (site.get("/hup", &[]).status == 302).then_some(()));
-}
-
-/// Ends the load however the test ends: a scope waits for its threads.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Good versions and bad ones come and go under clicks.
