@@ -49,6 +49,9 @@ struct Visit<'a> {
     edge: &'a Edge,
     domain: &'a Domain,
     asked: &'a Asked<'a>,
+    /// The link's own code, which a domain that ignores case has in one form whatever was asked; of an unknown code what
+    /// was asked.
+    code: &'a [u8],
     moment: &'a Moment,
     http: HttpVersion,
     facts: Facts<'a>,
@@ -82,7 +85,8 @@ pub(super) fn answer<B>(
     // The shard's guard is dropped here: what follows holds the link alone.
     let link = edge.table.get(domain.id, asked.code.as_bytes()).map(|found| Link::clone(&found));
     let mut payload = Payload::default();
-    let visit = Visit::read(edge, request, asked, domain, moment, &mut payload);
+    let code = link.as_ref().map_or(asked.code.as_bytes(), Link::code);
+    let visit = Visit::read(edge, request, asked, code, domain, moment, &mut payload);
     let decision = decide::decide(link.as_ref(), domain, moment.wall_ms, visit.signals());
     let minted = visit.mint(&decision, scratch);
     let set_cookie = visit.set_cookie(&decision, &minted, scratch);
@@ -92,7 +96,10 @@ pub(super) fn answer<B>(
         location: visit.location(&decision, scratch),
         set_cookie,
         page: visit.page(&decision, &minted, scratch),
-        record: Record::Click(decision.topic, decision.outcome, visit.cookie_state),
+        record: match link {
+            Some(_) => Record::Click(decision.topic, decision.outcome, visit.cookie_state),
+            None => Record::Unknown(decision.outcome, visit.cookie_state),
+        },
     }
 }
 
@@ -101,6 +108,7 @@ impl<'a> Visit<'a> {
         edge: &'a Edge,
         request: &'a Request<B>,
         asked: &'a Asked<'a>,
+        code: &'a [u8],
         domain: &'a Domain,
         moment: &'a Moment,
         payload: &'a mut Payload,
@@ -119,6 +127,7 @@ impl<'a> Visit<'a> {
             edge,
             domain,
             asked,
+            code,
             moment,
             http: http_version(request.version()),
             app: edge.asks_for_json.find(facts.accept).is_some(),
@@ -189,7 +198,7 @@ impl<'a> Visit<'a> {
         flags.set_if(UrlFlags::NAVIGATION, self.facts.navigation);
         flags.set_if(UrlFlags::GPC, self.facts.gpc);
         flags.set_if(UrlFlags::UNJOURNALED, self.moment.room == Room::None);
-        let (domain, code) = (self.domain.name.as_bytes(), self.asked.code.as_bytes());
+        let (domain, code) = (self.domain.name.as_bytes(), self.code);
         let claims = UrlClaims { click_id: id.0, domain, code, flags };
         let (memo, out) = (&mut scratch.sellers, &mut scratch.token);
         Some(self.edge.keys.sign_url(memo, self.moment.wall_ms, audience(link, self.domain), &claims, out))
@@ -203,7 +212,7 @@ impl<'a> Visit<'a> {
                     visitor: minted.visitor.unwrap_or_default(),
                     click_id: minted.id.0,
                     domain: self.domain.name.as_bytes(),
-                    code: self.asked.code.as_bytes(),
+                    code: self.code,
                 };
                 scratch.cookie.clear();
                 scratch.cookie.extend_from_slice(&prepared.cookie_before);
@@ -290,7 +299,7 @@ impl<'a> Visit<'a> {
             token_kid: minted.token_kid,
             texts: [
                 self.domain.name.as_bytes(),
-                self.asked.code.as_bytes(),
+                self.code,
                 link.map_or(&[], Link::facts),
                 &scratch.destination,
                 previous.map_or(&[], |claims| claims.domain),

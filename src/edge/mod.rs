@@ -101,8 +101,10 @@ pub struct Answer {
 /// What is counted, and whether the click's bytes lie in the scratch buffer for the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A click for this topic.
+    /// A click on a link, for this topic.
     Click(Topic, Outcome, CookieState),
+    /// A click on a code that no link has: an orphan, and the first to be counted only when room runs out.
+    Unknown(Outcome, CookieState),
     /// A fixed path: no click.
     Fixed,
     /// Refused before a code was looked at: no click.

@@ -24,7 +24,7 @@ use crate::{
         target::{self, Target},
     },
     journal::{Lane, OnFull},
-    model::click::{self, Outcome},
+    model::click::{self, Topic},
 };
 
 /// How often a request that waits for room looks again.
@@ -84,14 +84,23 @@ impl Desk {
         match record {
             Record::Click(topic, outcome, cookie) => {
                 self.tally.click(outcome, cookie);
-                if outcome == Outcome::NotFound && room == Room::Pressed {
-                    self.tally.unrecorded(Unrecorded::Pressed);
-                } else if room == Room::None || self.lane.append(topic as u8, &self.scratch.click).is_err() {
-                    self.tally.unrecorded(Unrecorded::Full);
+                self.append(topic, room);
+            }
+            Record::Unknown(outcome, cookie) => {
+                self.tally.click(outcome, cookie);
+                match room {
+                    Room::Pressed => self.tally.unrecorded(Unrecorded::Pressed),
+                    Room::Free | Room::None => self.append(Topic::Orphan, room),
                 }
             }
             Record::Fixed => self.tally.fixed(),
             Record::Refused(why) => self.tally.refused(why),
+        }
+    }
+
+    fn append(&mut self, topic: Topic, room: Room) {
+        if room == Room::None || self.lane.append(topic as u8, &self.scratch.click).is_err() {
+            self.tally.unrecorded(Unrecorded::Full);
         }
     }
 }
@@ -164,8 +173,8 @@ fn respond<B: Body>(answer: Answer, mut request: Request<B>) -> Response<Full<By
     if body_announced {
         headers.insert(header::CONNECTION, CLOSE);
     }
-    if *request.method() == Method::HEAD {
-        // hyper counts the body of a GET by itself; of a HEAD it says nothing (RFC 9110 §8.6 wants the GET's).
+    if *request.method() == Method::HEAD && answer.status != StatusCode::NO_CONTENT {
+        // hyper counts the body of a GET by itself; of a HEAD it says nothing (RFC 9110 §8.6 wants the GET's; a 204 has none).
         headers.insert(header::CONTENT_LENGTH, answer.page.body.len().into());
     }
     let mut response = Response::new(Full::new(answer.page.body));

@@ -200,10 +200,12 @@ impl Run<'_> {
 
     /// Whether `link` keeps what must never change about the link it replaces.
     fn hold_against(&self, old: &Table, link: &Link, line: u64, bytes: &[u8]) -> Result<(), Vec<RecordError>> {
-        let Some(before) = old.get(link.domain(), link.code()) else {
+        let served = old.get(link.domain(), link.code());
+        let Some(before) = served.as_deref().or_else(|| old.gone(link, self.load.now_ms)) else {
             self.note_move(old, link, line, bytes);
             return Ok(());
         };
+        let last = if served.is_some() { "" } else { " when it was removed, and a code is free again after 114 days" };
         let (Some(was), Some(is)) = (LinkFacts::decode(before.facts()), LinkFacts::decode(link.facts())) else {
             return Ok(());
         };
@@ -211,7 +213,7 @@ impl Run<'_> {
         let mut keep = |field: &'static str, same: bool, was: &str, why: &str| {
             if !same {
                 let was = if was.is_empty() { "absent" } else { was };
-                let message = format!("never changes and was {was}{why}; give the changed link another code");
+                let message = format!("never changes and was {was}{last}{why}; give the changed link another code");
                 changed.push(RecordError::new(field, message));
             }
         };
@@ -237,7 +239,7 @@ impl Run<'_> {
     }
 
     /// Checks what only the whole can show.
-    fn finish(self, file: &File, started: Instant) -> Result<Loaded, LoadError> {
+    fn finish(mut self, file: &File, started: Instant) -> Result<Loaded, LoadError> {
         let path = || self.load.path.to_owned();
         let mut tally = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let gone = |moved: &Moved| self.table.get(moved.from, &moved.code).is_none();
@@ -262,6 +264,9 @@ impl Run<'_> {
             if gone * 10 > live {
                 return Err(LoadError::Shrinks { path: path(), gone, live });
             }
+        }
+        if let Some(old) = self.load.old {
+            self.table.remember(old, self.load.now_ms);
         }
         Ok(Loaded {
             links: self.links.into_inner(),
@@ -303,6 +308,13 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
             message: format!("has {} bytes; allowed are {MAX_LINE}", bytes.len()),
         });
     }
+    // serde would take a list for a record, by its fields' order.
+    if let Some(at) = bytes.iter().position(|byte| !byte.is_ascii_whitespace())
+        && bytes[at] != b'{'
+    {
+        let message = "is no JSON object; a line holds one, {\"code\":…,\"url\":…,\"kind\":…}";
+        return Err(LineError { line, column: at as u64 + 1, message: message.to_owned() });
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         // Its own position counts lines within this one.
@@ -310,7 +322,13 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
         let names_its_field =
             ["unknown field", "missing field", "duplicate field"].iter().any(|s| message.starts_with(s));
         let field = if error.is_data() && !names_its_field { key_before(bytes, error.column()) } else { None };
-        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}"));
+        let allowed = match field {
+            Some("created_at" | "starts_at" | "expires_at") => "; allowed is RFC 3339, such as 2026-11-01T00:00:00Z",
+            Some("rate_bp") => "; allowed are 1 to 10000 hundredths of a percent",
+            None if message == "trailing characters" => "; a line holds one JSON object and nothing behind it",
+            _ => "",
+        };
+        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}")) + allowed;
         LineError { line, column: error.column().max(1) as u64, message }
     })
 }
@@ -357,7 +375,7 @@ mod tests {
     use std::{fs, sync::atomic::AtomicU64};
 
     use super::*;
-    use crate::links::domains;
+    use crate::links::{REUSE_MS, domains};
 
     const NOW: u64 = 1_793_600_000_000;
 
@@ -372,6 +390,7 @@ mod tests {
         domains: Domains,
         threads: usize,
         allow_shrink: bool,
+        now_ms: u64,
     }
 
     impl House {
@@ -379,7 +398,7 @@ mod tests {
             let config: domains::Config =
                 toml::from_str("[\"go.example.com\"]\n[\"fold.example.com\"]\ncase_insensitive = true").unwrap();
             let domains = Domains::new(&config).unwrap();
-            House { dir: tempfile::tempdir().unwrap(), domains, threads: 2, allow_shrink: false }
+            House { dir: tempfile::tempdir().unwrap(), domains, threads: 2, allow_shrink: false, now_ms: NOW }
         }
 
         fn load(&self, text: &str, old: Option<&Table>) -> Result<Loaded, LoadError> {
@@ -389,7 +408,7 @@ mod tests {
                 path: &path,
                 rules: &Rules::default(),
                 domains: &self.domains,
-                now_ms: NOW,
+                now_ms: self.now_ms,
                 old,
                 allow_shrink: self.allow_shrink,
                 threads: self.threads,
@@ -475,12 +494,29 @@ mod tests {
             (r#""https://shop.example.com/p/1""#, "17", "url: invalid type: integer `17`, expected a string"),
             (r#""plain""#, r#""plane""#, "kind: unknown variant `plane`, expected one of `product`, `showcase`"),
             ("2026-11-01T00:00:00Z", "2026-11-31", "created_at: "),
+            ("2026-11-01T00:00:00Z\"", "2026-11-01T00:00:00Z\",\"rate_bp\":-5", "rate_bp: invalid value: integer `-5`"),
             (r#""kind":"plain","#, "", "missing field `kind`"),
             (r#""kind""#, r#""creator" : 1, "kind""#, "creator: invalid type"),
         ] {
             let mistakes = house.mistakes(&line("a", "").replace(was, is), None);
             assert!(mistakes.listed[0].message.starts_with(says), "{mistakes}");
+            let (_, allowed) = mistakes.listed[0].message.split_once(": ").unwrap_or_default();
+            let said = ["expected", "allowed"].iter().any(|word| allowed.contains(word));
+            assert!(said || is.is_empty(), "what is allowed: {mistakes}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_no_single_object_is_refused_even_as_a_list_of_a_records_values() {
+        let house = House::new();
+        let list = r#" ["a","https://shop.example.com/","plain",null,null,null,null,null,null,null,null,null,"2026-11-01T00:00:00Z"]"#;
+        for (line, column) in [(list, 2), ("\"a\"", 1), ("17", 1), ("null", 1), ("\u{feff}{}", 1)] {
+            let mistakes = house.mistakes(line, None);
+            assert_eq!(mistakes.listed[0].column, column, "{mistakes}");
+            assert!(mistakes.listed[0].message.starts_with("is no JSON object; a line holds one"), "{mistakes}");
+        }
+        let two = house.mistakes(&format!("{} {}", line("a", ""), line("b", "")), None);
+        assert!(two.listed[0].message.contains("a line holds one JSON object and nothing behind it"), "{two}");
     }
 
     #[test]
@@ -562,6 +598,30 @@ mod tests {
         assert!(mistakes.listed[0].message.starts_with("domain: never changes and was \"*\""), "{mistakes}");
         assert!(house.load(&format!("{}\n{moved}", line("a", own)), Some(&old)).is_ok());
         assert!(house.load(&line("a", &format!(r#"{own},"enabled":false"#)), Some(&old)).is_ok());
+    }
+
+    #[test]
+    fn a_removed_link_comes_back_as_it_was_or_not_for_114_days() {
+        let mut house = House::new();
+        let lines: Vec<String> = (0..20).map(|n| line(&format!("a{n}"), "")).collect();
+        let renewed = line("a0", "").replace("2026-11-01", "2026-11-02");
+        let with = |first: &str| format!("{first}\n{}", lines[1..].join("\n"));
+        let whole = house.load(&lines.join("\n"), None).unwrap().table;
+        let without = house.load(&lines[1..].join("\n"), Some(&whole)).unwrap().table;
+        let again = house.load(&lines[1..].join("\n"), Some(&without)).unwrap().table;
+        for old in [&without, &again] {
+            let mistakes = house.mistakes(&with(&renewed), Some(old));
+            assert_eq!(mistakes.listed[0].line, 1);
+            let says = "created_at: never changes and was 2026-11-01T00:00:00Z when it was removed";
+            assert!(mistakes.listed[0].message.starts_with(says), "{mistakes}");
+        }
+        let back = house.load(&lines.join("\n"), Some(&again)).unwrap().table;
+        assert!(back.gone.is_empty());
+        house.now_ms += REUSE_MS - 1;
+        assert_eq!(house.mistakes(&with(&renewed), Some(&again)).total, 1);
+        house.now_ms += 1;
+        assert!(house.load(&with(&renewed), Some(&again)).is_ok());
+        assert!(house.load(&lines[1..].join("\n"), Some(&again)).unwrap().table.gone.is_empty());
     }
 
     #[test]

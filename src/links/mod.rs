@@ -16,7 +16,7 @@
 //! A table is filled before it is published and not written to afterwards: a reload fills another one and swaps it in
 //! (`feeder`), so no look-up ever meets a resize.
 
-use std::{ops::Deref, path::PathBuf, time::Duration};
+use std::{collections::HashMap, ops::Deref, path::PathBuf, time::Duration};
 
 use dashmap::{DashMap, Entry, mapref::one::Ref};
 use foldhash::fast::RandomState;
@@ -98,8 +98,15 @@ impl Config {
 /// (measured at 10 million links).
 const SHARDS: usize = 1024;
 
+/// How long the code of a removed link is not given out again: its clicks may earn for 100 days and 14 more.
+const REUSE_MS: u64 = 114 * 24 * 60 * 60 * 1000;
+
 /// Every link, by domain and code.
-pub struct Table(DashMap<Link, (), RandomState>);
+pub struct Table {
+    links: DashMap<Link, (), RandomState>,
+    /// What earlier tables of this process had and this one has not, and since when, milliseconds since the epoch.
+    gone: HashMap<Link, u64, RandomState>,
+}
 
 /// A link under the read lock of its shard; drop it before doing anything slow.
 pub struct Found<'a>(Ref<'a, Link, ()>);
@@ -115,7 +122,8 @@ impl Deref for Found<'_> {
 impl Table {
     /// An empty table with room for `capacity` links.
     pub fn with_capacity(capacity: usize) -> Table {
-        Table(DashMap::with_capacity_and_hasher_and_shard_amount(capacity, RandomState::default(), SHARDS))
+        let links = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, RandomState::default(), SHARDS);
+        Table { links, gone: HashMap::default() }
     }
 
     /// The link of a code, which may be any bytes. Makes no allocation.
@@ -127,12 +135,12 @@ impl Table {
         if domain.folds() {
             key[2..].make_ascii_lowercase();
         }
-        self.0.get(&*key).map(Found)
+        self.links.get(&*key).map(Found)
     }
 
     /// Adds a link; gives it back if its domain has the code already. For the feeder, before the table is published.
     pub fn insert(&self, link: Link) -> Result<(), Link> {
-        match self.0.entry(link) {
+        match self.links.entry(link) {
             Entry::Vacant(room) => {
                 room.insert(());
                 Ok(())
@@ -143,18 +151,41 @@ impl Table {
 
     /// How many links there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.links.len()
     }
 
     /// Whether there is no link.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.links.is_empty()
     }
 
     /// Visits every link, in no order. For the feeder and for commands, not for the click path.
     pub fn for_each(&self, mut visit: impl FnMut(&Link)) {
-        self.0.iter().for_each(|entry| visit(entry.key()));
+        self.links.iter().for_each(|entry| visit(entry.key()));
     }
+
+    /// Keeps in mind for [`REUSE_MS`] what `old` had and this table has not. For the feeder, before it is published.
+    fn remember(&mut self, old: &Table, now_ms: u64) {
+        let lacks = |link: &Link| !self.links.contains_key(link);
+        let earlier = old.gone.iter().filter(|(link, gone_ms)| taken(**gone_ms, now_ms) && lacks(link));
+        let mut gone: HashMap<_, _, _> = earlier.map(|(link, gone_ms)| (link.clone(), *gone_ms)).collect();
+        old.for_each(|link| {
+            if lacks(link) {
+                gone.insert(link.clone(), now_ms);
+            }
+        });
+        self.gone = gone;
+    }
+
+    /// The link that had this one's code in an earlier table, if the code is not free again.
+    fn gone(&self, link: &Link, now_ms: u64) -> Option<&Link> {
+        self.gone.get_key_value(link).filter(|(_, gone_ms)| taken(**gone_ms, now_ms)).map(|(gone, _)| gone)
+    }
+}
+
+/// Whether the code of a link that is gone since `gone_ms` is not to be given out yet.
+const fn taken(gone_ms: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(gone_ms) < REUSE_MS
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ impl Keys {
             Some(_) => Keyring::load(&path)?,
             None => Keyring::open(&path, now_ms)?,
         };
+        // A ring that was made just now is no change of it.
+        let version = version.or_else(|| self::version(&path));
         let counter = |result| metrics::counter(&KEYRING_RELOADS, &[result]);
         let gauges = Gauges::default();
         gauges.set(&ring, now_ms);
@@ -91,4 +93,32 @@ impl Keys {
 /// The version the file is at before it is read: what is written meanwhile is then new again.
 fn version(path: &Path) -> Option<Version> {
     std::fs::metadata(path).ok().map(|metadata| Version::of(&metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::Trusted,
+        links::{Table, domains::Domains},
+    };
+
+    #[test]
+    fn a_ring_made_by_this_start_is_not_read_again_until_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut keys, ring) = Keys::open(&Config::default(), dir.path()).unwrap();
+        let domains = Arc::new(Domains::new(&Default::default()).unwrap());
+        let table = Arc::new(Table::with_capacity(0));
+        let edge = ArcSwap::from_pointee(Edge::new(table, ring.clone(), domains, Arc::new(Trusted::default())));
+        for _ in 0..3 {
+            keys.look(&edge);
+        }
+        assert!(Arc::ptr_eq(&keys.ring, &ring));
+        let text = std::fs::read_to_string(dir.path().join("keys.json")).unwrap();
+        std::fs::write(dir.path().join("keys.json"), text + "\n").unwrap();
+        for _ in 0..3 {
+            keys.look(&edge);
+        }
+        assert!(!Arc::ptr_eq(&keys.ring, &ring));
+    }
 }

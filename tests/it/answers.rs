@@ -275,10 +275,61 @@ fn fixed_paths_are_answered_without_a_click() {
         let answer = site.get(path, &[]);
         assert_eq!(answer.status, status, "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        let head = site.send(&request("HEAD", path, &[]));
+        assert_eq!(head.status, status, "{path}");
+        let length = (status != 204).then(|| answer.body.len().to_string());
+        assert_eq!(head.header("content-length"), length.as_deref(), "{path}: a GET's, and none with a 204");
+        assert_eq!(head.names(), answer.names(), "{path}");
     }
     site.get("/nobody", &[]);
     let orphan = event(&site, "clicks.orphan", "nobody");
     assert_eq!(orphan["seq"].as_u64(), site.events("clicks.orphan")[0]["seq"].as_u64(), "it is the first");
+}
+
+/// Method, path and header lines.
+type Sent<'a> = (&'a str, &'a str, &'a [&'a str]);
+
+/// Beside `Date`, which hyper writes on each, and `Content-Length`, which each but a 204 has.
+#[test]
+fn every_answer_has_exactly_the_headers_of_its_row() {
+    const REDIRECTED: &[&str] = &["cache-control", "location", "referrer-policy", "x-robots-tag"];
+    const BODY: &[&str] = &["cache-control", "content-type"];
+    let site = site();
+    let long = format!("/{}", "a".repeat(4096));
+    let app = "Accept: application/vnd.waypost.click+json";
+    let cookie = format!("Cookie: {}", site.get("/live", &[]).cookie());
+    let rows: [(Sent<'_>, u16, &[&str]); 16] = [
+        (("GET", "/live?cons=0", &[]), 302, REDIRECTED),
+        (("GET", "/live?cons=0", &[&cookie]), 302, &[REDIRECTED, &["set-cookie"]].concat()),
+        (("GET", "/live", &["Sec-Fetch-Dest: iframe"]), 302, REDIRECTED),
+        (("GET", "/live", &[app]), 200, BODY),
+        (("GET", "/live", &[app, "Sec-GPC: 1", &cookie]), 200, BODY),
+        (("GET", "/live", &["Purpose: prefetch", &cookie]), 503, &["cache-control"]),
+        (("GET", "/nobody", &[&cookie]), 404, BODY),
+        (("GET", "/old", &[&cookie]), 302, REDIRECTED),
+        (("GET", "/old-fallback", &[&cookie]), 302, REDIRECTED),
+        (("GET", "/off", &[&cookie]), 410, BODY),
+        (("GET", "/started-later", &[&cookie]), 410, BODY),
+        (("GET", "/", &[&cookie]), 200, BODY),
+        (("GET", "/robots.txt", &[&cookie]), 200, BODY),
+        (("GET", "/.well-known/assetlinks.json", &[&cookie]), 404, &["cache-control"]),
+        (("PUT", "/live", &[&cookie]), 405, &["allow", "cache-control", "content-type"]),
+        (("GET", &long, &[&cookie]), 414, BODY),
+    ];
+    for ((method, path, headers), status, names) in rows {
+        let answer = site.send(&request(method, path, headers));
+        assert_eq!(answer.status, status, "{method} {path} {headers:?}");
+        let mut expected = [names, &["content-length", "date"]].concat();
+        expected.sort_unstable();
+        assert_eq!(answer.names(), expected, "{method} {path} {headers:?}");
+    }
+    let icon = site.get("/favicon.ico", &[]);
+    assert_eq!((icon.status, icon.names()), (204, vec!["cache-control", "date"]));
+    let no_host = site.send("GET /live HTTP/1.1\r\n\r\n");
+    assert_eq!(
+        (no_host.status, no_host.names()),
+        (400, vec!["cache-control", "content-length", "content-type", "date"])
+    );
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What no browser sends: each gets its status or a close, is counted by reason, and costs the others nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
-use crate::dsl::{Site, Wire, request, until};
+use crate::dsl::{PATIENCE, Site, Wire, request, until};
 
 const CLOSED: &str = "waypost_connections_closed_total";
 const REFUSED: &str = "waypost_requests_refused_total";
@@ -144,6 +147,28 @@ fn a_head_must_come_whole_in_time_however_steadily_it_drips() {
     assert!(silent.closed() && half.closed() && again.closed());
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     counted(&site, CLOSED, "header_timeout", 4.0);
+    unharmed(&site);
+}
+
+#[test]
+fn a_client_that_asks_and_never_reads_is_cut_and_holds_little() {
+    let site = Site::new(&[crate::dsl::link("live")])
+        .env("WAYPOST__EDGE__LIMITS__HEADER_TIMEOUT", "1s")
+        .env("WAYPOST__EDGE__LIMITS__IDLE_TIMEOUT", "1s")
+        .start();
+    let before = site.metric("process_resident_memory_bytes", "");
+    let stream = TcpStream::connect(site.listen()).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut wire = Wire::over(stream);
+    // Until what the kernel holds is full both ways, nothing is taken any more, and the deadline has passed.
+    let batch = request("GET", "/nobody", &[]).repeat(1000);
+    while wire.write_bytes(batch.as_bytes()) {}
+    let grown = site.metric("process_resident_memory_bytes", "") - before;
+    assert!(grown < 32e6, "{grown} bytes more");
+    until("its end is counted", || {
+        let ended = ["idle", "header_timeout"].map(|reason| site.metric(CLOSED, &format!("\"{reason}\"")));
+        (ended.iter().sum::<f64>() == 1.0).then_some(())
+    });
     unharmed(&site);
 }
 

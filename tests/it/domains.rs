@@ -188,6 +188,28 @@ fn codes_ignore_case_only_where_the_host_says_so() {
     assert_eq!(ask(&site, "GET", "other.example.com", "/mixedcase", &[]).status, 404);
 }
 
+/// However it was typed, event, cookie and token name the link in the one form it has, and a second tap is seen as such.
+#[test]
+fn a_code_that_ignores_case_is_recorded_in_one_form() {
+    let paid = link("MixedCase").replace(r#""test":true"#, &format!(r#""created_at":"{}""#, jiff::Timestamp::now()));
+    let site = site("case_insensitive = true", &[on(HOST, &paid)]);
+    let agent = "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                 Version/18.6 Mobile/15E148 Safari/604.1";
+    let first = get(&site, "/MIXEDCASE", &[agent]);
+    let cookie = format!("Cookie: {}", first.cookie());
+    get(&site, "/MixedCase", &[agent, &cookie]);
+    get(&site, "/mIXEDcASE", &[agent]);
+    let events = site.events_until("clicks", 3);
+    assert!(events.iter().all(|event| event["code"] == "mixedcase"), "{events:#?}");
+    assert_eq!(events[1]["previous_code"], "mixedcase");
+    let reasons: Vec<&str> = events.iter().filter_map(|event| event["countable_reason"].as_str()).collect();
+    assert_eq!(reasons, ["human", "duplicate", "duplicate"], "{events:#?}");
+    let data = site.data().display().to_string();
+    let token = first.token().unwrap();
+    let verdict = site.command(&["token", "verify", "--json", "--data-dir", &data, &token]).output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&verdict.stdout).unwrap()["code"], "mixedcase");
+}
+
 #[test]
 fn the_referrer_policy_and_the_tokens_name_are_the_hosts() {
     let links = [on(HOST, &with(&link("live"), r#""query":"incoming-wins""#))];

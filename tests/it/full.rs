@@ -1,21 +1,31 @@
 //! Disk and sink both gone: the ring fills, a request waits for room up to its deadline, then `on_full` decides.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::dsl::{Site, link, request, until};
+use crate::{
+    dsl::{Site, Stop, link, request, until},
+    kafka::mock::Mock,
+};
 
 /// A site whose broker does not answer and whose disk budget is as good as nothing.
 fn stuck(on_full: &str) -> Site {
     // A port that was free a moment ago: nobody answers there.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    stuck_on(&nobody.to_string(), on_full).start()
+}
+
+fn stuck_on(broker: &str, on_full: &str) -> Site {
     Site::new(&[link("live")])
         .env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB")
         .env("WAYPOST__JOURNAL__DISK_BYTES", "4 MiB")
         .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
         .env("WAYPOST__JOURNAL__ON_FULL", on_full)
         .arg("--kafka")
-        .arg(&nobody.to_string())
-        .start()
+        .arg(broker)
 }
 
 /// Clicks until an answer is other than a plain 302 in time; gives how many were journaled.
@@ -69,12 +79,54 @@ fn a_full_ring_refuses_where_that_is_the_policy() {
 }
 
 #[test]
+fn a_request_that_waits_takes_the_room_that_comes_and_is_recorded() {
+    let mock = Mock::start(&["clicks", "clicks.orphan"]);
+    mock.down();
+    let site = stuck_on(&mock.address(), "unrecorded")
+        .env("WAYPOST__JOURNAL__WAIT_FOR_ROOM", "10s")
+        .config("[kafka.properties]\n\"reconnect.backoff.max.ms\" = \"200\"\n")
+        .start();
+    let (answered, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let clicking = Stop(&stop);
+        let client = scope.spawn(|| {
+            let mut wire = site.wire();
+            let click = request("GET", &format!("/live?sub1={}", "x".repeat(1500)), &[]);
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(wire.send(&click).status, 302);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(not_ready(&site).contains("room"));
+        mock.up();
+        let waiting = answered.load(Ordering::Relaxed);
+        until("more answers", || (answered.load(Ordering::Relaxed) > waiting + 100).then_some(()));
+        drop(clicking);
+        client.join().unwrap();
+    });
+    assert_eq!(site.metric("waypost_clicks_unrecorded_total", ""), 0.0);
+    until("every answered click is delivered", || {
+        let delivered = site.metric("waypost_clicks_delivered_total", "");
+        (delivered == answered.load(Ordering::Relaxed) as f64).then_some(())
+    });
+}
+
+#[test]
 fn a_flood_of_unknown_codes_does_not_take_the_last_quarter() {
+    spared_from_a_flood(&[], 404);
+}
+
+#[test]
+fn a_flood_of_unknown_codes_that_calls_itself_a_prefetch_does_not_either() {
+    spared_from_a_flood(&["Sec-Purpose: prefetch"], 503);
+}
+
+fn spared_from_a_flood(headers: &[&str], status: u16) {
     let site = stuck("unrecorded");
     let mut wire = site.wire();
-    let flood = request("GET", &format!("/nobody?{}", "x".repeat(3000)), &[]);
+    let flood = request("GET", &format!("/nobody?{}", "x".repeat(3000)), headers);
     for _ in 0..6000 {
-        assert_eq!(wire.send(&flood).status, 404);
+        assert_eq!(wire.send(&flood).status, status);
     }
     until("unknown codes are counted only", || {
         (site.metric("waypost_clicks_unrecorded_total", "reason=\"pressed\"") > 0.0).then_some(())

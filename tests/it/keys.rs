@@ -9,6 +9,11 @@ use std::{
 };
 
 use serde_json::Value;
+use waypost::attribution::{
+    keys::{Audience, Keyring, SellerKeys},
+    mint::ClickId,
+    token::{CookieClaims, UrlClaims, UrlFlags},
+};
 
 use crate::dsl::{Site, link, request, until};
 
@@ -85,6 +90,29 @@ fn a_token_is_told_genuine_forged_truncated_and_foreign() {
     assert_eq!(verdict(&site, &token[..token.len() - 3])["verdict"], "malformed");
     let other = Site::with_codes(&["live"]);
     assert_eq!(verdict(&other, &token)["verdict"], "unknown_key");
+}
+
+/// What the site's own keys signed 15 days ago.
+#[test]
+fn a_token_older_than_14_days_is_told_expired_and_taken_for_none() {
+    const DAY: u64 = 86_400_000;
+    let site = Site::with_codes(&["live"]);
+    let ring = Keyring::load(&site.data().join("keys.json")).unwrap();
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+    for (days, state) in [(13, "valid"), (15, "expired")] {
+        let click_id = ClickId::mint(now - days * DAY, &[7; 10]).0;
+        let (mut cookie, mut url) = (Vec::new(), Vec::new());
+        ring.sign_cookie(now, &CookieClaims { visitor: [9; 16], click_id, domain: b"*", code: b"live" }, &mut cookie);
+        let claims = UrlClaims { click_id, domain: b"*", code: b"live", flags: UrlFlags::default() };
+        ring.sign_url(&mut SellerKeys::default(), now, Audience::Seller("s_1"), &claims, &mut url);
+        let [cookie, url] = [cookie, url].map(|token| String::from_utf8(token).unwrap());
+        assert_eq!(verdict(&site, &url)["verdict"], state);
+        let answer = site.get("/live", &[&format!("Cookie: __Host-wp={cookie}")]);
+        assert!(answer.header("set-cookie").is_some_and(|fresh| !fresh.contains(&cookie)), "{state}: {answer:?}");
+        let event = until(state, || site.events("clicks").into_iter().find(|event| event["cookie_state"] == state));
+        let kept = event["visitor_id"] == "09".repeat(16);
+        assert_eq!((kept, event.get("previous_click_id").is_some()), (state == "valid", state == "valid"), "{event}");
+    }
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! Links, keys and configuration change while the site serves; bad input never loses what was good before.
 
-use crate::dsl::{Site, link, until};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use crate::dsl::{Site, Stop, link, request, until};
 
 fn links(codes: &[&str]) -> String {
     codes.iter().map(|code| link(code) + "\n").collect()
@@ -70,11 +75,70 @@ fn what_never_changes_is_held_by_its_line() {
 }
 
 #[test]
+fn a_link_is_not_renewed_by_removing_it_first() {
+    let dated = |at: &str| link("x").replace(r#""test":true"#, &format!(r#""created_at":"{at}""#)) + "\n";
+    let site = Site::new(&TWENTY.map(link)).start();
+    for (version, status) in [(links(&TWENTY) + &dated("2026-01-01T00:00:00Z"), 302), (links(&TWENTY), 404)] {
+        site.write("links.jsonl", &version);
+        until("the version", || (site.get("/x", &[]).status == status).then_some(()));
+    }
+    site.write("links.jsonl", &(links(&TWENTY) + &dated("2026-11-01T00:00:00Z")));
+    let line = site.logged("links.jsonl:21:");
+    assert!(line.contains("created_at: never changes and was 2026-01-01T00:00:00Z when it was removed"), "{line}");
+    assert_eq!(site.get("/x", &[]).status, 404);
+    site.write("links.jsonl", &(links(&TWENTY) + &dated("2026-01-01T00:00:00Z")));
+    until("the link as it was", || (site.get("/x", &[]).status == 302).then_some(()));
+}
+
+#[test]
 fn sighup_reloads_at_once() {
     let site = Site::with_codes(&TWENTY);
     site.write("links.jsonl", &links(&[&TWENTY[..], &["hup"]].concat()));
     site.signal("-HUP");
     until("the new link", || (site.get("/hup", &[]).status == 302).then_some(()));
+}
+
+/// Good versions and bad ones come and go under clicks.
+#[test]
+fn links_are_reloaded_under_load_without_a_failed_click() {
+    const RELOADS: u32 = 12;
+    let site = Site::new(&TWENTY.map(link)).env("WAYPOST__EDGE__WORKERS", "2").start();
+    let stop = AtomicBool::new(false);
+    let clicks: usize = thread::scope(|scope| {
+        let load = |first: usize| {
+            let (site, stop) = (&site, &stop);
+            move || {
+                let mut wire = site.wire();
+                let mut clicks = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let code = TWENTY[(first + clicks) % TWENTY.len()];
+                    let answer = wire.send(&request("GET", &format!("/{code}"), &[]));
+                    let to = answer.header("location").unwrap_or_default();
+                    assert!(answer.status == 302 && to.contains(&format!("/view/{code}?")), "{answer:?}");
+                    clicks += 1;
+                }
+                clicks
+            }
+        };
+        let loaded = Stop(&stop);
+        let clients: Vec<_> = (0..4).map(|first| scope.spawn(load(first * 5))).collect();
+        for version in 1..=RELOADS {
+            let fresh = format!("v{version}");
+            site.write("links.jsonl", &links(&[&TWENTY[..], &[&fresh]].concat()));
+            site.signal("-HUP");
+            until(&fresh, || (site.get(&format!("/{fresh}"), &[]).status == 302).then_some(()));
+            let before = refused(&site);
+            site.write("links.jsonl", &(links(&TWENTY) + "{"));
+            site.signal("-HUP");
+            until("a refusal", || (refused(&site) > before).then_some(()));
+        }
+        drop(loaded);
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert!(clicks > TWENTY.len(), "{clicks}");
+    assert!(site.metric("waypost_links_reloads_total", "result=\"ok\"") >= f64::from(RELOADS));
+    let events = site.events_until("clicks", clicks + RELOADS as usize);
+    assert_eq!(events.len(), clicks + RELOADS as usize, "each answered click is recorded");
 }
 
 #[test]

@@ -110,8 +110,10 @@ fn log_lines_off_a_terminal_are_objects_with_time_level_and_message() {
 }
 
 #[test]
-fn on_a_terminal_it_says_what_to_try_next_and_that_works() {
-    let site = Site::new(&[link("live")]);
+fn on_a_terminal_it_shows_the_load_and_says_what_to_try_next_and_that_works() {
+    // A few blocks of the file, so that the bar has something to show.
+    let more = (0..20_000).map(|number| link(&format!("more{number}")));
+    let site = Site::new(&std::iter::once(link("live")).chain(more).collect::<Vec<_>>());
     let (links, data, pid) = (site.path("links.jsonl"), site.data(), site.path("pid"));
     let line = format!(
         "echo $$ > {}; exec {} serve --links {} --data-dir {} --listen 127.0.0.1:0 --admin 127.0.0.1:0",
@@ -147,6 +149,7 @@ fn on_a_terminal_it_says_what_to_try_next_and_that_works() {
     let clicks = after("Clicks go to ", "\r\n");
     assert_eq!(clicks, data.join("clicks/clicks-*.jsonl").display().to_string());
     assert!(!screen.contains("{\"timestamp\""), "for people: {screen}");
+    assert!(screen.contains("links █") && screen.contains(" MiB/"), "the progress bar: {screen}");
     assert_eq!(Wire::to(listen.parse().unwrap()).send(&request("GET", "/live", &[])).status, 302);
     assert_eq!(Wire::to(admin.parse().unwrap()).send(&request("GET", "/metrics", &["Connection: close"])).status, 200);
     until("the click in its file", || (!site.events("clicks").is_empty()).then_some(()));

@@ -20,7 +20,7 @@ pub struct Config(pub BTreeMap<String, Settings>);
 pub struct Settings {
     /// Where an unknown code goes; else a small 404 page.
     pub not_found_url: Option<String>,
-    /// Where `/` goes; else a 404 page.
+    /// Where `/` goes, and an unknown code without `not_found_url`; else `/` is a small page.
     pub root_url: Option<String>,
     /// Where a link that is not live goes if it has no `fallback_url` of its own.
     pub fallback_url: Option<String>,
