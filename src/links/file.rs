@@ -310,7 +310,11 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
         let names_its_field =
             ["unknown field", "missing field", "duplicate field"].iter().any(|s| message.starts_with(s));
         let field = if error.is_data() && !names_its_field { key_before(bytes, error.column()) } else { None };
-        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}"));
+        let message = match field {
+            Some(field) => format!("{field}: {message}"),
+            None if error.is_data() => message.to_owned(),
+            None => format!("is not JSON: {message}"),
+        };
         LineError { line, column: error.column().max(1) as u64, message }
     })
 }
