@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     attribution::keys::Keyring,
-    cli::{USAGE, serve::Serve},
+    cli::{USAGE, serve::Serve, told},
     clock,
     config::Config,
     links::{
@@ -30,7 +30,7 @@ pub(super) fn run(serve: &Serve, out: &mut impl Write) -> Result<ExitCode> {
     say(links(&config))?;
     say(keys(&config))?;
     for mistake in &mistakes {
-        eprintln!("{mistake:#}");
+        eprintln!("{}", told(mistake));
     }
     Ok(if mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
 }

@@ -18,7 +18,7 @@ use crate::model::click::Topic;
 /// The flags of `waypost clicks tail`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Tail {
-    /// How many of the latest clicks of each topic.
+    /// How many of the latest clicks.
     #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub lines: u32,
     /// Go on with those that come, until interrupted.
@@ -90,7 +90,7 @@ fn print(event: &[u8], json: bool, out: &mut impl Write) -> Result<()> {
         return Ok(writeln!(out, "not a click: {}", String::from_utf8_lossy(event).escape_debug())?);
     };
     let at = Timestamp::from_millisecond(seen.clicked_at_ms as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
-    write!(out, "{}  {:<10} {:<12} {:<9}", at.strftime("%F %T%.3fZ"), seen.outcome, plain(&seen.code), seen.class)?;
+    write!(out, "{}  {:<16} {:<12} {:<9}", at.strftime("%F %T%.3fZ"), seen.outcome, plain(&seen.code), seen.class)?;
     write!(out, " {:<10} {:<12}", plain(&seen.source), plain(&seen.creator_id))?;
     let verdict = if seen.countable { "counts".to_owned() } else { format!("no: {}", plain(&seen.countable_reason)) };
     writeln!(out, " {verdict:<16} {}", plain(&seen.destination_host))?;

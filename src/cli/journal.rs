@@ -26,19 +26,19 @@ pub(super) enum Journal {
     /// Show lanes, rings, segments and how far each is delivered
     Inspect {
         /// The data directory
-        #[arg(value_name = "DIR", default_value = "waypost-data")]
+        #[arg(value_name = "DIR", env = "WAYPOST__SERVER__DATA_DIR", default_value = "waypost-data")]
         dir: PathBuf,
     },
     /// Read every undelivered click and verify its checksum, position and number (exit 1 if one cannot be read)
     Verify {
         /// The data directory
-        #[arg(value_name = "DIR", default_value = "waypost-data")]
+        #[arg(value_name = "DIR", env = "WAYPOST__SERVER__DATA_DIR", default_value = "waypost-data")]
         dir: PathBuf,
     },
     /// Print every undelivered click as one JSON line: the raw facts, before labels
     Dump {
         /// The data directory
-        #[arg(value_name = "DIR", default_value = "waypost-data")]
+        #[arg(value_name = "DIR", env = "WAYPOST__SERVER__DATA_DIR", default_value = "waypost-data")]
         dir: PathBuf,
         /// Delivered clicks too, as far as they are not yet overwritten
         #[arg(long)]

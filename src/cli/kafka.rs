@@ -19,7 +19,7 @@ pub struct Setup {
     /// Copies that have to hold a click before it counts as delivered [default: 2, or 1 below three copies].
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=32))]
     pub min_insync: Option<i32>,
-    /// Days that clicks stay. 14 to the order, 30 to its delivery, 14 to its confirmation, 30 to its payment, and as much again
+    /// Days that clicks stay at least: a topic that keeps them longer is left as it is. 14 to the order, 30 to its delivery, 14 to its confirmation, 30 to its payment, and as much again
     /// to dispute it.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     pub retention_days: u64,

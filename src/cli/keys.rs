@@ -39,7 +39,8 @@ enum Command {
     /// Add a key that every edge verifies at once and that signs after a delay; the others retire then.
     ///
     /// On one edge nothing more is to be done: the server sees the change. In a fleet, export the new ring and import it on
-    /// every edge before the delay is over. A retired key verifies for 14 days more. To distrust a key at once, delete its
+    /// every edge before the delay is over. A shop that verifies on its own needs `keys export --seller …` anew by then,
+    /// or it refuses every new token. A retired key verifies for 14 days more. To distrust a key at once, delete its
     /// entry from the file.
     Rotate {
         /// How long the new key waits before it signs.
@@ -88,6 +89,7 @@ pub fn run(args: &Args, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()>
             let (id, from) = (String::from_utf8_lossy(&id), time(from_ms));
             writeln!(out, "key {id} verifies as soon as a server has read the ring, and signs from {from}.")?;
             writeln!(out, "In a fleet, export the ring and import it on every edge before then.")?;
+            writeln!(out, "Shops that verify on their own need their keys exported anew before then.")?;
             writeln!(out, "Ring {}.", ring.fingerprint_text())?;
             Ok(())
         }

@@ -197,8 +197,21 @@ fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("{error}");
         return ExitCode::from(USAGE);
     }
-    eprintln!("waypost: {error:#}");
+    eprintln!("waypost: {}", told(error));
     ExitCode::FAILURE
+}
+
+/// An error and its causes; a cause that was told by what it caused is not told again.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&format!(": {cause}")) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -208,5 +221,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("keys.json: cannot open it: {source}")]
+        struct Told {
+            source: std::io::Error,
+        }
+        let error = anyhow::Error::new(Told { source: std::io::Error::other("no such file") });
+        assert_eq!(super::told(&error), "keys.json: cannot open it: no such file");
+        let error = anyhow::Error::new(std::io::Error::other("no such file")).context("keys").context("keys.json");
+        assert_eq!(super::told(&error), "keys.json: keys: no such file");
     }
 }

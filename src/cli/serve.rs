@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    cli::{ConfigFile, log},
+    cli::{ConfigFile, log, told},
     config::{Config, Flags, Mistakes},
     links::file::{MAX_LINE, Progress},
     server::{self, Audience, Serving},
@@ -58,8 +58,18 @@ impl Serve {
 
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let config = self.gather()?;
-        log::init(&config.server);
-        server::run(config, Arc::new(Operator::default()))
+        let json = log::init(&config.server);
+        let ended = server::run(config, Arc::new(Operator::default()));
+        match ended {
+            // Whoever reads JSON lines must not miss the one that says why it ended.
+            Err(error) if json && tracing::enabled!(tracing::Level::ERROR) => {
+                for line in told(&error).lines() {
+                    tracing::error!(event = "failed", "{line}");
+                }
+                Ok(ExitCode::FAILURE)
+            }
+            ended => ended,
+        }
     }
 }
 

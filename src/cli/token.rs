@@ -18,10 +18,10 @@ use crate::attribution::{
 #[derive(Clone, Debug, clap::Args)]
 pub struct RingArgs {
     /// The data directory, whose `keys.json` is the key ring.
-    #[arg(long, value_name = "DIR", default_value = "waypost-data", global = true)]
+    #[arg(long, value_name = "DIR", env = "WAYPOST__SERVER__DATA_DIR", default_value = "waypost-data", global = true)]
     data_dir: PathBuf,
     /// The key ring's file, if it is another (`[attribution] keys`).
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", env = "WAYPOST__ATTRIBUTION__KEYS", global = true)]
     keys: Option<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// A shop's exported URL keys instead of the ring (`waypost keys export --seller …`).
-        #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+        #[arg(long, value_name = "FILE")]
         url_keys: Option<PathBuf>,
         /// Cookie values or tokens out of destinations.
         #[arg(required = true, value_name = "TOKEN")]

@@ -126,10 +126,12 @@ impl ClientContext for Observer {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let now = Instant::now();
+        let summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        // librdkafka leaves out brokers that it never met: "0/1 brokers are down".
+        let reason = if summary { "no broker can be reached" } else { reason };
         let echo = {
             let mut heard = self.heard();
             // That all brokers are down says less than why one is.
-            let summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
             let before = if summary && heard.last_error.is_some() {
                 None
             } else {
@@ -311,6 +313,13 @@ mod tests {
         let earlier = Instant::now().checked_sub(QUIET).unwrap();
         observer.heard().lines.get_mut("FAIL").unwrap().said = earlier;
         assert_eq!(observer.may_say("FAIL"), Some(2));
+    }
+
+    #[test]
+    fn brokers_that_were_never_met_are_not_counted() {
+        let observer = Observer::silent();
+        observer.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "0/1 brokers are down");
+        assert_eq!(observer.last_error().unwrap(), "no broker can be reached");
     }
 
     #[test]

@@ -167,8 +167,11 @@ impl Feeder {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.missing, true) {
+                    self.metrics.failed.increment(1);
                     let path = self.watch.path().display();
-                    tracing::error!("{path}: {error}; the links of its last version are served on");
+                    tracing::error!(
+                        "{path}: the links cannot be read: {error}; the links of its last version are served on"
+                    );
                 }
                 false
             }

@@ -328,7 +328,11 @@ fn read_line(line: u64, bytes: &[u8]) -> Result<Record, LineError> {
             None if message == "trailing characters" => "; a line holds one JSON object and nothing behind it",
             _ => "",
         };
-        let message = field.map_or(message.to_owned(), |field| format!("{field}: {message}")) + allowed;
+        let message = match field {
+            Some(field) => format!("{field}: {message}{allowed}"),
+            None if error.is_data() => message.to_owned(),
+            None => format!("is not JSON: {message}{allowed}"),
+        };
         LineError { line, column: error.column().max(1) as u64, message }
     })
 }

@@ -147,4 +147,19 @@ fn a_start_without_usable_links_says_what_to_do() {
     let (code, log) = site.refused();
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("links.jsonl:1:"), "{log}");
+    let why: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(why.iter().any(|line| line["level"] == "ERROR" && line["event"] == "failed"), "{log}");
+}
+
+#[test]
+fn a_file_that_is_gone_is_said_and_counted_once() {
+    let site = Site::with_codes(&TWENTY);
+    std::fs::remove_file(site.path("links.jsonl")).unwrap();
+    let failed = || site.metric("waypost_links_reloads_total", "result=\"failed\"");
+    until("a failed load", || (failed() == 1.0).then_some(()));
+    site.logged("the links cannot be read");
+    assert_eq!(site.get("/a0", &[]).status, 302);
+    site.write("links.jsonl", &links(&[&TWENTY[..], &["back"]].concat()));
+    until("the new link", || (site.get("/back", &[]).status == 302).then_some(()));
+    assert_eq!(failed(), 1.0);
 }

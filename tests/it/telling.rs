@@ -192,3 +192,24 @@ fn clicks_tail_and_stats_read_the_files_beside_a_server_that_writes() {
     let none = clicks(&["stats", "--json", "--to", "2000-01-01"]);
     assert_eq!(none, "");
 }
+
+#[test]
+fn commands_find_the_data_directory_of_the_environment() {
+    let site = Site::with_codes(&["live"]);
+    let token = site.get("/live", &["Sec-Fetch-Mode: navigate"]).token().unwrap();
+    let of_the_site = |args: &[&str]| {
+        let mut command = site.command(args);
+        command.env("WAYPOST__SERVER__DATA_DIR", site.data());
+        output(command)
+    };
+    for args in [&["keys", "list"][..], &["journal", "verify"], &["clicks", "tail"], &["token", "verify", &token]] {
+        let (code, said) = of_the_site(args);
+        assert_eq!(code, Some(0), "{args:?}: {said}");
+    }
+    let mut elsewhere = site.command(&["keys", "list"]);
+    elsewhere.env("WAYPOST__SERVER__DATA_DIR", site.data()).env("WAYPOST__ATTRIBUTION__KEYS", "elsewhere.json");
+    let (code, said) = output(elsewhere);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    assert!(said.contains("elsewhere.json"), "{said}");
+}

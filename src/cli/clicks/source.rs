@@ -216,7 +216,7 @@ fn assign(consumer: &BaseConsumer<Listener>, names: &[&str], range: Range) -> Re
     for name in names {
         let metadata = consumer
             .fetch_metadata(Some(name), PATIENCE)
-            .map_err(|why| anyhow::anyhow!("kafka: {why}: {}", reason(consumer)))?;
+            .map_err(|_| anyhow::anyhow!("no broker answered: {}", reason(consumer)))?;
         let partitions =
             metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
         if partitions.is_empty() {
@@ -255,5 +255,11 @@ impl ClientContext for Listener {
 impl ConsumerContext for Listener {}
 
 fn reason(consumer: &BaseConsumer<Listener>) -> String {
-    consumer.context().0.last_error().unwrap_or_else(|| "no broker answers".to_owned())
+    // What went wrong with the connection is only told to who asks.
+    for _ in 0..16 {
+        if consumer.poll(Duration::from_millis(10)).is_none() {
+            break;
+        }
+    }
+    consumer.context().0.last_error().unwrap_or_else(|| "the brokers say nothing".to_owned())
 }

@@ -101,6 +101,14 @@ fn a_directory_that_is_not_there_says_what_to_give() {
 }
 
 #[test]
+fn brokers_that_are_not_there_are_named() {
+    let brokers = Some("127.0.0.1:1".to_owned());
+    let source = Source::Kafka(Box::new(crate::kafka::Config { brokers, ..crate::kafka::Config::default() }));
+    let error = source.read(&Topic::ALL, Range::All, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.starts_with("no broker answered: 127.0.0.1:1"), "{error}");
+}
+
+#[test]
 fn stats_and_tail_read_every_partition_of_both_topics() {
     use rdkafka::{
         mocking::MockCluster,

@@ -61,7 +61,7 @@ impl fmt::Display for Mistakes {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: the links cannot be read: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
