@@ -150,6 +150,20 @@ fn after_a_write_error_the_file_is_cut_back_and_nothing_in_flight_counts() {
 }
 
 #[test]
+fn a_file_that_already_bears_the_next_name_is_left_alone_and_does_not_stop_the_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sink, _) = open(dir.path(), [0; 64]);
+    for number in [1, 4] {
+        fs::write(path_of(dir.path(), Topic::Clicks, number), "somebody's\n").unwrap();
+    }
+    write(&mut sink, Topic::Clicks, &line(0, 0));
+    assert_eq!(sync(&mut sink), [(Topic::Clicks, Synced::All)]);
+    // Behind every other, for the next start goes on in the last.
+    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks, 5)).unwrap(), line(0, 0) + "\n");
+    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks, 1)).unwrap(), "somebody's\n");
+}
+
+#[test]
 fn files_are_deleted_only_when_told_and_never_the_one_being_written() {
     for (config, left) in [
         (config(), 6),
