@@ -135,8 +135,13 @@ impl Journal {
         let rings = match &config.ring_dir {
             Some(rings) => {
                 made(disk, rings)?;
-                locks.push(locked(rings)?);
-                rings.clone()
+                let whole = |dir: &Path| dir.canonicalize().map_err(|source| io_error(dir, source));
+                // Whole, for the next start may come from another working directory, and would miss what is in them.
+                let rings = whole(rings)?;
+                if rings != whole(data_dir)? {
+                    locks.push(locked(&rings)?);
+                }
+                if rings == whole(&journal)? { journal.clone() } else { rings }
             }
             None => journal.clone(),
         };
