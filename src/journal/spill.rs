@@ -46,6 +46,8 @@ pub(super) struct SpillLane {
     clock: Clock,
     open: Option<OpenSegment>,
     retry: Option<(Instant, Duration)>,
+    /// The last checkpoint that was due is not written.
+    pub(super) checkpoint_failing: bool,
     buffer: Vec<u8>,
 }
 
@@ -136,6 +138,7 @@ impl SpillLane {
             clock: Clock::default(),
             open: None,
             retry: None,
+            checkpoint_failing: false,
             buffer: Vec::new(),
         }
     }
