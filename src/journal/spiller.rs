@@ -94,7 +94,8 @@ impl Spiller {
     fn publish(&mut self, now: Instant, oldest: Duration) {
         let used = self.disk_used();
         self.disk_pressed.store(used >= self.config.disk_bytes.0 / 4 * 3, Ordering::Relaxed);
-        self.gauges.refresh(now, &self.lanes, (used, self.config.disk_bytes.0), oldest);
+        let shared = self.lanes.iter().map(|lane| &*lane.shared);
+        self.gauges.refresh(now, shared, (used, self.config.disk_bytes.0), oldest);
     }
 
     fn disk_used(&self) -> u64 {

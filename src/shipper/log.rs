@@ -11,7 +11,7 @@ use std::{
 use metrics::Counter;
 
 use super::{
-    file::{Config, OpenError, Position, numbers_of, path_of},
+    files::{Config, OpenError, Position, numbers_of, path_of},
     scan,
 };
 use crate::{metrics as table, model::click::Topic};

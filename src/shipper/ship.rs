@@ -20,9 +20,10 @@ use super::{
     gate::{Gate, Held, Turn},
     labels::Labels,
     lane::{LaneState, TOPICS},
+    letter::{Letter, Taken, Ticket, Word},
     numbers::Numbers,
     press::{Parcel, Press},
-    sink::{Letter, Sink, Taken, Ticket, Word},
+    sink::Sink,
     track::{FAILED, State, Track},
 };
 use crate::{

@@ -1,11 +1,18 @@
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
+    path::Path,
 };
 
 use super::*;
-use crate::{journal::Mark, shipper::log::PAUSES};
+use crate::{
+    journal::Mark,
+    shipper::{
+        files::{numbers_of, path_of},
+        log::PAUSES,
+    },
+};
 
 const EDGE: &str = "edge-1";
 
