@@ -8,7 +8,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::{
-    journal::{LaneReport, STREAMS, spill::SpillLane},
+    journal::{LaneReport, STREAMS, lane::Shared},
     metrics as table,
 };
 
@@ -88,7 +88,13 @@ impl Gauges {
     }
 
     /// Sets what is computed from the positions. `disk`: used, budget. `oldest`: the age of the oldest frame without a home.
-    pub(super) fn refresh(&mut self, now: Instant, lanes: &[SpillLane], disk: (u64, u64), oldest: Duration) {
+    pub(super) fn refresh<'a>(
+        &mut self,
+        now: Instant,
+        lanes: impl Iterator<Item = &'a Shared>,
+        disk: (u64, u64),
+        oldest: Duration,
+    ) {
         let passed = self.refreshed.map(|at| now.saturating_duration_since(at));
         if passed.is_some_and(|passed| passed < EVERY) {
             return;
@@ -131,8 +137,7 @@ impl LaneGauges {
         }
     }
 
-    fn refresh(&mut self, lane: &SpillLane, seconds: f64) {
-        let shared = &lane.shared;
+    fn refresh(&mut self, shared: &Shared, seconds: f64) {
         let appended = shared.appended();
         let (backlog, lost) = {
             let home = shared.home();

@@ -11,11 +11,11 @@ use std::{
 use rand::{TryRng, rngs::SysRng};
 
 use crate::journal::{
-    OpenError, checkpoint,
+    checkpoint,
     disk::{Disk, Unfinished},
+    error::{OpenError, io_error},
     frame::{put, u64_at},
     layout,
-    open::io_error,
     ringfile::{self, RingFile},
     segment::{self, Head, read_up_to},
 };

@@ -86,6 +86,7 @@
 
 mod checkpoint;
 mod disk;
+mod error;
 mod frame;
 mod gauges;
 mod identity;
@@ -111,10 +112,11 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 pub use self::{
+    error::OpenError,
     frame::{Frame, MAX_FRAME},
     inspect::{InspectError, Inspection, LaneInspection, RingView, SegmentView, Verdict, dump, inspect, verify},
     lane::{Full, Lane},
-    open::{Journal, OpenError, Parts},
+    open::{Journal, Parts},
     reader::{BATCH, Batch, ReadError, Reader},
     spiller::Spiller,
 };

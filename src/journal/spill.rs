@@ -40,11 +40,14 @@ pub(super) struct SpillLane {
     /// The checkpoint that is durable.
     written: Checkpoint,
     next_number: u64,
-    /// The epoch and next numbers at the spilled position.
+    /// The epoch and next numbers at the end of what is written, and of what is synced.
+    at_written: (u64, [u64; STREAMS]),
     at_spilled: (u64, [u64; STREAMS]),
     clock: Clock,
     open: Option<OpenSegment>,
     retry: Option<(Instant, Duration)>,
+    /// The last checkpoint that was due is not written.
+    pub(super) checkpoint_failing: bool,
     buffer: Vec<u8>,
 }
 
@@ -130,10 +133,12 @@ impl SpillLane {
             checkpoint,
             written,
             next_number,
+            at_written: at_spilled,
             at_spilled,
             clock: Clock::default(),
             open: None,
             retry: None,
+            checkpoint_failing: false,
             buffer: Vec::new(),
         }
     }
@@ -185,10 +190,19 @@ impl SpillLane {
                 from = self.shared.ring.acked().max(from);
                 continue;
             };
-            let to = self.cut(from, head);
+            let (to, at_end) = self.cut(from, head);
             let need = segment::BLOCK as u64 + (to - from);
-            room = room.checked_sub(need).ok_or(Stopped::Budget)?;
-            self.write_block(config, from, to, gauges)?;
+            let Some(left) = room.checked_sub(need) else {
+                // What fitted stays: given up with the rest, it would be written again at each try and never free the ring.
+                self.commit(gauges)?;
+                return Err(Stopped::Budget);
+            };
+            room = left;
+            self.roll_over(config, gauges)?;
+            if let Err(error) = self.write_block(from, to, at_end) {
+                self.commit(gauges)?;
+                return Err(error.into());
+            }
             from = to;
         }
         self.commit(gauges)?;
@@ -198,36 +212,41 @@ impl SpillLane {
     }
 
     /// Cuts the buffer, copied from `from` on, to whole frames of one epoch (so that each epoch's last number stands in a
-    /// block) and notes the numbers after the last. Returns its end.
-    fn cut(&mut self, from: u64, head: u64) -> u64 {
+    /// block). Returns its end and the numbers there.
+    fn cut(&mut self, from: u64, head: u64) -> (u64, (u64, [u64; STREAMS])) {
         let end = from + self.buffer.len() as u64;
         let last = end == head || end.is_multiple_of(self.shared.ring.size());
-        let at_spilled = &mut self.at_spilled;
+        let mut at_end = self.at_written;
         let (mut epoch, mut other_epoch) = (None, None);
         let plausible = |offset: usize, pos| pos == from + offset as u64;
         let walked = walk(&self.buffer, self.shared.seed, last, plausible, |offset, item| {
             if let (Item::Frame(frame), None) = (item, other_epoch) {
                 match *epoch.get_or_insert(frame.epoch) == frame.epoch {
-                    true => *at_spilled = (frame.epoch, frame.next),
+                    true => at_end = (frame.epoch, frame.next),
                     false => other_epoch = Some(offset),
                 }
             }
         });
         let len = other_epoch.unwrap_or(walked);
         self.buffer.truncate(len);
-        from + len as u64
+        (from + len as u64, at_end)
     }
 
-    fn write_block(&mut self, config: &Config, from: u64, to: u64, gauges: &Gauges) -> Result<(), Stopped> {
+    /// Closes a segment that is long enough.
+    fn roll_over(&mut self, config: &Config, gauges: &Gauges) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|open| open.len >= config.segment_bytes.0) {
             self.commit(gauges)?;
             self.open = None;
         }
+        Ok(())
+    }
+
+    fn write_block(&mut self, from: u64, to: u64, at_end: (u64, [u64; STREAMS])) -> io::Result<()> {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.create()?,
         };
-        let (epoch, next) = self.at_spilled;
+        let (epoch, next) = at_end;
         let block = Block { from, to, acked_below: self.shared.ring.acked(), epoch, next };
         let header = block.encode(self.shared.seed);
         let offset = open.len;
@@ -235,11 +254,13 @@ impl SpillLane {
             .disk
             .write_at(&open.file, &header, offset)
             .and_then(|()| self.disk.write_at(&open.file, &self.buffer, offset + segment::BLOCK as u64));
-        let end = offset + segment::BLOCK as u64 + (to - from);
-        open.pending.push(Extent { from, to, file: open.number, offset, end });
-        open.len = end;
+        if done.is_ok() {
+            open.len = offset + segment::BLOCK as u64 + (to - from);
+            open.pending.push(Extent { from, to, file: open.number, offset, end: open.len });
+            self.at_written = at_end;
+        }
         self.open = Some(open);
-        Ok(done?)
+        done
     }
 
     fn create(&mut self) -> io::Result<OpenSegment> {
@@ -278,6 +299,7 @@ impl SpillLane {
         for extent in mem::take(&mut open.pending) {
             home.index.push(extent);
         }
+        self.at_spilled = self.at_written;
         let (epoch, next) = self.at_spilled;
         home.safe = next.map(|next| Mark { epoch, next });
         drop(home);
@@ -288,6 +310,7 @@ impl SpillLane {
     /// After an error: closes the segment at its last good sync (the same frames are taken again into a new one) and backs
     /// off. Whether this is the first error in a row.
     pub(super) fn abandon(&mut self, now: Instant) -> bool {
+        self.at_written = self.at_spilled;
         if let Some(open) = self.open.take() {
             // Without a good sync there is nothing in it that anybody was told of.
             if !self.shared.home().index.files.contains_key(&open.number) {

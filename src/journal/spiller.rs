@@ -94,7 +94,8 @@ impl Spiller {
     fn publish(&mut self, now: Instant, oldest: Duration) {
         let used = self.disk_used();
         self.disk_pressed.store(used >= self.config.disk_bytes.0 / 4 * 3, Ordering::Relaxed);
-        self.gauges.refresh(now, &self.lanes, (used, self.config.disk_bytes.0), oldest);
+        let shared = self.lanes.iter().map(|lane| &*lane.shared);
+        self.gauges.refresh(now, shared, (used, self.config.disk_bytes.0), oldest);
     }
 
     fn disk_used(&self) -> u64 {
@@ -125,8 +126,21 @@ impl Spiller {
 
     fn keep_checkpoint(&mut self, lane: usize) {
         let lane = &mut self.lanes[lane];
-        if let Err(error) = lane.keep_checkpoint() {
-            self.gauges.spill_error(Stopped::Disk(error).reason());
+        match lane.keep_checkpoint() {
+            Ok(()) => {
+                if std::mem::take(&mut lane.checkpoint_failing) {
+                    tracing::info!(lane = lane.number(), "checkpoints are written again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut lane.checkpoint_failing, true) {
+                    tracing::error!(
+                        lane = lane.number(), %error,
+                        "no checkpoint: segments that are delivered stay until one is written, which is tried again"
+                    );
+                }
+                self.gauges.spill_error(Stopped::Disk(error).reason());
+            }
         }
     }
 }

@@ -76,10 +76,12 @@ impl Gate {
         }
     }
 
-    /// Something was delivered: what had failed works again.
-    pub(super) fn delivered(&mut self) {
+    /// Something was delivered: what had failed works again. `proved`: it had been refused alone, so others like it may pass now.
+    pub(super) fn delivered(&mut self, proved: bool) {
         self.paused = None;
-        self.alone_at = None;
+        if proved {
+            self.alone_at = None;
+        }
     }
 
     /// Something failed that was not its own fault.
@@ -135,6 +137,11 @@ mod tests {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.refused_alone(now);
         assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, now), Turn::New(90));
+        gate.delivered(false);
+        assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, now), Turn::New(90));
+        gate.delivered(true);
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, now), Turn::Again(3..=255, 1));
+        gate.refused_alone(now);
         let later = now + ALONE_EVERY;
         assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, later), Turn::Wait);
         assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, later), Turn::Again(3..=255, 1));
@@ -151,7 +158,7 @@ mod tests {
             now += pause;
             assert_eq!(gate.turn(&held(0, [1, 0, 0, 0]), 9, now), Turn::Again(0..=0, 9));
         }
-        gate.delivered();
+        gate.delivered(false);
         assert_eq!(gate.turn(&held(0, [0; 4]), 9, now), Turn::New(9));
     }
 }

@@ -22,7 +22,7 @@ use rdkafka::{
 
 use super::{
     event,
-    sink::{Letter, Taken, Ticket, Word},
+    letter::{Letter, Taken, Ticket, Word},
 };
 use crate::{
     clock,

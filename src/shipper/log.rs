@@ -11,7 +11,7 @@ use std::{
 use metrics::Counter;
 
 use super::{
-    file::{Config, OpenError, Position, numbers_of, path_of},
+    files::{Config, OpenError, Position, numbers_of, path_of},
     scan,
 };
 use crate::{metrics as table, model::click::Topic};
@@ -123,8 +123,7 @@ impl Log {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let number = self.number + 1;
-                let opened = open_new(dir, self.topic, number).map_err(|why| (Act::Open, why))?;
+                let (number, opened) = open_new(dir, self.topic, self.number + 1).map_err(|why| (Act::Open, why))?;
                 (self.number, self.written, self.synced, self.opened) = (number, 0, 0, Instant::now());
                 none.insert(opened)
             }
@@ -214,9 +213,23 @@ impl Log {
     }
 }
 
-/// A new file (0600) whose name is on disk, so that what is synced in it can be found.
-fn open_new(dir: &Path, topic: Topic, number: u64) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path_of(dir, topic, number))?;
-    File::open(dir)?.sync_all()?;
-    Ok(file)
+/// A new file (0600) whose name is on disk, so that what is synced in it can be found. One that bears the name already is left
+/// alone, and this one numbered above all that are there, for the next start goes on in the last.
+fn open_new(dir: &Path, topic: Topic, number: u64) -> io::Result<(u64, File)> {
+    let made = |number| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path_of(dir, topic, number));
+    let (number, file) = match made(number) {
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            let above = numbers_of(dir, topic)?.last().map_or(number, |last| last + 1);
+            (above, made(above)?)
+        }
+        file => (number, file?),
+    };
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        Ok(()) => Ok((number, file)),
+        Err(why) => {
+            // Nothing is in it; left there, each further try would leave one more.
+            let _ = fs::remove_file(path_of(dir, topic, number));
+            Err(why)
+        }
+    }
 }

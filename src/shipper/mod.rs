@@ -18,11 +18,13 @@ mod agents;
 mod duplicate;
 mod event;
 mod file;
+mod files;
 mod gate;
 mod json;
 mod kafka;
 mod labels;
 mod lane;
+mod letter;
 mod log;
 mod numbers;
 mod params;
@@ -43,7 +45,7 @@ use std::{
 use serde::Deserialize;
 
 pub use duplicate::Config as DuplicateConfig;
-pub use file::{Config as FileConfig, OpenError};
+pub use files::{Config as FileConfig, OpenError};
 pub use kafka::ProducerError;
 pub use press::Press;
 
@@ -120,8 +122,8 @@ pub enum Target {
 /// # Errors
 /// The directory cannot be read.
 pub fn files(dir: &Path, topic: Topic) -> io::Result<Vec<PathBuf>> {
-    match file::numbers_of(dir, topic) {
-        Ok(numbers) => Ok(numbers.into_iter().map(|number| file::path_of(dir, topic, number)).collect()),
+    match files::numbers_of(dir, topic) {
+        Ok(numbers) => Ok(numbers.into_iter().map(|number| files::path_of(dir, topic, number)).collect()),
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(why) => Err(why),
     }

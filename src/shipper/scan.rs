@@ -14,7 +14,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::file::{OpenError, Position, numbers_of, path_of};
+use super::files::{OpenError, Position, numbers_of, path_of};
 use crate::{journal::Mark, model::click::Topic};
 
 /// What was found in one topic's files.

@@ -20,9 +20,10 @@ use super::{
     gate::{Gate, Held, Turn},
     labels::Labels,
     lane::{LaneState, TOPICS},
+    letter::{Letter, Taken, Ticket, Word},
     numbers::Numbers,
     press::{Parcel, Press},
-    sink::{Letter, Sink, Taken, Ticket, Word},
+    sink::Sink,
     track::{FAILED, State, Track},
 };
 use crate::{
@@ -48,10 +49,8 @@ const NOTE_EVERY: Duration = Duration::from_secs(1);
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Steps by which a refused timestamp is moved before the record counts as refused for what it holds.
 const CLAMPS: u8 = 14;
-/// How often it is said that clicks cannot be read.
-const SAY_EVERY: Duration = Duration::from_secs(30);
 const UNREADABLE: &str =
-    "clicks of a newer build's format: they wait, and the lane behind them with them, for a build that reads them";
+    "a click of a newer build's format: it waits, and its topic in this lane behind it, for a build that reads it";
 /// How long counting what stays behind may take at the end.
 const COUNTING: Duration = Duration::from_secs(1);
 
@@ -69,7 +68,6 @@ pub(super) struct Ship {
     batch: Batch,
     words: Vec<Word>,
     noted_at: Instant,
-    unreadable_said: Option<Instant>,
     delivered: [u64; TOPICS],
 }
 
@@ -108,7 +106,6 @@ impl Ship {
             words: Vec::new(),
             // The first round notes where the sink stands: a crash within the first second then reads little.
             noted_at: now.checked_sub(NOTE_EVERY).unwrap_or(now),
-            unreadable_said: None,
             delivered: [0; TOPICS],
         })
     }
@@ -143,6 +140,10 @@ impl Ship {
         round.moved |= self.hear(now);
         let mut room = [0; TOPICS];
         for topic in Topic::ALL {
+            // Nothing is read for a sink that takes nothing: it would be read again in each round.
+            if self.sink.page(topic, now).is_none() {
+                continue;
+            }
             match self.gates[topic as usize].turn(&self.held(topic), self.most_in_flight, now) {
                 Turn::Wait => {}
                 Turn::New(most) => room[topic as usize] = most,
@@ -186,7 +187,7 @@ impl Ship {
             match word {
                 Word::One(ticket, result) => self.hear_one(ticket, result, now),
                 Word::Every(topic, Ok(())) => {
-                    self.gates[topic as usize].delivered();
+                    self.gates[topic as usize].delivered(false);
                     self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
                 }
                 Word::Every(topic, Err(refusal)) => {
@@ -205,7 +206,7 @@ impl Ship {
         let Some(lane) = self.lanes.get_mut(ticket.lane) else { return };
         let track = &mut lane.tracks[topic];
         let Err(refusal) = result else {
-            self.gates[topic].delivered();
+            self.gates[topic].delivered(track.proved_bad(ticket.number));
             return track.deliver(ticket.number);
         };
         self.numbers.failed(refusal, 1);
@@ -236,6 +237,9 @@ impl Ship {
         let mut room = most;
         for lane in 0..self.lanes.len() {
             let state = &mut self.lanes[lane];
+            if state.unreadable_until.is_some_and(|until| now < until) {
+                continue;
+            }
             let Some(from) = state.tracks[topic as usize].first_failed(|sent| wanted(sent.state)) else { continue };
             if let Err(why) = state.reader.read(from, &mut batch) {
                 self.not_read(lane, &why, now);
@@ -283,7 +287,10 @@ impl Ship {
         if state.unreadable_until.is_some_and(|until| now < until) {
             return Round::default();
         }
-        let open = |topic: usize| room[topic] > 0 && state.tracks[topic].ahead() < AHEAD * self.most_in_flight;
+        let open = |topic: usize| {
+            let track = &state.tracks[topic];
+            room[topic] > 0 && !track.barred() && track.ahead() < AHEAD * self.most_in_flight
+        };
         let Some(from) = (0..TOPICS).filter(|topic| open(*topic)).map(|topic| state.tracks[topic].next()).min() else {
             return Round::default();
         };
@@ -326,7 +333,7 @@ impl Ship {
         round
     }
 
-    /// Labels and sends one click that was not read before; `false` if the sink has no room, and the click is to be read again.
+    /// Labels and sends one click that was not read before; `false` if it stays unread: the sink has no room, or it cannot be read.
     fn take(&mut self, lane: usize, topic: Topic, frame: &Frame<'_>, now: Instant) -> bool {
         let track = &mut self.lanes[lane].tracks[topic as usize];
         if track.has(frame) {
@@ -340,14 +347,11 @@ impl Ship {
             return true;
         }
         let Ok(parcel) = Parcel::open(frame.payload) else {
-            track.push(frame, clock::wall_ms(), Verdict::First, State::Unreadable);
+            track.bar(clock::wall_ms());
             self.numbers.unreadable.increment(1);
-            if self.unreadable_said.is_none_or(|at| now.duration_since(at) >= SAY_EVERY) {
-                self.unreadable_said = Some(now);
-                let lane = self.lanes[lane].reader.lane();
-                tracing::error!(lane, epoch = frame.epoch, seq = frame.seq, "{UNREADABLE}");
-            }
-            return true;
+            let lane = self.lanes[lane].reader.lane();
+            tracing::error!(lane, epoch = frame.epoch, seq = frame.seq, topic = topic.name(), "{UNREADABLE}");
+            return false;
         };
         // Asked before the click is judged: a click judged twice would be its own duplicate.
         if self.sink.page(topic, now).is_none() {

@@ -18,8 +18,6 @@ pub(super) enum State {
     Delivered,
     /// Came back; to be sent again. How often it was refused for what it holds: 0 if it was not its own fault.
     Failed(u8),
-    /// Not to be read by this build: waits for one that can.
-    Unreadable,
 }
 
 /// One click between the prefix and the end of reading.
@@ -45,6 +43,8 @@ pub(super) const FAILED: usize = 4;
 #[derive(Debug)]
 pub(super) struct Track {
     next: u64,
+    /// Since when what lies at `next` waits for a build that can read it, Unix milliseconds.
+    barred_ms: Option<u64>,
     sent: VecDeque<Sent>,
     /// Ticket of the queue's front; tickets count up.
     first: u64,
@@ -57,7 +57,15 @@ pub(super) struct Track {
 impl Track {
     /// Starts at a position, with everything before the mark delivered.
     pub(super) fn new(start: u64, delivered: Mark) -> Track {
-        Track { next: start, sent: VecDeque::new(), first: 0, delivered, in_flight: 0, failed: [0; FAILED] }
+        Track {
+            next: start,
+            barred_ms: None,
+            sent: VecDeque::new(),
+            first: 0,
+            delivered,
+            in_flight: 0,
+            failed: [0; FAILED],
+        }
     }
 
     /// Where to read on.
@@ -68,6 +76,17 @@ impl Track {
     /// Reading got to here.
     pub(super) fn go_on(&mut self, next: u64) {
         self.next = self.next.max(next);
+    }
+
+    /// What lies where reading got to cannot be read by this build. Nothing behind it is sent either: to the next start the
+    /// highest click in the sink's files stands for all before it.
+    pub(super) fn bar(&mut self, now_ms: u64) {
+        self.barred_ms = Some(now_ms);
+    }
+
+    /// Whether reading has ended for this process.
+    pub(super) fn barred(&self) -> bool {
+        self.barred_ms.is_some()
     }
 
     /// Everything of this topic below is delivered.
@@ -95,9 +114,9 @@ impl Track {
         self.sent.len()
     }
 
-    /// The time of the oldest click read and not delivered.
+    /// The time of the oldest click read and not delivered; of one that cannot be read, when it was met.
     pub(super) fn oldest_ms(&self) -> Option<u64> {
-        self.sent.front().map(|sent| sent.at_ms)
+        self.sent.front().map(|sent| sent.at_ms).or(self.barred_ms)
     }
 
     /// Whether this frame was delivered before: by the last run, or found in the sink's files.
@@ -172,6 +191,11 @@ impl Track {
         });
     }
 
+    /// Whether the click had been refused alone, so that it was bad beyond doubt.
+    pub(super) fn proved_bad(&self, ticket: u64) -> bool {
+        self.get(ticket).is_some_and(|sent| usize::from(sent.refusals) >= FAILED - 1)
+    }
+
     /// Everything in flight is delivered.
     pub(super) fn deliver_all(&mut self) {
         self.set_in_flight(State::Delivered);
@@ -225,7 +249,7 @@ impl Track {
                 let failed = &mut self.failed[usize::from(refusals).min(FAILED - 1)];
                 *failed = failed.saturating_add_signed(by);
             }
-            State::Delivered | State::Unreadable => {}
+            State::Delivered => {}
         }
     }
 }

@@ -5,9 +5,16 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use crate::dsl::{Site, link, request, until};
+use crate::{
+    dsl::{Site, link, request, until},
+    kafka::{
+        mock::Mock,
+        site::{click, delivered, identity_holds, streaming},
+    },
+};
 
 fn site() -> Site {
     Site::new(&[link("live")])
@@ -125,6 +132,63 @@ fn an_intact_ring_on_a_full_disk_starts_serves_and_delivers_once_there_is_room()
     assert_eq!(events.len(), 21, "each once");
     let ids: HashSet<&str> = events.iter().filter_map(|event| event["click_id"].as_str()).collect();
     assert_eq!(ids.len(), 21);
+}
+
+/// The ring elsewhere, as on tmpfs; the broker so slow that every click is to be spilled.
+#[test]
+fn a_full_disk_costs_no_click_and_no_redirect_while_kafka_is_well_and_a_kill_neither() {
+    let mock = Mock::start(&["clicks", "clicks.orphan"]);
+    let mut site = streaming(&mock.address(), "clicks");
+    let Some(_mount) = Mount::over(&site.data(), "2m") else { return };
+    let rings = site.path("rings").display().to_string();
+    site = site.env("WAYPOST__JOURNAL__RING_DIR", &rings).start();
+    click(&site, 0..10);
+    delivered(&site, "clicks", 10);
+    assert!(std::fs::write(site.data().join("filler"), vec![0; 4 << 20]).is_err(), "full now");
+    mock.slow(Duration::from_millis(400));
+    click(&site, 10..500);
+    until("the trouble is counted and alarmed", || {
+        let errors = site.metric("waypost_journal_spill_errors_total", "reason=\"disk\"");
+        (errors > 0.0 && site.metric("waypost_journal_spill_stopped", "") == 1.0).then_some(())
+    });
+    assert_eq!(site.admin("/readyz").unwrap().status, 200, "a full disk alone is no reason not to serve");
+    delivered(&site, "clicks", 500);
+    assert_eq!(site.metric("waypost_clicks_unrecorded_total", ""), 0.0);
+    identity_holds(&site);
+    mock.down();
+    click(&site, 500..600);
+    site.kill();
+    site.restart();
+    let waiting = site.metric("waypost_clicks_recovered_total", "");
+    assert!(waiting >= 100.0, "{waiting} of 100 are in the ring");
+    mock.up();
+    delivered(&site, "clicks", waiting as u64);
+    identity_holds(&site);
+}
+
+/// What the process wrote to the disk for each click, by the kernel's count; the links and the keys are written before.
+#[test]
+fn with_the_ring_in_memory_and_kafka_well_a_click_costs_the_disk_next_to_nothing() {
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else { return };
+    let mock = Mock::start(&["clicks", "clicks.orphan"]);
+    let site = streaming(&mock.address(), "clicks")
+        .env("WAYPOST__JOURNAL__RING_DIR", &memory.path().display().to_string())
+        // So that an acknowledgement is in time on a busy machine too.
+        .env("WAYPOST__JOURNAL__SYNC_INTERVAL", "5s")
+        .start();
+    let written = || -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", site.pid())).unwrap();
+        io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap().parse().unwrap()
+    };
+    click(&site, 0..10);
+    delivered(&site, "clicks", 10);
+    let before = written();
+    click(&site, 10..3_000);
+    delivered(&site, "clicks", 3_000);
+    let each = (written() - before) as f64 / 2_990.0;
+    println!("{each:.0} bytes on the disk a click, the checkpoint of each second among them");
+    assert_eq!(site.metric("waypost_journal_spilled_bytes_total", ""), 0.0);
+    assert!(each < 100.0, "{each}");
 }
 
 #[test]

@@ -81,6 +81,71 @@ fn a_used_up_disk_budget_leaves_the_ring_and_presses() {
 }
 
 #[test]
+fn what_still_fits_the_disk_budget_is_spilled_though_the_ring_holds_more() {
+    let dir = scratch();
+    let config =
+        Config { ring_bytes: Bytes::mib(2), segment_bytes: Bytes::mib(1), disk_bytes: Bytes::kib(900), ..tiny() };
+    let mut bench = Bench::open(dir.path(), &config);
+    while bench.lane.append(0, &[7; 1_000]).is_ok() {}
+    bench.spill();
+    let durable = bench.durable();
+    assert!(durable > 600 << 10, "{durable}");
+    assert!(bench.lane.append(0, &[7; 1_000]).is_ok(), "there is room again");
+    bench.spill();
+    let on_disk: u64 = segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(on_disk <= 900 << 10, "{on_disk}");
+    assert_eq!(bench.durable(), durable);
+}
+
+#[test]
+fn what_was_written_before_the_disk_said_no_is_synced_and_leaves_the_ring() {
+    let dir = scratch();
+    let disk = Disk::default();
+    let config =
+        Config { ring_bytes: Bytes::mib(2), segment_bytes: Bytes::mib(4), disk_bytes: Bytes::mib(16), ..tiny() };
+    let mut bench = Bench::open_on(&disk, dir.path(), &config).unwrap();
+    let mut appended = 0;
+    while bench.lane.append(0, &[7; 1_000]).is_ok() {
+        appended += 1;
+    }
+    bench.spiller.tick(bench.now);
+    bench.now += Duration::from_secs(1);
+    // The file, its header, two blocks of two writes each; then one write fails.
+    disk.faults.stop_at(6, 1);
+    bench.spiller.tick(bench.now);
+    let durable = bench.durable();
+    assert!(durable > 400 << 10, "{durable}");
+    let safe = bench.reader.safe(0).next;
+    assert_eq!(safe, bench.read_from(0).0.len() as u64 - (bench.reader.head() - durable).div_ceil(1_072));
+    drop(bench);
+    let mut bench = Bench::open(dir.path(), &config);
+    assert_eq!((bench.report.opening, bench.report.recovered), (Opening::Intact, [appended, 0]));
+    assert_eq!(bench.read_all().len() as u64, appended);
+}
+
+#[test]
+fn rings_named_by_another_path_to_the_same_place_are_the_same_rings() {
+    let dir = scratch();
+    let rings = dir.path().join("rings");
+    let (data, roundabout) = (dir.path().join("data"), dir.path().join("data/../rings/."));
+    let named = |rings: &Path| Config { ring_dir: Some(rings.to_owned()), ..tiny() };
+    let mut bench = Bench::open(&data, &named(&rings));
+    bench.lane.append(0, b"one").unwrap();
+    drop(bench);
+    let mut bench = Bench::open(&data, &named(&roundabout));
+    assert_eq!((bench.report.opening, bench.read_all().len()), (Opening::Intact, 1));
+}
+
+#[test]
+fn the_data_directory_itself_may_hold_the_rings() {
+    let dir = scratch();
+    let config = Config { ring_dir: Some(dir.path().to_owned()), ..tiny() };
+    let mut bench = Bench::open(dir.path(), &config);
+    bench.lane.append(0, b"one").unwrap();
+    assert_eq!(bench.read_all().len(), 1);
+}
+
+#[test]
 fn a_disk_that_fails_is_left_alone_for_a_while_and_the_sink_empties_the_ring() {
     let dir = scratch();
     let disk = Disk::default();

@@ -1,11 +1,18 @@
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
+    path::Path,
 };
 
 use super::*;
-use crate::{journal::Mark, shipper::log::PAUSES};
+use crate::{
+    journal::Mark,
+    shipper::{
+        files::{numbers_of, path_of},
+        log::PAUSES,
+    },
+};
 
 const EDGE: &str = "edge-1";
 
@@ -147,6 +154,20 @@ fn after_a_write_error_the_file_is_cut_back_and_nothing_in_flight_counts() {
     sink.end_line(Topic::Clicks);
     assert_eq!(sync(&mut sink), [(Topic::Clicks, Synced::All)]);
     assert_eq!(lines(dir.path(), Topic::Clicks), [line(0, 0), line(0, 1)]);
+}
+
+#[test]
+fn a_file_that_already_bears_the_next_name_is_left_alone_and_does_not_stop_the_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sink, _) = open(dir.path(), [0; 64]);
+    for number in [1, 4] {
+        fs::write(path_of(dir.path(), Topic::Clicks, number), "somebody's\n").unwrap();
+    }
+    write(&mut sink, Topic::Clicks, &line(0, 0));
+    assert_eq!(sync(&mut sink), [(Topic::Clicks, Synced::All)]);
+    // Behind every other, for the next start goes on in the last.
+    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks, 5)).unwrap(), line(0, 0) + "\n");
+    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks, 1)).unwrap(), "somebody's\n");
 }
 
 #[test]

@@ -193,6 +193,31 @@ fn a_double_tap_is_labelled_and_written_again_with_the_same_label_after_an_error
 }
 
 #[test]
+fn a_click_that_only_a_newer_build_reads_waits_over_restarts_and_its_topic_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::to_files(dir.path(), 1);
+    edge.click(0, Topic::Clicks, 0);
+    edge.lanes[0].append(Topic::Clicks as u8, b"of another time").unwrap();
+    for number in 1..10 {
+        edge.click(0, Topic::Clicks, number);
+        edge.click(0, Topic::Orphan, 100 + number);
+    }
+    for _ in 0..3 {
+        for _ in 0..5 {
+            edge.ship.round(Instant::now(), true);
+        }
+        // To the next start what stands highest in the files stands for all before it: so nothing may stand behind this one.
+        assert_eq!(numbers(&edge.lines(Topic::Clicks)), once(0..1));
+        assert_eq!(numbers(&edge.lines(Topic::Orphan)), once(101..110));
+        assert!(!edge.ship.lanes[0].done());
+        drop(edge);
+        edge = Edge::to_files(dir.path(), 1);
+    }
+    edge.ship.round(Instant::now(), true);
+    assert_eq!(edge.ship.summary().remaining, [10, 0]);
+}
+
+#[test]
 fn what_cannot_be_shipped_at_the_end_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let mut edge = Edge::to_files(dir.path(), 1);
@@ -372,6 +397,7 @@ fn a_click_refused_alone_holds_the_prefix_and_nothing_else_until_it_is_taken() {
     ship.hear(now);
     ship.acknowledge(now);
     assert_eq!((ship.delivered, ship.lanes[0].tracks[0].ahead()), ([7, 0], 193));
+    assert_eq!(turn(ship, now), Turn::New(1_000), "what others deliver is no reason to try it again at once");
     // Somebody has raised the topic's limit.
     let later = now + Duration::from_secs(31);
     assert_eq!(turn(ship, later), Turn::Again(3..=255, 1));
