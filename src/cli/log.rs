@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, Server};
 
-/// Sets up logging to the standard error stream. `RUST_LOG` wins over `server.log_level`.
-pub(super) fn init(config: &Server) {
+/// Sets up logging to the standard error stream. `RUST_LOG` wins over `server.log_level`. Returns whether lines are JSON.
+pub(super) fn init(config: &Server) -> bool {
     let filter = EnvFilter::try_from_default_env()
         .or_else(|_| EnvFilter::try_new(&config.log_level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
@@ -25,4 +25,5 @@ pub(super) fn init(config: &Server) {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         builder.with_ansi(colours).with_target(false).try_init()
     };
+    json
 }

@@ -58,8 +58,15 @@ impl Serve {
 
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let config = self.gather()?;
-        log::init(&config.server);
-        server::run(config, Arc::new(Operator::default()))
+        let json = log::init(&config.server);
+        server::run(config, Arc::new(Operator::default())).or_else(|error| match json {
+            // Whoever reads the log by machine reads its last line too.
+            true => {
+                tracing::error!(event = "failed", "{error:#}");
+                Ok(ExitCode::FAILURE)
+            }
+            false => Err(error),
+        })
     }
 }
 
