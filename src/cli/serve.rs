@@ -63,9 +63,7 @@ impl Serve {
         match ended {
             // Whoever reads JSON lines must not miss the one that says why it ended.
             Err(error) if json && tracing::enabled!(tracing::Level::ERROR) => {
-                for line in told(&error).lines() {
-                    tracing::error!(event = "failed", "{line}");
-                }
+                tracing::error!(event = "failed", "{}", told(&error));
                 Ok(ExitCode::FAILURE)
             }
             ended => ended,

@@ -100,7 +100,11 @@ fn log_lines_off_a_terminal_are_objects_with_time_level_and_message() {
     let (code, log) = site.stop();
     assert_eq!(code, Some(0));
     assert!(log.lines().count() >= 4, "{log}");
-    for line in log.lines() {
+    site.write("links.jsonl", "no link\n");
+    let (code, refused) = site.refused();
+    assert_eq!(code, Some(1));
+    assert!(refused.lines().last().unwrap().contains("links.jsonl"), "{refused}");
+    for line in log.lines().chain(refused.lines()) {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
         assert!(["INFO", "WARN", "ERROR"].contains(&line["level"].as_str().unwrap()));
