@@ -71,6 +71,9 @@ impl Gate {
             alone(2..=2, 1)
         } else if proved_due {
             alone(3..=u8::MAX, 1)
+        } else if room < most / 8 {
+            // Each reading copies and checks up to 256 KiB of the journal: not for a handful of clicks.
+            Turn::Wait
         } else {
             Turn::New(room)
         }
@@ -125,6 +128,8 @@ mod tests {
         let (gate, now) = (Gate::default(), Instant::now());
         assert_eq!(gate.turn(&held(10, [0; 4]), 100, now), Turn::New(90));
         assert_eq!(gate.turn(&held(100, [0; 4]), 100, now), Turn::Wait);
+        assert_eq!(gate.turn(&held(88, [0; 4]), 100, now), Turn::New(12));
+        assert_eq!(gate.turn(&held(89, [0; 4]), 100, now), Turn::Wait, "a handful is not worth a reading");
         assert_eq!(gate.turn(&held(10, [5, 3, 1, 1]), 100, now), Turn::Again(0..=0, 90));
         assert_eq!(gate.turn(&held(10, [0, 3, 1, 1]), 100, now), Turn::Wait);
         assert_eq!(gate.turn(&held(0, [0, 3, 1, 1]), 100, now), Turn::Again(1..=1, 64));

@@ -212,8 +212,16 @@ impl KafkaSink {
 
     fn take_reports(&mut self, words: &mut Vec<Word>) -> Option<Refusal> {
         let producer = self.producer.as_ref()?;
-        producer.poll(Duration::ZERO);
-        std::mem::swap(&mut self.taken, &mut producer.context().came.lock().unwrap_or_else(PoisonError::into_inner));
+        // A poll without a wait takes one report of one batch. Left lying, reports keep slots that new clicks then get one by
+        // one, each its own batch with its own report: it stays so.
+        loop {
+            producer.poll(Duration::ZERO);
+            let mut came = producer.context().came.lock().unwrap_or_else(PoisonError::into_inner);
+            if came.is_empty() {
+                break;
+            }
+            self.taken.append(&mut came);
+        }
         if self.taken.iter().any(|(_, refused)| refused.is_none()) {
             self.rebuild_pause = REBUILD_EVERY.0;
         }

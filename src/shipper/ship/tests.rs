@@ -309,6 +309,26 @@ fn records_carry_key_timestamp_and_cloudevents_headers() {
 }
 
 #[test]
+fn a_round_takes_every_report_that_came() {
+    let (cluster, target) = broker();
+    let Target::Kafka(mut config) = target else { panic!("{target:?}") };
+    // Each click is a batch of its own, and so is its report.
+    config.properties = [("batch.num.messages".to_owned(), "1".to_owned())].into_iter().collect();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, Target::Kafka(config));
+    (0..600).for_each(|number| edge.click(0, Topic::Clicks, number));
+    while edge.ship.held(Topic::Clicks).in_flight as u64 + edge.ship.delivered[0] < 600 {
+        edge.ship.round(Instant::now(), false);
+    }
+    assert_eq!(consume(&cluster, Topic::Clicks, 600).len(), 600);
+    for _ in 0..50 {
+        edge.ship.round(Instant::now(), false);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(edge.ship.delivered, [600, 0]);
+}
+
+#[test]
 fn clicks_wait_for_a_broker_that_is_away_and_refused_batches_are_sent_again_until_all_are_delivered() {
     let (cluster, target) = broker();
     let dir = tempfile::tempdir().unwrap();
