@@ -12,6 +12,7 @@ use std::{
 use crate::journal::{
     Mark, STREAMS, SinkNote,
     frame::{self, MAX_FRAME, Stamp},
+    history::End,
     ring::{Ring, Writer},
     segment::Index,
     seqs::Seqs,
@@ -71,6 +72,8 @@ pub(super) struct Home {
     pub(super) recovered: Seqs,
     /// Numbers whose frames the reader found damaged since then.
     pub(super) lost: Lost,
+    /// How earlier epochs ended, the latest last.
+    pub(super) ended: Vec<End>,
 }
 
 /// Numbers that are gone: by epoch, stream and the first of them, the one after the last.

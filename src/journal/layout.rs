@@ -10,6 +10,8 @@ use crate::journal::disk::Disk;
 
 /// A lane's checkpoint.
 pub(super) const CHECKPOINT: &str = "checkpoint";
+/// How a lane's epochs ended.
+pub(super) const HISTORY: &str = "history";
 /// Where damaged and strange files go, below the journal's or the rings' directory.
 pub(super) const QUARANTINE: &str = "quarantine";
 /// The file with the directory's id.

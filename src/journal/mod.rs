@@ -18,6 +18,7 @@
 //! DATA/journal/directory                        its id: "WPJOURN\n" | version u32 | zero | id u64 | crc u32
 //! DATA/journal/rings                            where the rings are: a path, or "."
 //! DATA/journal/lane-0000/checkpoint             how far everything is delivered
+//! DATA/journal/lane-0000/history                how its epochs ended
 //! DATA/journal/lane-0000/0000000000000000.segment
 //! DATA/journal/quarantine/                      segments that are damaged, or of a newer version
 //! RINGS/lane-0000.ring                          RINGS: ring_dir (then with a lock of its own), else DATA/journal
@@ -46,6 +47,8 @@
 //! CHECKPOINT  two slots, 4096 bytes apart; the sound one with the higher counter counts
 //!         0 magic "WPCHECK\n" | version u32 | lane u16 | clean u16 | directory u64 | counter u64 | epoch u64 | next seqs 2 u64
 //!        56 acked u64 | head u64 (if clean) | delivered, for each stream: epoch u64, next seq u64 | sink's note 64 | crc u32
+//! HISTORY 256 slots of 64 bytes, written in turn: "WPEN" | lane u16 | cut u16 | directory u64 | counter u64 | epoch u64
+//!        32 next seq of each stream, 2 u64 | crc u32
 //! ```
 //!
 //! A frame never straddles the ring's end: a pad fills it. A frame takes 64 KiB at most, or 1/64 of a smaller ring.
@@ -89,6 +92,7 @@ mod disk;
 mod error;
 mod frame;
 mod gauges;
+mod history;
 mod identity;
 mod inspect;
 mod lane;
@@ -114,6 +118,7 @@ use serde::Deserialize;
 pub use self::{
     error::OpenError,
     frame::{Frame, MAX_FRAME},
+    history::End,
     inspect::{InspectError, Inspection, LaneInspection, RingView, SegmentView, Verdict, dump, inspect, verify},
     lane::{Full, Lane},
     open::{Journal, Parts},

@@ -5,7 +5,7 @@
 //! 3. The segments from there, then the ring, frame by frame. Clean, intact or cut: see [`Opening`].
 //! 4. If cut, the ring is put aside to be read and a new one made, with positions above all that were ever used.
 //! 5. The truth is the union by position; what is missing in it is counted, files with damage are kept as evidence.
-//! 6. The new epoch, durable before the first click.
+//! 6. How the last epoch ended, then the new epoch, both durable before the first click.
 
 use std::{
     io,
@@ -17,6 +17,7 @@ use crate::journal::{
     checkpoint::{self, Checkpoint, CheckpointFile},
     disk::Disk,
     frame::ALIGN,
+    history,
     lane::Home,
     layout,
     ringfile::{Found, RingFile, Static, Words},
@@ -78,6 +79,7 @@ impl Place<'_> {
     pub(super) fn recover(&self) -> Result<Recovered, OpenError> {
         let dir = self.whose.dir();
         at(&dir, self.disk.create_dir(&dir).and_then(|()| self.disk.sync_dir(self.whose.journal)))?;
+        at(&dir, history::make(self.disk, &dir))?;
         // 1
         let ring = self.find_ring()?;
         let (checkpoint, found) = self.open_checkpoint(&dir, ring.is_some())?;
@@ -108,6 +110,7 @@ impl Place<'_> {
         let mut recovered = self.gather(opening, ring, truth, checkpoint, written, last);
         recovered.report.put_aside = put_aside;
         // 6
+        recovered.home.ended = at(&recovered.dir, self.note_end(&recovered))?;
         at(&recovered.dir, recovered.checkpoint.write(&recovered.written))?;
         Ok(recovered)
     }
@@ -149,6 +152,7 @@ impl Place<'_> {
             safe,
             recovered: seqs,
             lost: Default::default(),
+            ended: Vec::new(),
         };
         Recovered {
             report,
@@ -160,6 +164,19 @@ impl Place<'_> {
             written,
             next_number,
             last,
+        }
+    }
+
+    /// Every end of an epoch that is known, the last one's included.
+    fn note_end(&self, recovered: &Recovered) -> io::Result<Vec<history::End>> {
+        let Whose { directory, lane, .. } = self.whose;
+        let LaneReport { closed, opening, .. } = recovered.report;
+        match closed {
+            Some((epoch, next)) => {
+                let end = history::End { epoch, next, cut: opening == Opening::Cut };
+                history::note(self.disk, &recovered.dir, (directory, lane), end)
+            }
+            None => history::read(&recovered.dir, directory, lane),
         }
     }
 
