@@ -99,6 +99,7 @@ metrics_table! {
     CLICKS_UNREADABLE = "waypost_clicks_unreadable_total", Kind::Counter, [], "Clicks of a newer build's format: they wait for a build that reads them.";
     CLICKS_TIMESTAMP_CLAMPED = "waypost_clicks_timestamp_clamped_total", Kind::Counter, [], "Records sent with a changed timestamp because the broker refused the click's; the value holds the true one.";
     JOURNAL_READ_ERRORS = "waypost_journal_read_errors_total", Kind::Counter, [], "Times the shipper could not read a segment; it is tried again.";
+    LANE_STATEMENTS = "waypost_lane_statements_total", Kind::Counter, ["result"], "What lanes said of themselves on the topic of lanes, by what became of it.";
     KAFKA_PRODUCER_REBUILDS = "waypost_kafka_producer_rebuilds_total", Kind::Counter, [], "Times the producer was built anew after a fatal error.";
     CLICKS_FILE_ERRORS = "waypost_clicks_file_errors_total", Kind::Counter, ["topic", "act"], "Errors of the file sink, by what was being done.";
     CLICKS_FILE_BYTES = "waypost_clicks_file_written_bytes_total", Kind::Counter, ["topic"], "Bytes synced in click files.";

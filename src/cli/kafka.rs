@@ -42,7 +42,7 @@ impl Setup {
             min_insync,
             retention: Duration::from_secs(self.retention_days * 86_400),
         };
-        Ok(config.topics().into_iter().map(aim).collect())
+        Ok(config.all_topics().into_iter().map(aim).collect())
     }
 }
 
@@ -59,7 +59,7 @@ pub fn setup(config: &Config, flags: &Setup, out: &mut impl Write) -> anyhow::Re
     let topics = Topics::new(config, "setup").map_err(anyhow::Error::msg)?;
     let size = topics.brokers(PATIENCE).map_err(anyhow::Error::msg)?;
     writeln!(out, "Kafka at {brokers}: {size} broker{}", if size == 1 { "" } else { "s" })?;
-    let states = topics.look(&config.topics(), PATIENCE).map_err(anyhow::Error::msg)?;
+    let states = topics.look(&config.all_topics(), PATIENCE).map_err(anyhow::Error::msg)?;
     let plans: Vec<Plan> = aims.iter().zip(&states).map(|(aim, state)| aim.plan(state)).collect();
 
     let mut failures = Vec::new();

@@ -89,6 +89,17 @@ impl Home {
         (self.recovered.count(stream, mark).present + appended.saturating_sub(now)).saturating_sub(lost)
     }
 
+    /// The numbers of `stream` that are damaged and will never be delivered: epoch, first, and the one after the last.
+    /// Those found at the start from where delivery stood then.
+    pub(super) fn gone(&self, stream: usize, began: Mark) -> Vec<(u64, u64, u64)> {
+        let mut gone = self.recovered.holes(stream, began);
+        let met = self.lost.iter().filter(|((_, of, _), _)| *of == stream);
+        gone.extend(met.map(|((epoch, _, first), end)| (*epoch, *first, *end)));
+        gone.sort_unstable();
+        gone.dedup();
+        gone
+    }
+
     /// How many numbers the reader found to be lost since the start.
     pub(super) fn lost(&self) -> u64 {
         self.lost.iter().map(|((_, _, first), end)| end - first).sum()

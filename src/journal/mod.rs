@@ -122,7 +122,7 @@ pub use self::{
     inspect::{InspectError, Inspection, LaneInspection, RingView, SegmentView, Verdict, dump, inspect, verify},
     lane::{Full, Lane},
     open::{Journal, Parts},
-    reader::{BATCH, Batch, ReadError, Reader},
+    reader::{BATCH, Batch, ReadError, Reader, Standing},
     spiller::Spiller,
 };
 use crate::size::Bytes;

@@ -10,6 +10,7 @@ use std::{
 use crate::journal::{
     Mark, STREAMS, SinkNote,
     frame::{self, Frame, MAX_FRAME},
+    history::End,
     lane::{Lost, Shared},
     ring::Tap,
     segment::{Extent, Item, read_up_to, walk},
@@ -85,6 +86,19 @@ struct Open {
     offset: u64,
 }
 
+/// How a lane stands: what a reader of the topics can hold it to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The next number of each stream in the lane's epoch.
+    pub appended: [u64; STREAMS],
+    /// Everything before is delivered or synced, a stream each.
+    pub safe: [Mark; STREAMS],
+    /// How earlier epochs ended, the latest last; 256 at most.
+    pub ended: Vec<End>,
+    /// Numbers of each stream whose clicks are damaged: epoch, first, and the one after the last.
+    pub quarantined: [Vec<(u64, u64, u64)>; STREAMS],
+}
+
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, tap: Tap) -> Reader {
         let (start, delivered, note) = {
@@ -129,6 +143,20 @@ impl Reader {
         let home = self.shared.home();
         let stream = usize::from(stream).min(STREAMS - 1);
         home.safe[stream].max(home.delivered[stream])
+    }
+
+    /// What can be said of the lane now, for its statement.
+    pub fn standing(&self) -> Standing {
+        // In this order, so that whatever is safe was appended.
+        let safe = std::array::from_fn(|stream| self.safe(stream as u8));
+        let appended = self.shared.appended();
+        let home = self.shared.home();
+        Standing {
+            appended,
+            safe,
+            ended: home.ended.clone(),
+            quarantined: std::array::from_fn(|stream| home.gone(stream, self.delivered[stream])),
+        }
     }
 
     /// Says that everything below `upto` is delivered, each stream up to its mark, with a note of the sink that goes into the

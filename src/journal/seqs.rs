@@ -58,6 +58,22 @@ impl Seqs {
         count
     }
 
+    /// The numbers of `stream` from `mark` on that are not there: epoch, first, and the one after the last.
+    pub(super) fn holes(&self, stream: usize, mark: Mark) -> Vec<(u64, u64, u64)> {
+        let mut holes = Vec::new();
+        for (epoch, streams) in self.epochs.range(mark.epoch..) {
+            let numbers = &streams[stream];
+            let mut from = if *epoch == mark.epoch { mark.next } else { 0 };
+            for (first, end) in merged(&numbers.ranges).chain([(numbers.end, numbers.end)]) {
+                if first > from {
+                    holes.push((*epoch, from, first));
+                }
+                from = from.max(end);
+            }
+        }
+        holes
+    }
+
     /// The last epoch and the next numbers in it.
     pub(super) fn last(&self) -> Option<(u64, [u64; STREAMS])> {
         self.epochs.last_key_value().map(|(epoch, streams)| (*epoch, std::array::from_fn(|s| streams[s].end)))

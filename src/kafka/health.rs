@@ -60,7 +60,7 @@ impl Alarm {
 /// # Errors
 /// The system gives no thread.
 pub fn watch(config: Config, edge: String, stop: Stop) -> io::Result<JoinHandle<()>> {
-    let mut topics: Vec<Watched> = config.topics().into_iter().map(Watched::new).collect();
+    let mut topics: Vec<Watched> = config.all_topics().into_iter().map(Watched::new).collect();
     std::thread::Builder::new().name("wp-kafka-watch".to_owned()).spawn(move || {
         while !stop.is_set() {
             let seen = look(&config, &edge, &mut topics);
@@ -74,7 +74,7 @@ pub fn watch(config: Config, edge: String, stop: Stop) -> io::Result<JoinHandle<
 
 /// One look; whether every topic was seen.
 fn look(config: &Config, edge: &str, topics: &mut [Watched]) -> bool {
-    let names = config.topics();
+    let names = config.all_topics();
     let states = Topics::new(config, edge).and_then(|client| client.look(&names, PATIENCE));
     match states {
         Ok(states) => {

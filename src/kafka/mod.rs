@@ -32,6 +32,9 @@ pub struct Config {
     pub clicks: String,
     /// The topic for clicks on unknown, expired, disabled and not yet started codes. Default: `clicks.orphan`.
     pub orphan: String,
+    /// The topic on which lanes say how far they are, so that a reader can prove that no click is missing. Default:
+    /// `clicks.lanes`.
+    pub lanes: String,
     /// Any key of librdkafka; `KEY_file` takes the value from a file. Default: none.
     pub properties: Properties,
 }
@@ -42,6 +45,7 @@ impl Default for Config {
             brokers: None,
             clicks: "clicks".to_owned(),
             orphan: "clicks.orphan".to_owned(),
+            lanes: "clicks.lanes".to_owned(),
             properties: Properties::default(),
         }
     }
@@ -81,6 +85,11 @@ impl Config {
         [&self.clicks, &self.orphan]
     }
 
+    /// Every topic: those of clicks, and the lanes'.
+    pub fn all_topics(&self) -> [&str; 3] {
+        [&self.clicks, &self.orphan, &self.lanes]
+    }
+
     /// Every mistake of the section: the key relative to it, and what was found and what is allowed. Reads the files that
     /// `…_file` keys name; asks no broker.
     pub fn mistakes(&self) -> Vec<(String, String)> {
@@ -90,7 +99,7 @@ impl Config {
         {
             found.push(("brokers".to_owned(), why));
         }
-        for (key, name) in [("clicks", &self.clicks), ("orphan", &self.orphan)] {
+        for (key, name) in [("clicks", &self.clicks), ("orphan", &self.orphan), ("lanes", &self.lanes)] {
             if let Err(why) = topics::check_name(name) {
                 found.push((key.to_owned(), why));
             }
@@ -98,6 +107,10 @@ impl Config {
         if self.clicks == self.orphan {
             let why = format!("`{}` is already the topic of `clicks`; a reader counts on two topics", self.orphan);
             found.push(("orphan".to_owned(), why));
+        }
+        if self.topics().contains(&&*self.lanes) {
+            let why = format!("`{}` is already a topic of clicks; statements stand apart", self.lanes);
+            found.push(("lanes".to_owned(), why));
         }
         found.extend(self.properties.mistakes());
         if found.is_empty()

@@ -39,6 +39,9 @@ const FATAL_EVERY: Duration = Duration::from_millis(500);
 /// How often it is said that another process took our place.
 const FENCED_EVERY: Duration = Duration::from_secs(30);
 
+/// In place of a ticket: what a lane says of itself. No lane has a number that high.
+const STATEMENT: usize = usize::MAX;
+
 /// Hears what became of records; [`KafkaSink::tend`] takes it away.
 struct Reports {
     observer: Observer,
@@ -91,6 +94,10 @@ pub(super) struct KafkaSink {
     /// Producers built so far.
     builds: u64,
     clamped: Counter,
+    /// Statements of which nothing was heard yet.
+    statements: u64,
+    /// Those that arrived, and those that failed.
+    stated: [Counter; 2],
 }
 
 /// No producer could be built.
@@ -122,6 +129,8 @@ impl KafkaSink {
             builds: 1,
             rebuilds: table::counter(&table::KAFKA_PRODUCER_REBUILDS, &[]),
             clamped: table::counter(&table::CLICKS_TIMESTAMP_CLAMPED, &[]),
+            statements: 0,
+            stated: ["delivered", "failed"].map(|result| table::counter(&table::LANE_STATEMENTS, &[result])),
         })
     }
 
@@ -184,6 +193,34 @@ impl KafkaSink {
         }
     }
 
+    /// Sends what a lane says of itself.
+    pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64) -> bool {
+        let Some(producer) = &self.producer else { return false };
+        let id = format!("{}/{lane}", self.edge);
+        let headers = OwnedHeaders::new_with_capacity(4)
+            .insert(Header { key: "content-type", value: Some("application/json") })
+            .insert(Header { key: "ce_specversion", value: Some("1.0") })
+            .insert(Header { key: "ce_type", value: Some("waypost.lane.v1") })
+            .insert(Header { key: "ce_source", value: Some(self.source.as_str()) });
+        let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.config.lanes, STATEMENT)
+            .payload(value)
+            .key(id.as_bytes())
+            .timestamp(at_ms as i64)
+            .headers(headers);
+        let sent = producer.send(record).is_ok();
+        self.statements += u64::from(sent);
+        sent
+    }
+
+    /// Waits until what lanes said has arrived or failed, until the deadline at most.
+    pub(super) fn settle(&mut self, deadline: Instant) {
+        let mut words = Vec::new();
+        while self.statements > 0 && self.producer.is_some() && Instant::now() < deadline {
+            self.take_reports(&mut words);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Takes reports, and builds the producer anew where it has failed for good.
     pub(super) fn tend(&mut self, now: Instant, words: &mut Vec<Word>) {
         let fatal = self.take_reports(words);
@@ -228,6 +265,11 @@ impl KafkaSink {
         let mut fatal = None;
         for (ticket, refused) in self.taken.drain(..) {
             let refusal = refused.map(Refusal::of_code);
+            if ticket == STATEMENT {
+                self.statements = self.statements.saturating_sub(1);
+                self.stated[usize::from(refusal.is_some())].increment(1);
+                continue;
+            }
             if let Some(refusal @ (Refusal::Fatal | Refusal::Fenced)) = refusal {
                 fatal = Some(refusal);
             }
@@ -239,6 +281,7 @@ impl KafkaSink {
     fn drop_producer(&mut self, refusal: Refusal, now: Instant, words: &mut Vec<Word>) {
         // Its reports die with it: whatever it held is sent again, or was written and is then written twice.
         self.producer = None;
+        self.statements = 0;
         words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(refusal))));
         self.rebuild_at = (refusal != Refusal::Fenced).then(|| now + self.rebuild_pause);
         self.rebuild_pause = (self.rebuild_pause * 2).min(REBUILD_EVERY.1);

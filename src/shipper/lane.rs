@@ -2,7 +2,10 @@
 
 use std::{cmp::Ordering, time::Instant};
 
-use super::track::{State, Track};
+use super::{
+    statement::Said,
+    track::{State, Track},
+};
 use crate::{
     journal::{Batch, Frame, Mark, Reader},
     model::click::Topic,
@@ -25,6 +28,8 @@ pub(super) struct LaneState {
     /// The time of the last click read: the lane with the smallest goes first.
     pub(super) read_ms: u64,
     pub(super) unreadable_until: Option<Instant>,
+    /// What it said of itself last.
+    pub(super) said: Option<Said>,
 }
 
 impl LaneState {
@@ -41,6 +46,7 @@ impl LaneState {
             safe: counted,
             read_ms: 0,
             unreadable_until: None,
+            said: None,
             reader,
         }
     }
@@ -70,6 +76,17 @@ impl LaneState {
     pub(super) fn oldest_ms(&self) -> Option<u64> {
         let sent = self.tracks.iter().filter_map(Track::oldest_ms).min();
         sent.or_else(|| (self.read_ms > 0 && !self.done()).then_some(self.read_ms))
+    }
+
+    /// Every click of the topic older than this is delivered, as far as the wall clock did not go back: the time of the oldest
+    /// that is not, at most `now_ms`. `None` while that is not known.
+    pub(super) fn complete_to_ms(&self, topic: Topic, now_ms: u64) -> Option<u64> {
+        let track = &self.tracks[topic as usize];
+        match track.oldest_ms() {
+            Some(oldest) => Some(oldest.min(now_ms)),
+            None if track.next() >= self.reader.head() => Some(now_ms),
+            None => (self.read_ms > 0).then_some(self.read_ms.min(now_ms)),
+        }
     }
 
     /// Adds to `sum` what is not delivered, by topic; whether all was counted before the deadline.

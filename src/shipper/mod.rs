@@ -33,6 +33,7 @@ mod scan;
 mod ship;
 mod sink;
 mod source;
+mod statement;
 mod track;
 
 use std::{

@@ -24,6 +24,7 @@ use super::{
     numbers::Numbers,
     press::{Parcel, Press},
     sink::Sink,
+    statement::{self, Said},
     track::{FAILED, State, Track},
 };
 use crate::{
@@ -51,6 +52,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const CLAMPS: u8 = 14;
 const UNREADABLE: &str =
     "a click of a newer build's format: it waits, and its topic in this lane behind it, for a build that reads it";
+/// How long the lanes' last words may take at the end.
+const SETTLING: Duration = Duration::from_secs(2);
 /// How long counting what stays behind may take at the end.
 const COUNTING: Duration = Duration::from_secs(1);
 
@@ -125,6 +128,8 @@ impl Ship {
             let now = Instant::now();
             let round = self.round(now, true);
             if self.lanes.iter().all(LaneState::done) || now >= deadline {
+                self.state(true, now, clock::wall_ms());
+                self.sink.settle(now + SETTLING);
                 return self.summary();
             }
             if !round.more {
@@ -430,6 +435,22 @@ impl Ship {
         if noting {
             self.noted_at = now;
             self.publish(wall_ms);
+            self.state(false, now, wall_ms);
+        }
+    }
+
+    /// Lets the lanes that have something to say say it; each of them if this is the end.
+    fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
+        for lane in &mut self.lanes {
+            let standing = lane.reader.standing();
+            let Some(kind) = statement::due(lane, &standing, now, closing) else {
+                continue;
+            };
+            let names = Topic::ALL.map(|topic| self.sink.topic(topic));
+            let value = statement::statement((&self.edge, names), kind, lane, &standing, wall_ms);
+            if self.sink.state(lane.reader.lane(), value.to_string().as_bytes(), wall_ms) {
+                lane.said = Some(Said::now(lane, standing, kind, now));
+            }
         }
     }
 

@@ -37,6 +37,21 @@ impl Sink {
         }
     }
 
+    /// Sends what a lane says of itself; `false`: not now. Files have no readers that could not see for themselves.
+    pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64) -> bool {
+        match self {
+            Sink::Files(_) => true,
+            Sink::Kafka(kafka) => kafka.state(lane, value, at_ms),
+        }
+    }
+
+    /// Waits until what lanes said has arrived, until the deadline at most.
+    pub(super) fn settle(&mut self, deadline: Instant) {
+        if let Sink::Kafka(kafka) = self {
+            kafka.settle(deadline);
+        }
+    }
+
     /// Does what is due, everything if `all`, and says what is known of clicks in flight.
     pub(super) fn tend(&mut self, now: Instant, all: bool, words: &mut Vec<Word>) {
         match self {

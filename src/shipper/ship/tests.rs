@@ -238,6 +238,7 @@ fn broker() -> (MockCluster<'static, DefaultProducerContext>, Target) {
     for topic in Topic::ALL {
         cluster.create_topic(topic.name(), 3, 1).unwrap();
     }
+    cluster.create_topic("clicks.lanes", 1, 1).unwrap();
     let config = crate::kafka::Config { brokers: Some(cluster.bootstrap_servers()), ..crate::kafka::Config::default() };
     (cluster, Target::Kafka(config))
 }
@@ -306,6 +307,67 @@ fn records_carry_key_timestamp_and_cloudevents_headers() {
         assert!(header("wp_shipped_at_ms").parse::<u64>().unwrap() > 1_700_000_000_000);
     }
     assert_eq!(records.iter().filter(|record| record.key.is_none()).count(), 1);
+}
+
+/// What the lanes said on their topic, from its beginning until one is what is waited for.
+fn statements(
+    cluster: &MockCluster<'static, DefaultProducerContext>,
+    last: impl Fn(&serde_json::Value) -> bool,
+) -> Vec<serde_json::Value> {
+    use rdkafka::{
+        ClientConfig, Message,
+        consumer::{BaseConsumer, Consumer},
+    };
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "auditor")
+        .create()
+        .unwrap();
+    let mut partitions = rdkafka::TopicPartitionList::new();
+    partitions.add_partition_offset("clicks.lanes", 0, rdkafka::Offset::Beginning).unwrap();
+    consumer.assign(&partitions).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut said: Vec<serde_json::Value> = Vec::new();
+    while !said.last().is_some_and(&last) {
+        assert!(Instant::now() < deadline, "{said:#?}");
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        said.push(serde_json::from_slice(message.payload().unwrap()).unwrap());
+    }
+    said
+}
+
+#[test]
+fn a_lane_says_when_it_opens_how_far_it_is_and_how_its_last_epoch_ended() {
+    let (cluster, target) = broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target.clone());
+    for number in 0..30 {
+        edge.click(0, if number % 3 == 0 { Topic::Orphan } else { Topic::Clicks }, number);
+    }
+    assert!(edge.run());
+    let (stopper, stop) = crate::lifecycle::stop();
+    stopper.stop();
+    let Edge { ship, lanes, _spiller: spiller, .. } = edge;
+    drop((lanes, spiller));
+    ship.run(&stop, Duration::from_secs(10));
+    let said = statements(&cluster, |said| said["kind"] == "closing");
+    assert_eq!((&said[0]["kind"], &said[0]["ended"]), (&"open".into(), &serde_json::json!([])));
+    let closing = said.last().unwrap();
+    let epoch = closing["epoch"].as_u64().unwrap();
+    for (topic, count) in [("clicks", 20), ("clicks.orphan", 10)] {
+        let stands = &closing["topics"][topic];
+        assert_eq!(stands["next_seq"], count);
+        assert_eq!(stands["delivered"], serde_json::json!({"epoch": epoch, "next": count}));
+        assert_eq!(stands["safe"], stands["delivered"]);
+        assert_eq!(stands["quarantined"], serde_json::json!([]));
+        assert!(stands["complete_to_ms"].as_u64().unwrap() <= closing["at_ms"].as_u64().unwrap());
+    }
+    // The process dies without a word: its ring is there, so how the epoch ended is known to the last number.
+    let mut edge = Edge::open(dir.path(), 1, target);
+    edge.ship.round(Instant::now(), false);
+    let said = statements(&cluster, |said| said["kind"] == "recovered");
+    let end = serde_json::json!({"epoch": epoch, "cut": false, "next_seq": {"clicks": 20, "clicks.orphan": 10}});
+    assert_eq!(said.last().unwrap()["ended"], serde_json::json!([end]));
 }
 
 #[test]
