@@ -55,6 +55,9 @@ const PAYLOAD_MAX: usize = 16 + 1 + 1 + DOMAIN_MAX + 1 + keys::AUDIENCE_MAX + CO
 /// The decoder asks for whole groups of three bytes.
 const PAYLOAD_ROOM: usize = PAYLOAD_MAX.next_multiple_of(3) + 3;
 
+/// No token is longer: prefix, key id, payload and MAC.
+const TOKEN_TEXT_MAX: usize = PREFIX.len() + 8 + 1 + (PAYLOAD_MAX * 4).div_ceil(3) + 1 + MAC_TEXT;
+
 /// Why a token is treated as absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -235,6 +238,19 @@ impl<'a> Parts<'a> {
         mac.update(payload);
         mac.verify_truncated_left(&self.mac).map_err(|_| TokenError::BadMac)
     }
+}
+
+/// The click id that a token names, taken at its word: no key is asked, so anybody may have written it. `None` if it is no
+/// token. For looking a click up, never for crediting it. Which of both carriers it is shows in where a UUIDv7 stands: a
+/// destination's token has text at those bits of a cookie's, and a cookie's visitor is random.
+pub fn claimed_click_id(token: &[u8]) -> Option<[u8; 16]> {
+    let mut payload = Payload::default();
+    let parts = Parts::of(token).filter(|_| token.len() <= TOKEN_TEXT_MAX)?;
+    let len = parts.decode(&mut payload)?;
+    let is_click = |id: &[u8; 16]| uuid::Uuid::from_bytes(*id).get_version() == Some(uuid::Version::SortRand);
+    let cookie = read_cookie_payload(&payload.0[..len]).map(|claims| claims.click_id);
+    let url = || read_url_payload(&payload.0[..len]).map(|(claims, _)| claims.click_id);
+    cookie.filter(|id| is_click(id)).or_else(|| url().filter(|id| is_click(id)))
 }
 
 /// Whether a token of this click is within its time: [`TokenError::Expired`] if not.

@@ -2,6 +2,7 @@
 
 mod source;
 mod stats;
+mod why;
 
 use std::io::Write;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub use source::Source;
 pub use stats::{By, Stats, stats};
+pub use why::{Why, why};
 
 use self::source::Range;
 use crate::model::click::Topic;
@@ -63,7 +65,7 @@ pub fn tail(source: &Source, flags: &Tail, out: &mut impl Write) -> Result<()> {
     // Partitions and topics come one after the other: the latest of all are known once all were read.
     let mut latest: Option<Vec<(u64, Vec<u8>)>> = Some(Vec::new());
     source.read(flags.topic.topics(), Range::Last { count, follow: flags.follow }, &mut |event| {
-        match (event, &mut latest) {
+        match (event.map(|record| record.value), &mut latest) {
             (Some(event), Some(latest)) => {
                 latest.push((Seen::of(event).map_or(0, |seen| seen.clicked_at_ms), event.to_vec()));
                 return Ok(());

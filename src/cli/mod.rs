@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     clock,
-    config::{self, Config, Flags, Mistakes},
+    config::{self, Config, Flags, Mistake, Mistakes, Origin},
 };
 
 /// Bad usage or configuration (sysexits' EX_USAGE).
@@ -51,7 +51,7 @@ enum Command {
         #[command(subcommand)]
         command: Kafka,
     },
-    /// The clicks that were delivered: tail, stats
+    /// The clicks that were delivered: tail, stats, why
     Clicks {
         #[command(flatten)]
         from: ClicksFrom,
@@ -77,14 +77,22 @@ struct ClicksFrom {
     /// Read the topics on these brokers
     #[arg(long, value_name = "HOST:PORT", global = true)]
     kafka: Option<String>,
-    /// Read the click files under this data directory
-    #[arg(long, value_name = "DIR", global = true, conflicts_with = "kafka")]
+    /// Read the click files under this data directory; `why` reads its journal too, and takes it together with --kafka
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
 }
 
 impl ClicksFrom {
     fn source(&self) -> Result<clicks::Source, Mistakes> {
         if let Some(dir) = &self.data_dir {
+            if self.kafka.is_some() {
+                let what = "is given too; read one or the other".to_owned();
+                return Err(Mistakes(vec![Mistake {
+                    origin: Origin::Flag("--data-dir"),
+                    key: "--kafka".to_owned(),
+                    what,
+                }]));
+            }
             return Ok(clicks::Source::Files(dir.join("clicks")));
         }
         let mut flags = Flags::default();
@@ -96,6 +104,15 @@ impl ClicksFrom {
             clicks::Source::Files(config.server.data_dir.join("clicks"))
         })
     }
+
+    /// Everything that says where a click can be.
+    fn config(&self) -> Result<Config, Mistakes> {
+        let mut flags = Flags::default();
+        flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
+        let dir = self.data_dir.as_ref().map(|dir| dir.display().to_string());
+        flags.set("--data-dir", &["server", "data_dir"], dir);
+        config::gather(self.config.as_deref(), environment(), flags)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +121,8 @@ enum Clicks {
     Tail(clicks::Tail),
     /// Count clicks by creator, source and day
     Stats(clicks::Stats),
+    /// Tell one click's story: what was answered, whether it counts and why, and where it lies (exit 1 if nowhere)
+    Why(clicks::Why),
 }
 
 #[derive(Debug, Args)]
@@ -173,13 +192,14 @@ impl Command {
                 flags.set("--kafka", &["kafka", "brokers"], command.kafka);
                 kafka::setup(&command.file.gather(flags)?.kafka, &command.setup, &mut out)?;
             }
-            Command::Clicks { from, command } => {
-                let source = from.source()?;
-                match command {
-                    Clicks::Tail(flags) => clicks::tail(&source, &flags, &mut out)?,
-                    Clicks::Stats(flags) => clicks::stats(&source, &flags, &mut out)?,
+            Command::Clicks { from, command } => match command {
+                Clicks::Tail(flags) => clicks::tail(&from.source()?, &flags, &mut out)?,
+                Clicks::Stats(flags) => clicks::stats(&from.source()?, &flags, &mut out)?,
+                Clicks::Why(flags) => {
+                    let found = clicks::why(&from.config()?, &flags, clock::wall_ms(), &mut out)?;
+                    return Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE });
                 }
-            }
+            },
             Command::Version => writeln!(out, "waypost {}", env!("CARGO_PKG_VERSION"))?,
         }
         Ok(ExitCode::SUCCESS)

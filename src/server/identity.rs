@@ -47,6 +47,12 @@ pub(super) fn edge_id(data_dir: &Path, given: Option<&str>) -> Result<String> {
     }
 }
 
+/// The name that a data directory has, for those who only look: nothing is made. `None` if it has none or it cannot be read.
+pub fn kept_edge_id(data_dir: &Path) -> Option<String> {
+    let kept = fs::read_to_string(data_dir.join(FILE)).ok()?;
+    Some(kept.trim().to_owned()).filter(|kept| is_edge_id(kept))
+}
+
 /// Eight random bytes: with a million edges the odds of a pair are 1 in 37 million.
 fn made() -> Result<String> {
     let mut bytes = [0; 8];

@@ -42,6 +42,7 @@ use crate::{
     shipper::Summary,
 };
 use crew::Crew;
+pub use identity::kept_edge_id;
 use keys::Keys;
 use signals::{Asked, Signals};
 

@@ -160,6 +160,12 @@ impl Duplicates {
         if repeat == Verdict::Visitor && self.cookie_says_so(click) || seen { repeat } else { Verdict::First }
     }
 
+    /// The verdict as far as the click itself holds it, which is the same whenever it is asked.
+    pub(super) fn told_by_cookie(&self, click: &Click<'_>) -> Verdict {
+        let known = click.visitor.is_some() && click.cookie_state == CookieState::Valid;
+        if known && self.cookie_says_so(click) { Verdict::Visitor } else { Verdict::First }
+    }
+
     fn cookie_says_so(&self, click: &Click<'_>) -> bool {
         let same_link = click.text(Text::PreviousDomain) == click.text(Text::Domain)
             && click.text(Text::PreviousCode) == click.text(Text::Code);

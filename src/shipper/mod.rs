@@ -48,7 +48,7 @@ use serde::Deserialize;
 pub use duplicate::Config as DuplicateConfig;
 pub use files::{Config as FileConfig, OpenError};
 pub use kafka::ProducerError;
-pub use press::Press;
+pub use press::{Foreseen, Press};
 
 use crate::{
     journal::{Mark, Reader, SinkNote},

@@ -9,9 +9,12 @@ use super::{
     labels::{Class, Labeller, Labels},
     params::Params,
 };
-use crate::model::{
-    click::{Click, Outcome, Text, Topic},
-    link::LinkFacts,
+use crate::{
+    journal::Frame,
+    model::{
+        click::{Click, Outcome, Text, Topic},
+        link::LinkFacts,
+    },
 };
 
 /// A click and what is read out of it.
@@ -19,6 +22,15 @@ pub(super) struct Parcel<'a> {
     pub(super) click: Click<'a>,
     facts: Option<LinkFacts<'a>>,
     params: Params<'a>,
+}
+
+/// Whether a click that waits is judged already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreseen {
+    /// What it will be called is certain.
+    Decided,
+    /// It is a first tap unless the filters know better when it is shipped.
+    Undecided,
 }
 
 /// Of a format that this build does not know.
@@ -61,9 +73,7 @@ impl Press {
     /// Whether the click repeats another. To be asked once a click. Only what could count is judged: a preview with the same
     /// agent is no first tap, and an orphan counts never.
     pub(super) fn judge(&mut self, topic: Topic, parcel: &Parcel<'_>, labels: &Labels) -> Verdict {
-        let could_count =
-            topic == Topic::Clicks && labels.class == Class::Human && parcel.click.outcome == Outcome::Redirected;
-        if could_count { self.duplicates.judge(&parcel.click) } else { Verdict::First }
+        if could_count(topic, parcel, labels) { self.duplicates.judge(&parcel.click) } else { Verdict::First }
     }
 
     /// Appends the event to `out`.
@@ -79,6 +89,22 @@ impl Press {
         self.encoder.encode(out, place, click, &Said { facts: facts.as_ref(), params, labels, duplicate });
     }
 
+    /// Appends the event of a click that waits in the journal, as it would be shipped, to `out`, and says what is known of the
+    /// duplicate verdict. Judges by the cookie alone: the filters know what was shipped before, and that is not here. `None`
+    /// if the bytes are no click of this build. `safe` is left at 0, for it is another's at each shipping. For
+    /// `waypost clicks why`.
+    pub fn foresee(&mut self, edge: &str, lane: u16, frame: &Frame<'_>, out: &mut Vec<u8>) -> Option<Foreseen> {
+        let parcel = Parcel::open(frame.payload).ok()?;
+        let labels = self.label(&parcel);
+        let topic = *Topic::ALL.get(usize::from(frame.stream))?;
+        let could_count = could_count(topic, &parcel, &labels);
+        let verdict = if could_count { self.duplicates.told_by_cookie(&parcel.click) } else { Verdict::First };
+        let place = Place { edge, lane, epoch: frame.epoch, seq: frame.seq, safe: 0 };
+        self.encode(out, &place, &parcel, &labels, verdict);
+        let open = could_count && !verdict.is_duplicate();
+        Some(if open { Foreseen::Undecided } else { Foreseen::Decided })
+    }
+
     /// All of it for one click of the topic `clicks`, appended to `out`; `false` if the bytes are no click. For benches: the loop
     /// takes the same steps, with the sink asked for room between them.
     pub fn press(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
@@ -89,4 +115,8 @@ impl Press {
         self.encode(out, &place, &parcel, &labels, duplicate);
         true
     }
+}
+
+fn could_count(topic: Topic, parcel: &Parcel<'_>, labels: &Labels) -> bool {
+    topic == Topic::Clicks && labels.class == Class::Human && parcel.click.outcome == Outcome::Redirected
 }

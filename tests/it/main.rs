@@ -20,3 +20,4 @@ mod operate;
 mod proxies;
 mod reload;
 mod telling;
+mod why;

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -37,14 +37,32 @@ pub enum Source {
     Kafka(Box<crate::kafka::Config>),
 }
 
+/// An event and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a> {
+    pub(super) value: &'a [u8],
+    pub(super) at: At<'a>,
+}
+
+/// Where an event lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At<'a> {
+    /// The line counts from where reading began: from 1 in the file, unless the range is [`Range::Last`].
+    File { path: &'a Path, line: u64 },
+    /// In a topic.
+    Kafka { topic: &'a str, partition: i32, offset: i64 },
+}
+
 /// What to do with an event, and (`None`, once) when all that was there at the start has been read.
-type Take<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<()>;
+type Take<'a> = &'a mut dyn FnMut(Option<Record<'_>>) -> Result<()>;
 
 /// Which events.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Range {
     /// Everything there is.
     All,
+    /// What was written at this time or later, milliseconds since the epoch; some of what was written before may come too.
+    Since(u64),
     /// So many of the latest of each topic; with `follow`, then those that come.
     Last { count: usize, follow: bool },
 }
@@ -73,8 +91,11 @@ impl Source {
 fn read_files(dir: &Path, topics: &[Topic], range: Range, take: Take<'_>) -> Result<()> {
     let mut places = Vec::new();
     for topic in topics {
-        let mut place = Place { topic: *topic, path: None, offset: 0 };
-        let files = shipper::files(dir, *topic).with_context(|| dir.display().to_string())?;
+        let mut place = Place { topic: *topic, path: None, offset: 0, line: 0 };
+        let mut files = shipper::files(dir, *topic).with_context(|| dir.display().to_string())?;
+        if let Range::Since(since_ms) = range {
+            files.retain(|path| !untouched_since(path, since_ms));
+        }
         if let Range::Last { count, .. } = range {
             place.last(&files, count)?;
         }
@@ -97,6 +118,14 @@ struct Place {
     topic: Topic,
     path: Option<PathBuf>,
     offset: u64,
+    /// Lines read of this file.
+    line: u64,
+}
+
+/// Whether a file was last written before this time. One that cannot be asked is read.
+fn untouched_since(path: &Path, since_ms: u64) -> bool {
+    let written = path.metadata().and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written < UNIX_EPOCH + Duration::from_millis(since_ms))
 }
 
 impl Place {
@@ -120,7 +149,7 @@ impl Place {
         let own = self.path.clone();
         for path in files.iter().filter(|path| own.as_ref().is_none_or(|own| *path >= own)) {
             if self.path.as_ref() != Some(path) {
-                (self.path, self.offset) = (Some(path.clone()), 0);
+                (self.path, self.offset, self.line) = (Some(path.clone()), 0, 0);
             }
             let context = || path.display().to_string();
             let mut file = match File::open(path) {
@@ -135,7 +164,8 @@ impl Place {
                 reader.read_until(b'\n', &mut line).with_context(context)?;
                 let Some(whole) = line.strip_suffix(b"\n") else { break };
                 self.offset += line.len() as u64;
-                take(Some(whole))?;
+                self.line += 1;
+                take(Some(Record { value: whole, at: At::File { path, line: self.line } }))?;
             }
         }
         Ok(())
@@ -198,8 +228,9 @@ fn read_kafka(config: &crate::kafka::Config, topics: &[Topic], range: Range, tak
         if left.get(&place).is_some_and(|end| message.offset() + 1 >= *end) {
             left.remove(&place);
         }
-        if let Some(event) = message.payload() {
-            take(Some(event))?;
+        if let Some(value) = message.payload() {
+            let at = At::Kafka { topic: message.topic(), partition: message.partition(), offset: message.offset() };
+            take(Some(Record { value, at }))?;
         }
         if left.is_empty() && !caught_up {
             caught_up = true;
@@ -222,10 +253,15 @@ fn assign(consumer: &BaseConsumer<Listener>, names: &[&str], range: Range) -> Re
         if partitions.is_empty() {
             bail!("topic `{name}` does not exist; create it with `waypost kafka setup --apply`");
         }
+        let since = match range {
+            Range::Since(since_ms) => offsets_since(consumer, name, partitions.len(), since_ms)?,
+            Range::All | Range::Last { .. } => BTreeMap::new(),
+        };
         for partition in partitions {
             let (low, high) = consumer.fetch_watermarks(name, partition.id(), PATIENCE).context("kafka")?;
             let from = match range {
                 Range::All => low,
+                Range::Since(_) => since.get(&partition.id()).map_or(high, |from| low.max(*from)),
                 // The latest of a topic may all lie in one partition; which of them are, is seen once they are read.
                 Range::Last { count, .. } => low.max(high.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX))),
             };
@@ -237,6 +273,30 @@ fn assign(consumer: &BaseConsumer<Listener>, names: &[&str], range: Range) -> Re
     }
     consumer.assign(&list).context("kafka")?;
     Ok(left)
+}
+
+/// The first record of each partition whose timestamp is not before this time; absent where there is none. Every record before it
+/// is older, whatever order they were written in.
+fn offsets_since(
+    consumer: &BaseConsumer<Listener>,
+    name: &str,
+    partitions: usize,
+    since_ms: u64,
+) -> Result<BTreeMap<i32, i64>> {
+    let mut times = TopicPartitionList::new();
+    let since = Offset::Offset(i64::try_from(since_ms).unwrap_or(i64::MAX));
+    for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+        times.add_partition_offset(name, partition, since).context("kafka")?;
+    }
+    let found = consumer.offsets_for_times(times, PATIENCE).context("kafka")?;
+    let mut offsets = BTreeMap::new();
+    for partition in found.elements() {
+        partition.error().with_context(|| format!("kafka: {name} partition {}", partition.partition()))?;
+        if let Offset::Offset(offset) = partition.offset() {
+            offsets.insert(partition.partition(), offset);
+        }
+    }
+    Ok(offsets)
 }
 
 /// Keeps the client's last error for a message.

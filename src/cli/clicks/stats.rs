@@ -93,7 +93,7 @@ pub fn stats(source: &Source, flags: &Stats, out: &mut impl Write) -> Result<()>
     let (mut repeated, mut unreadable) = (0u64, 0u64);
     source.read(&Topic::ALL, Range::All, &mut |event| {
         let Some(event) = event else { return Ok(()) };
-        match Seen::of(event).filter(|seen| !seen.click_id.is_empty()) {
+        match Seen::of(event.value).filter(|seen| !seen.click_id.is_empty()) {
             None => unreadable += 1,
             Some(seen) if !known.insert(number_of(&seen.click_id)) => repeated += 1,
             Some(seen) => {

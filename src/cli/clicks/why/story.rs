@@ -1,0 +1,122 @@
+//! What was found out about a click, before it is told.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::asked::Token;
+use super::words;
+use crate::{attribution::mint::ClickId, clock, shipper::Foreseen};
+
+/// A click's story.
+#[derive(Debug)]
+pub(super) struct Story {
+    pub(super) id: ClickId,
+    pub(super) token: Option<Token>,
+    /// The event `click.v1`, delivered or as it would be.
+    pub(super) event: Option<Value>,
+    /// Whether its verdict is open until it is shipped.
+    pub(super) undecided: bool,
+    /// The first record of it, or else where it waits.
+    pub(super) place: Option<Place>,
+    /// Further records of it, in the order in which they were read.
+    pub(super) repeats: Vec<Place>,
+    pub(super) looked: Vec<Looked>,
+}
+
+/// Where a click lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "in", rename_all = "lowercase")]
+pub(super) enum Place {
+    Kafka {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
+    File {
+        path: PathBuf,
+        line: u64,
+    },
+    Journal {
+        dir: PathBuf,
+        lane: u16,
+        position: u64,
+        /// The lane says so; the sink was then asked too.
+        delivered: bool,
+    },
+}
+
+/// A place that was searched.
+#[derive(Debug, Serialize)]
+pub(super) struct Looked {
+    pub(super) place: String,
+    /// Records before this time were not read; all were if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<Timestamp>,
+    /// What was written later was not read.
+    pub(super) up_to: Timestamp,
+    pub(super) records: u64,
+    /// Why it could not be searched, or not to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failed: Option<String>,
+}
+
+impl Looked {
+    /// Nothing yet, of this place as it is now.
+    pub(super) fn now(place: String, since_ms: Option<u64>) -> Looked {
+        let since = since_ms.map(time);
+        Looked { place, since, up_to: time(clock::wall_ms()), records: 0, failed: None }
+    }
+}
+
+impl Story {
+    pub(super) fn of(id: ClickId, token: Option<Token>) -> Story {
+        Story { id, token, event: None, undecided: false, place: None, repeats: Vec::new(), looked: Vec::new() }
+    }
+
+    pub(super) fn id_text(&self) -> String {
+        String::from_utf8_lossy(&self.id.text()).into_owned()
+    }
+
+    /// Takes what the journal holds.
+    pub(super) fn journaled(&mut self, event: Value, place: Place, foreseen: Foreseen) {
+        (self.event, self.place) = (Some(event), Some(place));
+        self.undecided = foreseen == Foreseen::Undecided;
+    }
+
+    /// Takes a record of a sink: the first says what the click is, whatever the journal would say.
+    pub(super) fn delivered(&mut self, event: Value, place: Place) {
+        if matches!(self.place, None | Some(Place::Journal { .. })) {
+            (self.event, self.place) = (Some(event), Some(place));
+            self.undecided = false;
+        } else {
+            self.repeats.push(place);
+        }
+    }
+
+    /// The story as one object.
+    pub(super) fn json(&self) -> Value {
+        let mut story = json!({
+            "found": self.event.is_some(), "click_id": self.id_text(), "clicked_at": time(self.id.ms()),
+            "looked_in": self.looked,
+        });
+        if let Some(token) = &self.token {
+            story["token"] = json!(token);
+        }
+        if let (Some(event), Some(place)) = (&self.event, &self.place) {
+            story["verdict"] = words::verdict(event, self.undecided).into();
+            story["duplicate_decided"] = (!self.undecided).into();
+            story["place"] = json!(place);
+            story["repeats"] = json!(self.repeats);
+            story["event"] = event.clone();
+        }
+        story
+    }
+}
+
+/// 48 bits of milliseconds can lie beyond year 9999, where text ends.
+pub(super) fn time(at_ms: u64) -> Timestamp {
+    i64::try_from(at_ms).ok().and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok()).unwrap_or(Timestamp::MAX)
+}
