@@ -1,5 +1,6 @@
 //! `waypost clicks`: what was delivered, read back from the click files or from Kafka.
 
+mod audit;
 mod source;
 mod stats;
 mod why;
@@ -10,6 +11,7 @@ use anyhow::Result;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Deserialize;
 
+pub use audit::{Audit, audit};
 pub use source::Source;
 pub use stats::{By, Stats, stats};
 pub use why::{Why, why};

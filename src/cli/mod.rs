@@ -51,7 +51,7 @@ enum Command {
         #[command(subcommand)]
         command: Kafka,
     },
-    /// The clicks that were delivered: tail, stats, why
+    /// The clicks that were delivered: tail, stats, why, audit
     Clicks {
         #[command(flatten)]
         from: ClicksFrom,
@@ -121,6 +121,8 @@ enum Clicks {
     Tail(clicks::Tail),
     /// Count clicks by creator, source and day
     Stats(clicks::Stats),
+    /// Prove from the topics that no click is missing (exit 0 complete, 1 missing, 3 not all is proved)
+    Audit(clicks::Audit),
     /// Tell one click's story: what was answered, whether it counts and why, and where it lies (exit 1 if nowhere)
     Why(clicks::Why),
 }
@@ -195,6 +197,7 @@ impl Command {
             Command::Clicks { from, command } => match command {
                 Clicks::Tail(flags) => clicks::tail(&from.source()?, &flags, &mut out)?,
                 Clicks::Stats(flags) => clicks::stats(&from.source()?, &flags, &mut out)?,
+                Clicks::Audit(flags) => return clicks::audit(&from.source()?, &flags, clock::wall_ms(), &mut out),
                 Clicks::Why(flags) => {
                     let found = clicks::why(&from.config()?, &flags, clock::wall_ms(), &mut out)?;
                     return Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE });

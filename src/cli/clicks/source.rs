@@ -83,7 +83,10 @@ impl Source {
                 }
                 read_files(dir, topics, range, take)
             }
-            Source::Kafka(config) => read_kafka(config, topics, range, take),
+            Source::Kafka(config) => {
+                let names: Vec<&str> = topics.iter().map(|topic| config.topics()[*topic as usize]).collect();
+                read_kafka(config, &names, range, take)
+            }
         }
     }
 }
@@ -199,14 +202,10 @@ fn begin_of_last(path: &Path, count: usize) -> std::io::Result<(u64, usize)> {
     Ok((0, found + usize::from(end.is_some())))
 }
 
-fn read_kafka(config: &crate::kafka::Config, topics: &[Topic], range: Range, take: Take<'_>) -> Result<()> {
-    let mut settings = config.client("clicks").map_err(anyhow::Error::msg)?;
-    // The group is never joined nor committed to: partitions are assigned by hand.
-    settings.set("group.id", "waypost-clicks").set("enable.auto.commit", "false").set("enable.partition.eof", "false");
-    let consumer: BaseConsumer<Listener> =
-        BaseConsumer::from_config_and_context(&settings, Listener(Observer::silent())).context("kafka")?;
-    let names: Vec<&str> = topics.iter().map(|topic| config.topics()[*topic as usize]).collect();
-    let mut left = assign(&consumer, &names, range)?;
+/// Reads the topics of these names, as [`Source::read`].
+pub(super) fn read_kafka(config: &crate::kafka::Config, names: &[&str], range: Range, take: Take<'_>) -> Result<()> {
+    let consumer = consumer(config)?;
+    let mut left = assign(&consumer, names, range)?;
     let follow = matches!(range, Range::Last { follow: true, .. });
     let mut caught_up = left.is_empty();
     if caught_up {
@@ -238,6 +237,38 @@ fn read_kafka(config: &crate::kafka::Config, topics: &[Topic], range: Range, tak
         }
     }
     Ok(())
+}
+
+fn consumer(config: &crate::kafka::Config) -> Result<BaseConsumer<Listener>> {
+    let mut settings = config.client("clicks").map_err(anyhow::Error::msg)?;
+    // The group is never joined nor committed to: partitions are assigned by hand.
+    settings.set("group.id", "waypost-clicks").set("enable.auto.commit", "false").set("enable.partition.eof", "false");
+    BaseConsumer::from_config_and_context(&settings, Listener(Observer::silent())).context("kafka")
+}
+
+/// When the oldest record of each partition that lost its first ones was written, the latest of these times; 0 if none lost any.
+/// All that was written later is still there. Milliseconds since the epoch.
+///
+/// # Errors
+/// As [`Source::read`].
+pub(super) fn oldest_ms(config: &crate::kafka::Config, names: &[&str]) -> Result<u64> {
+    let consumer = consumer(config)?;
+    // Only to learn the partitions and their ends.
+    assign(&consumer, names, Range::All)?;
+    let mut oldest = 0;
+    for partition in consumer.assignment().context("kafka")?.elements() {
+        let (low, high) =
+            consumer.fetch_watermarks(partition.topic(), partition.partition(), PATIENCE).context("kafka")?;
+        if low == 0 || low == high {
+            continue;
+        }
+        let mut one = TopicPartitionList::new();
+        one.add_partition_offset(partition.topic(), partition.partition(), Offset::Offset(low)).context("kafka")?;
+        consumer.assign(&one).context("kafka")?;
+        let first = consumer.poll(PATIENCE).context("kafka: nothing came")?.context("kafka")?;
+        oldest = oldest.max(first.timestamp().to_millis().map_or(0, |ms| ms.max(0) as u64));
+    }
+    Ok(oldest)
 }
 
 /// Assigns every partition from where reading begins; the end of each that has something to read.

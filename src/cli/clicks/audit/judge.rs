@@ -117,7 +117,10 @@ impl LaneFound {
         let whole = |found: &Found| {
             found.missing.is_empty() && found.lost_by_cut.is_empty() && found.not_shipped + found.unproved == 0
         };
-        self.topics.values().all(whole) && self.forked.is_empty() && self.cut.is_empty() && self.silent_since_ms.is_none()
+        self.topics.values().all(whole)
+            && self.forked.is_empty()
+            && self.cut.is_empty()
+            && self.silent_since_ms.is_none()
     }
 }
 
@@ -127,6 +130,8 @@ pub(super) struct Ledger {
     lanes: BTreeMap<(String, u16), Lane>,
     /// Clicks older than this may have left the topics: what was delivered before is not judged.
     since_ms: u64,
+    /// Records that are no clicks of ours.
+    pub(super) strange: u64,
 }
 
 #[derive(Debug, Default)]
@@ -184,7 +189,7 @@ impl Ledger {
     /// Notes a click, or the stub of a dead letter.
     pub(super) fn click(&mut self, topic: &str, click: &Click<'_>) {
         let lane = self.lanes.entry((click.edge.clone().into_owned(), click.lane)).or_default();
-        let seen = lane.epochs.entry(click.epoch).or_default().seen.entry(topic.to_owned()).or_default();
+        let seen = seen(&mut lane.epochs, click.epoch, topic);
         seen.safe = seen.safe.max(click.safe);
         if !seen.present.add(click.seq, click.seq + 1) {
             seen.repeats += 1;
@@ -193,8 +198,11 @@ impl Ledger {
         }
     }
 
-    /// Notes a statement, in the order in which they lie on their partition.
-    pub(super) fn statement(&mut self, said: Statement) {
+    /// Notes a statement, in the order in which they lie on their partition; one made after `to_ms` is left out.
+    pub(super) fn statement(&mut self, said: Statement, to_ms: u64) {
+        if said.at_ms > to_ms {
+            return;
+        }
         let lane = self.lanes.entry((said.edge, said.lane)).or_default();
         let epoch = lane.epochs.entry(said.epoch).or_default();
         epoch.said_ms = epoch.said_ms.max(Some(said.at_ms));
@@ -206,11 +214,12 @@ impl Ledger {
             if said.at_ms >= self.since_ms {
                 topic.base.get_or_insert(stands.delivered);
             }
-            let mut seen = |epoch: u64| lane.epochs.entry(epoch).or_default().seen.entry(name.clone()).or_default();
-            seen(said.epoch).given = seen(said.epoch).given.max(stands.next_seq);
-            seen(stands.safe.epoch).safe = seen(stands.safe.epoch).safe.max(stands.safe.next);
+            let given = &mut seen(&mut lane.epochs, said.epoch, name).given;
+            *given = stands.next_seq.max(*given);
+            let safe = &mut seen(&mut lane.epochs, stands.safe.epoch, name).safe;
+            *safe = stands.safe.next.max(*safe);
             for gone in &stands.quarantined {
-                seen(gone.epoch).gone.add(gone.from, gone.to);
+                seen(&mut lane.epochs, gone.epoch, name).gone.add(gone.from, gone.to);
             }
         }
         lane.ends.extend(said.ended.into_iter().map(|end| (end.epoch, end)));
@@ -231,6 +240,10 @@ impl Ledger {
         let judged = |((edge, number), lane): (&(String, u16), &Lane)| lane.judge(edge, *number, self.since_ms, now_ms);
         self.lanes.iter().map(judged).collect()
     }
+}
+
+fn seen<'a>(epochs: &'a mut BTreeMap<u64, Epoch>, epoch: u64, topic: &str) -> &'a mut Seen {
+    epochs.entry(epoch).or_default().seen.entry(topic.to_owned()).or_default()
 }
 
 impl Lane {
@@ -287,13 +300,9 @@ impl Lane {
         let delivered = covered(topic.delivered);
         let safe = covered(topic.safe).max(seen.safe).max(delivered);
         let given = seen.present.end().max(seen.given).max(safe).max(ended_at.unwrap_or(0));
-        let absent = |from: u64, to: u64| {
-            let mut all = seen.present.clone();
-            for (first, end) in complement(&seen.gone) {
-                all.add(first, end);
-            }
-            all.absent(from, to)
-        };
+        let mut accounted = seen.present.clone();
+        seen.gone.iter().for_each(|(from, to)| _ = accounted.add(from, to));
+        let absent = |from: u64, to: u64| accounted.absent(from, to);
         let spans = |spans: Vec<(u64, u64)>| spans.into_iter().map(move |(from, to)| Span { epoch, from, to });
         let count = |spans: Vec<(u64, u64)>| spans.iter().map(|(from, to)| to - from).sum::<u64>();
         found.missing.extend(spans(absent(from, delivered)));
@@ -307,20 +316,4 @@ impl Lane {
             None => found.unproved += count(absent(rest, given)),
         }
     }
-}
-
-/// The ranges of a set.
-fn complement(ranges: &Ranges) -> Vec<(u64, u64)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    for (from, to) in ranges.absent(0, ranges.end()) {
-        if from > at {
-            found.push((at, from));
-        }
-        at = to;
-    }
-    if at < ranges.end() {
-        found.push((at, ranges.end()));
-    }
-    found
 }

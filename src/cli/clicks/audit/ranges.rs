@@ -31,6 +31,11 @@ impl Ranges {
         true
     }
 
+    /// The ranges, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(from, to)| (*from, *to))
+    }
+
     /// The number behind the highest; 0 if there is none.
     pub(super) fn end(&self) -> u64 {
         self.0.last_key_value().map_or(0, |(_, end)| *end)
