@@ -71,6 +71,7 @@ impl Broker {
             return Some(broker);
         }
         let broker = Arc::new(Broker::start(Kind::Plain)?);
+        broker.create("clicks.lanes", 1, &[]);
         *shared = Arc::downgrade(&broker);
         Some(broker)
     }
