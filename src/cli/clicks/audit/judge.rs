@@ -317,3 +317,6 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
