@@ -490,6 +490,25 @@ fn a_crash_between_the_letter_and_its_stub_repeats_both_and_loses_nothing() {
 }
 
 #[test]
+fn a_stub_that_is_refused_too_waits_and_is_sent_again_without_a_second_letter() {
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    refuse(&cluster, 1, 1);
+    (0..2).for_each(|number| edge.click(0, Topic::Clicks, number));
+    edge.run_until(|edge| edge.waiting() == 1);
+    let turn = |edge: &Edge, at: Instant| edge.ship.gates[0].turn(&edge.ship.held(Topic::Clicks), 1_000, at);
+    assert_eq!(turn(&edge, Instant::now()), Turn::New(1_000), "others go on");
+    let later = Instant::now() + Duration::from_secs(31);
+    assert_eq!(turn(&edge, later), Turn::Again(4..=255, 1));
+    edge.ship.round(later, false);
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (1, [1, 0]));
+    let (clicks, stubs) = parted(consume(&cluster, Topic::Clicks, 2));
+    assert_eq!((numbers(&clicks), stubs.len()), (once(0..1), 1));
+}
+
+#[test]
 fn a_click_that_the_topic_takes_after_a_crash_is_delivered_beside_its_letter() {
     let (cluster, target) = narrow_broker();
     let dir = tempfile::tempdir().unwrap();
