@@ -89,8 +89,9 @@ metrics_table! {
     // the shipper
     CLICKS_DELIVERED = "waypost_clicks_delivered_total", Kind::Counter, ["topic"], "Clicks that the sink has for good: acknowledged by Kafka, or synced in a file.";
     CLICKS_DELIVERY_FAILED = "waypost_clicks_delivery_failed_total", Kind::Counter, ["code"], "Times a click came back from the sink, by what it means; each is sent again.";
+    CLICKS_DEAD_LETTERED = "waypost_clicks_dead_lettered_total", Kind::Counter, ["topic", "reason"], "Clicks that the broker refuses even alone: whole in a dead-letter file, a stub in the topic. Not counted as delivered.";
     CLICKS_IN_FLIGHT = "waypost_clicks_in_flight", Kind::Gauge, ["topic"], "Clicks handed to the sink and not yet delivered.";
-    CLICKS_REFUSED = "waypost_clicks_refused", Kind::Gauge, ["topic"], "Clicks that the broker refuses even alone: they wait, and hold the journal behind them.";
+    CLICKS_REFUSED = "waypost_clicks_refused", Kind::Gauge, ["topic"], "Clicks refused even alone whose dead letter cannot be written, or whose stub is refused too: they wait, and hold the journal behind them.";
     CLICKS_DELIVERY_SECONDS = "waypost_clicks_delivery_duration_seconds", Kind::Histogram(SECONDS), [], "Time from a click to its delivery, the oldest of each batch.";
     CLICKS_OLDEST_UNDELIVERED_SECONDS = "waypost_clicks_oldest_undelivered_age_seconds", Kind::Gauge, [], "Age of the oldest click that the shipper has read and not delivered.";
     CLICKS_LABELLED = "waypost_clicks_labelled_total", Kind::Counter, ["class"], "Clicks by who they seem to come from.";
@@ -101,8 +102,8 @@ metrics_table! {
     JOURNAL_READ_ERRORS = "waypost_journal_read_errors_total", Kind::Counter, [], "Times the shipper could not read a segment; it is tried again.";
     LANE_STATEMENTS = "waypost_lane_statements_total", Kind::Counter, ["result"], "What lanes said of themselves on the topic of lanes, by what became of it.";
     KAFKA_PRODUCER_REBUILDS = "waypost_kafka_producer_rebuilds_total", Kind::Counter, [], "Times the producer was built anew after a fatal error.";
-    CLICKS_FILE_ERRORS = "waypost_clicks_file_errors_total", Kind::Counter, ["topic", "act"], "Errors of the file sink, by what was being done.";
-    CLICKS_FILE_BYTES = "waypost_clicks_file_written_bytes_total", Kind::Counter, ["topic"], "Bytes synced in click files.";
+    CLICKS_FILE_ERRORS = "waypost_clicks_file_errors_total", Kind::Counter, ["topic", "act"], "Errors with click files and dead-letter files, by what was being done.";
+    CLICKS_FILE_BYTES = "waypost_clicks_file_written_bytes_total", Kind::Counter, ["topic"], "Bytes synced in click files and dead-letter files.";
     CLICKS_FILES_DELETED = "waypost_clicks_files_deleted_total", Kind::Counter, ["topic"], "Click files deleted because the configuration says so.";
     CLICKS_FILE_SYNC_SECONDS = "waypost_clicks_file_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a click file.";
     CLICKS_FILE_ROOM_BYTES = "waypost_clicks_file_room_bytes", Kind::Gauge, [], "Free bytes of the file system of the click files.";

@@ -58,7 +58,7 @@ impl Which {
     }
 }
 
-/// Prints the latest clicks to `out`.
+/// Prints the latest clicks to `out`; of the latest records those that are stubs are left out.
 ///
 /// # Errors
 /// The source cannot be read (the message says what to do), or `out` not be written.
@@ -67,7 +67,11 @@ pub fn tail(source: &Source, flags: &Tail, out: &mut impl Write) -> Result<()> {
     // Partitions and topics come one after the other: the latest of all are known once all were read.
     let mut latest: Option<Vec<(u64, Vec<u8>)>> = Some(Vec::new());
     source.read(flags.topic.topics(), Range::Last { count, follow: flags.follow }, &mut |event| {
-        match (event.map(|record| record.value), &mut latest) {
+        let event = event.map(|record| record.value);
+        if event.is_some_and(is_stub) {
+            return Ok(());
+        }
+        match (event, &mut latest) {
             (Some(event), Some(latest)) => {
                 latest.push((Seen::of(event).map_or(0, |seen| seen.clicked_at_ms), event.to_vec()));
                 return Ok(());
@@ -112,10 +116,15 @@ fn plain(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+/// The type of the stub of a dead letter.
+const STUB: &str = "dead_lettered";
+
 /// What these commands look at in an event.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Seen<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
     click_id: std::borrow::Cow<'a, str>,
     clicked_at_ms: u64,
@@ -141,6 +150,11 @@ impl<'a> Seen<'a> {
     fn of(event: &'a [u8]) -> Option<Seen<'a>> {
         serde_json::from_slice(event).ok()
     }
+}
+
+/// Whether it stands in the place of a click that Kafka refused, and is none.
+fn is_stub(event: &[u8]) -> bool {
+    Seen::of(event).is_some_and(|seen| seen.kind == STUB)
 }
 
 #[cfg(test)]

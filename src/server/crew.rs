@@ -74,7 +74,8 @@ impl Crew {
         if config.kafka.enabled() {
             kafka::watch(config.kafka.clone(), edge_id.clone(), stop_aside.clone())?;
         }
-        let start = shipper::Start { config: config.shipper.clone(), target, edge: edge_id, readers };
+        let dead_letters = config.server.data_dir.join("dead-letters");
+        let start = shipper::Start { config: config.shipper.clone(), target, dead_letters, edge: edge_id, readers };
         let shipper = shipper::start(start, stop_shipper)?;
         let links = feeder.kick();
         start_feeder(feeder, edge.clone(), stop_aside)?;

@@ -1,5 +1,7 @@
 //! The event `click.v1`: flat JSON, snake_case, additive only (`deploy/schemas/click.v1.schema.json`).
 //!
+//! A click that Kafka refuses has a stub in its place: its identity, why it was refused and how large it was.
+//!
 //! The value is a pure function of the journaled click, its place in the lane and the label rules, so that shipping it twice
 //! gives the same facts. A key whose value is unknown or empty is left out; the schema says which are always there. An
 //! first tap from an in-app browser with sub id, ad id and utm is about 1.7 KB, 1.0 KB without a link (a test states it). The destination never holds its token: `{click_token}` stands there.
@@ -10,9 +12,12 @@ use super::{
     labels::{self, Labels},
     params::Params,
 };
-use crate::model::{
-    click::{Click, Flags, Privacy, Text},
-    link::LinkFacts,
+use crate::{
+    kafka::Refusal,
+    model::{
+        click::{Click, Flags, Privacy, Text},
+        link::LinkFacts,
+    },
 };
 
 /// The most bytes kept of the query.
@@ -103,6 +108,15 @@ impl Encoder {
         object.text(key, &value[..value.len().min(PARAM)]);
         value.len() > PARAM
     }
+}
+
+/// Appends the stub of a dead letter whose event has so many bytes, without a line's end.
+pub(super) fn stub(out: &mut Vec<u8>, place: &Place<'_>, click: &Click<'_>, reason: Refusal, size: u32) {
+    let mut object = Object::open(out, "\"type\":\"dead_lettered\",\"schema_version\":1");
+    identity(&mut object, place, click);
+    object.word(quoted!("reason"), reason.as_str());
+    object.int(key!("size"), u64::from(size));
+    object.close();
 }
 
 fn identity(object: &mut Object<'_>, place: &Place<'_>, click: &Click<'_>) {

@@ -71,7 +71,7 @@ impl FileSink {
             let from = notes.iter().map(|note| Position::of(note, topic)).min().unwrap_or_default();
             found[topic as usize] = scan::scan(&dir, topic, edge, from)?;
         }
-        let logs = Topic::ALL.map(|topic| Log::new(topic, &found[topic as usize]));
+        let logs = Topic::ALL.map(|topic| Log::new(topic.name(), found[topic as usize].end.number));
         let room = table::gauge(&table::CLICKS_FILE_ROOM_BYTES, &[]);
         let room_low = table::gauge(&table::CLICKS_FILE_ROOM_LOW, &[]);
         let mut sink = FileSink { dir, config, sync_every, logs, room_at: None, room, room_low };
@@ -102,7 +102,7 @@ impl FileSink {
 
     /// Syncs what is due (everything, if `all`), rotates and looks after room. Reports what became of lines in flight.
     pub(super) fn tend(&mut self, now: Instant, all: bool, mut report: impl FnMut(Topic, Synced)) {
-        for log in &mut self.logs {
+        for (topic, log) in Topic::ALL.into_iter().zip(&mut self.logs) {
             let dirty = !log.buffer.is_empty() || log.written > log.synced;
             let due = all || log.stuck || now.duration_since(log.synced_at) >= self.sync_every;
             if !dirty || !due {
@@ -112,9 +112,9 @@ impl FileSink {
             match log.write_out(&self.dir).and_then(|()| log.sync()) {
                 Ok(()) => {
                     if log.broken.take().is_some() {
-                        tracing::info!(topic = log.topic.name(), "click file: writing again");
+                        tracing::info!(topic = topic.name(), "click file: writing again");
                     }
-                    report(log.topic, Synced::All);
+                    report(topic, Synced::All);
                     let old = now.duration_since(log.opened) >= self.config.rotate_age;
                     if log.synced >= self.config.rotate_bytes.0 || old {
                         log.rotate();
@@ -123,7 +123,7 @@ impl FileSink {
                 }
                 Err((act, why)) => {
                     log.fail(act, &why, now);
-                    report(log.topic, Synced::None);
+                    report(topic, Synced::None);
                 }
             }
         }
@@ -137,8 +137,8 @@ impl FileSink {
     pub(super) fn note(&self) -> SinkNote {
         let mut note = [0; 64];
         note[..8].copy_from_slice(NOTE);
-        for log in &self.logs {
-            let at = 8 + 16 * log.topic as usize;
+        for (topic, log) in Topic::ALL.into_iter().zip(&self.logs) {
+            let at = 8 + 16 * topic as usize;
             note[at..at + 8].copy_from_slice(&log.number.to_le_bytes());
             note[at + 8..at + 16].copy_from_slice(&log.synced.to_le_bytes());
         }

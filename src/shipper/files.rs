@@ -1,4 +1,4 @@
-//! The click files of a topic: their settings, names, and places in them.
+//! The files of a series (a topic's clicks, the dead letters): their settings, names, and places in them.
 
 use std::{
     fs, io,
@@ -14,7 +14,7 @@ use crate::{journal::SinkNote, model::click::Topic, size::Bytes};
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A file is closed and the next begun once it holds this much; 64 KiB at least.
+    /// A file, of clicks or of dead letters, is closed and the next begun once it holds this much; 64 KiB at least.
     pub rotate_bytes: Bytes,
     /// The same once it has been written to for so long; 1 s at least.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
@@ -98,22 +98,22 @@ impl Position {
     }
 }
 
-/// The path of a topic's file.
-pub(super) fn path_of(dir: &Path, topic: Topic, number: u64) -> PathBuf {
-    dir.join(format!("{}-{number:06}.jsonl", topic.name()))
+/// The path of a series' file.
+pub(super) fn path_of(dir: &Path, series: &str, number: u64) -> PathBuf {
+    dir.join(format!("{series}-{number:06}.jsonl"))
 }
 
-/// The numbers of a topic's files, lowest first.
+/// The numbers of a series' files, lowest first.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub(super) fn numbers_of(dir: &Path, topic: Topic) -> io::Result<Vec<u64>> {
+pub(super) fn numbers_of(dir: &Path, series: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         let number = name
             .to_str()
-            .and_then(|name| name.strip_prefix(topic.name()))
+            .and_then(|name| name.strip_prefix(series))
             .and_then(|rest| rest.strip_prefix('-'))
             .and_then(|rest| rest.strip_suffix(".jsonl"))
             .and_then(|digits| digits.parse::<u64>().ok());

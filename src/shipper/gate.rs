@@ -2,22 +2,25 @@
 //!
 //! - Not its clicks' fault (broker, topic, rights, disk): a pause, doubled each time; then everything that came back, oldest first.
 //! - Their fault, perhaps: one bad record fails its whole batch. So what came back is sent again 64 at a time, what is refused
-//!   with those alone, and what is refused alone has proved to be bad: it waits, counted and said aloud, and is tried alone
-//!   every half minute. The rest goes on, as far as the bound on what lies behind an undelivered click lets it.
+//!   with those alone, and what is refused alone has proved to be bad: it becomes a dead letter, and its stub is sent alone.
+//!   Nothing is sent beside a suspect, for that would make its batch suspect again.
+//! - A stub that is refused too, or a dead letter that cannot be written, waits, counted and said aloud, and is tried alone every
+//!   half minute. Until it passes nothing else becomes a dead letter: the fault is the topic's, or the disk's. The rest goes on,
+//!   as far as the bound on what lies behind an undelivered click lets it.
 
 use std::{
     ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
-use super::track::FAILED;
+use super::track::{FAILED, PROVED};
 use crate::kafka::Refusal;
 
 /// The pauses after a failure that was not a click's own, doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// How many are sent again together to find the one that the broker refuses.
 const TOGETHER: usize = 64;
-/// How long a click that was refused alone waits for the next attempt.
+/// How long what was refused beyond its proof waits for the next attempt.
 const ALONE_EVERY: Duration = Duration::from_secs(30);
 /// A failure is said aloud at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -26,6 +29,8 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Held {
     pub(super) in_flight: usize,
+    /// Of these, refused before.
+    pub(super) on_trial: usize,
     /// Came back, by how often they were refused.
     pub(super) failed: [usize; FAILED],
 }
@@ -59,9 +64,9 @@ impl Gate {
         let room = most.saturating_sub(held.in_flight);
         // One at a time is alone only if nothing else is on its way.
         let alone = |refusals, count| if held.in_flight == 0 { Turn::Again(refusals, count) } else { Turn::Wait };
-        let [unrefused, once, twice, proved] = held.failed;
-        let proved_due = proved > 0 && self.alone_at.is_none_or(|at| now >= at);
-        if room == 0 {
+        let [unrefused, once, twice, proved, waiting] = held.failed;
+        let waiting_due = waiting > 0 && self.alone_at.is_none_or(|at| now >= at);
+        if room == 0 || held.on_trial > 0 {
             Turn::Wait
         } else if unrefused > 0 {
             Turn::Again(0..=0, room)
@@ -69,8 +74,10 @@ impl Gate {
             alone(1..=1, TOGETHER.min(room))
         } else if twice > 0 {
             alone(2..=2, 1)
-        } else if proved_due {
-            alone(3..=u8::MAX, 1)
+        } else if waiting_due {
+            alone(PROVED + 1..=u8::MAX, 1)
+        } else if proved > 0 && waiting == 0 {
+            alone(PROVED..=PROVED, 1)
         } else if room < most / 8 {
             // Each reading copies and checks up to 256 KiB of the journal: not for a handful of clicks.
             Turn::Wait
@@ -79,7 +86,8 @@ impl Gate {
         }
     }
 
-    /// Something was delivered: what had failed works again. `proved`: it had been refused alone, so others like it may pass now.
+    /// Something was delivered: what had failed works again. `proved`: it had been refused alone, or is the stub of such a click, so
+    /// others like it may pass now.
     pub(super) fn delivered(&mut self, proved: bool) {
         self.paused = None;
         if proved {
@@ -98,7 +106,7 @@ impl Gate {
         self.paused = Some((now + pause, pause));
     }
 
-    /// A click was refused alone.
+    /// What had been refused alone was refused once more.
     pub(super) fn refused_alone(&mut self, now: Instant) {
         self.alone_at = Some(now + ALONE_EVERY);
     }
@@ -120,36 +128,56 @@ mod tests {
     use super::*;
 
     fn held(in_flight: usize, failed: [usize; FAILED]) -> Held {
-        Held { in_flight, failed }
+        Held { in_flight, on_trial: 0, failed }
     }
 
     #[test]
     fn what_came_back_goes_first_and_suspects_go_alone() {
         let (gate, now) = (Gate::default(), Instant::now());
-        assert_eq!(gate.turn(&held(10, [0; 4]), 100, now), Turn::New(90));
-        assert_eq!(gate.turn(&held(100, [0; 4]), 100, now), Turn::Wait);
-        assert_eq!(gate.turn(&held(88, [0; 4]), 100, now), Turn::New(12));
-        assert_eq!(gate.turn(&held(89, [0; 4]), 100, now), Turn::Wait, "a handful is not worth a reading");
-        assert_eq!(gate.turn(&held(10, [5, 3, 1, 1]), 100, now), Turn::Again(0..=0, 90));
-        assert_eq!(gate.turn(&held(10, [0, 3, 1, 1]), 100, now), Turn::Wait);
-        assert_eq!(gate.turn(&held(0, [0, 3, 1, 1]), 100, now), Turn::Again(1..=1, 64));
-        assert_eq!(gate.turn(&held(0, [0, 0, 1, 1]), 100, now), Turn::Again(2..=2, 1));
-        assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, now), Turn::Again(3..=255, 1));
+        assert_eq!(gate.turn(&held(10, [0; FAILED]), 100, now), Turn::New(90));
+        assert_eq!(gate.turn(&held(100, [0; FAILED]), 100, now), Turn::Wait);
+        assert_eq!(gate.turn(&held(88, [0; FAILED]), 100, now), Turn::New(12));
+        assert_eq!(gate.turn(&held(89, [0; FAILED]), 100, now), Turn::Wait, "a handful is not worth a reading");
+        assert_eq!(gate.turn(&held(10, [5, 3, 1, 1, 1]), 100, now), Turn::Again(0..=0, 90));
+        assert_eq!(gate.turn(&held(10, [0, 3, 1, 1, 1]), 100, now), Turn::Wait);
+        assert_eq!(gate.turn(&held(0, [0, 3, 1, 1, 1]), 100, now), Turn::Again(1..=1, 64));
+        assert_eq!(gate.turn(&held(0, [0, 0, 1, 1, 1]), 100, now), Turn::Again(2..=2, 1));
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 0, 1]), 100, now), Turn::Again(4..=255, 1));
     }
 
     #[test]
-    fn a_click_refused_alone_is_tried_every_half_minute_and_others_go_on() {
+    fn nothing_is_sent_beside_a_suspect() {
+        let (gate, now) = (Gate::default(), Instant::now());
+        for failed in [[0; FAILED], [1, 0, 0, 0, 0], [0, 1, 1, 1, 1]] {
+            assert_eq!(gate.turn(&Held { in_flight: 1, on_trial: 1, failed }, 100, now), Turn::Wait);
+        }
+    }
+
+    #[test]
+    fn what_is_proved_becomes_a_dead_letter_at_once_unless_another_waits() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        assert_eq!(gate.turn(&held(1, [0, 0, 0, 2, 0]), 100, now), Turn::Wait);
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 2, 0]), 100, now), Turn::Again(3..=3, 1));
+        gate.refused_alone(now);
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 2, 1]), 100, now), Turn::New(100));
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 2, 1]), 100, now + ALONE_EVERY), Turn::Again(4..=255, 1));
+        gate.delivered(true);
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 2, 0]), 100, now), Turn::Again(3..=3, 1));
+    }
+
+    #[test]
+    fn a_click_refused_beyond_its_proof_is_tried_every_half_minute_and_others_go_on() {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.refused_alone(now);
-        assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, now), Turn::New(90));
+        assert_eq!(gate.turn(&held(10, [0, 0, 0, 0, 1]), 100, now), Turn::New(90));
         gate.delivered(false);
-        assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, now), Turn::New(90));
+        assert_eq!(gate.turn(&held(10, [0, 0, 0, 0, 1]), 100, now), Turn::New(90));
         gate.delivered(true);
-        assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, now), Turn::Again(3..=255, 1));
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 0, 1]), 100, now), Turn::Again(4..=255, 1));
         gate.refused_alone(now);
         let later = now + ALONE_EVERY;
-        assert_eq!(gate.turn(&held(10, [0, 0, 0, 1]), 100, later), Turn::Wait);
-        assert_eq!(gate.turn(&held(0, [0, 0, 0, 1]), 100, later), Turn::Again(3..=255, 1));
+        assert_eq!(gate.turn(&held(10, [0, 0, 0, 0, 1]), 100, later), Turn::Wait);
+        assert_eq!(gate.turn(&held(0, [0, 0, 0, 0, 1]), 100, later), Turn::Again(4..=255, 1));
     }
 
     #[test]
@@ -159,11 +187,11 @@ mod tests {
             gate.pause(now);
             gate.pause(now);
             let pause = Duration::from_millis(pause_ms);
-            assert_eq!(gate.turn(&held(0, [1, 0, 0, 0]), 9, now + pause - Duration::from_millis(1)), Turn::Wait);
+            assert_eq!(gate.turn(&held(0, [1, 0, 0, 0, 0]), 9, now + pause - Duration::from_millis(1)), Turn::Wait);
             now += pause;
-            assert_eq!(gate.turn(&held(0, [1, 0, 0, 0]), 9, now), Turn::Again(0..=0, 9));
+            assert_eq!(gate.turn(&held(0, [1, 0, 0, 0, 0]), 9, now), Turn::Again(0..=0, 9));
         }
         gate.delivered(false);
-        assert_eq!(gate.turn(&held(0, [0; 4]), 9, now), Turn::New(9));
+        assert_eq!(gate.turn(&held(0, [0; FAILED]), 9, now), Turn::New(9));
     }
 }

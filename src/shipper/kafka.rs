@@ -161,10 +161,11 @@ impl KafkaSink {
         }
         let id = event::uuid_text(letter.id);
         let mut ints = itoa::Buffer::new();
+        let kind = if letter.stub { "waypost.dead_lettered.v1" } else { "waypost.click.v1" };
         let headers = OwnedHeaders::new_with_capacity(8)
             .insert(Header { key: "content-type", value: Some("application/json") })
             .insert(Header { key: "ce_specversion", value: Some("1.0") })
-            .insert(Header { key: "ce_type", value: Some("waypost.click.v1") })
+            .insert(Header { key: "ce_type", value: Some(kind) })
             .insert(Header { key: "ce_source", value: Some(self.source.as_str()) })
             .insert(Header { key: "ce_id", value: Some(&id) })
             .insert(Header { key: "ce_time", value: Some(self.time.of(letter.at_ms)) })

@@ -36,6 +36,8 @@ pub(super) struct Letter<'a> {
     pub(super) at_ms: u64,
     /// How often its record's timestamp was refused.
     pub(super) clamps: u8,
+    /// The event is the stub of a dead letter.
+    pub(super) stub: bool,
 }
 
 /// Whether the sink took an event.

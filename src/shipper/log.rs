@@ -1,4 +1,4 @@
-//! One topic's click files: write, sync, cut back, roll over, delete.
+//! The files of one series, a topic's clicks or the dead letters: write, sync, cut back, roll over, delete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,20 +10,17 @@ use std::{
 
 use metrics::Counter;
 
-use super::{
-    files::{Config, OpenError, Position, numbers_of, path_of},
-    scan,
-};
-use crate::{metrics as table, model::click::Topic};
+use super::files::{Config, OpenError, Position, numbers_of, path_of};
+use crate::metrics as table;
 
 /// Bytes gathered before they are written though no sync is due.
 pub(super) const BUFFER: usize = 256 << 10;
 /// The pauses after an error, doubled from the first to the last.
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// One topic's files, of which the last is written to.
+/// The files of a series, of which the last is written to.
 pub(super) struct Log {
-    pub(super) topic: Topic,
+    series: &'static str,
     pub(super) file: Option<File>,
     pub(super) number: u64,
     /// Where the next buffer goes.
@@ -76,13 +73,13 @@ impl Act {
 pub(super) type Failed = (Act, io::Error);
 
 impl Log {
-    pub(super) fn new(topic: Topic, found: &scan::Found) -> Log {
-        let name = topic.name();
+    /// Nothing is open yet; `number` is that of the last file there.
+    pub(super) fn new(series: &'static str, number: u64) -> Log {
         let now = Instant::now();
         Log {
-            topic,
+            series,
             file: None,
-            number: found.end.number,
+            number,
             written: 0,
             synced: 0,
             buffer: Vec::with_capacity(BUFFER + (64 << 10)),
@@ -91,9 +88,9 @@ impl Log {
             stuck: false,
             broken: None,
             numbers: Numbers {
-                errors: Act::ALL.map(|act| table::counter(&table::CLICKS_FILE_ERRORS, &[name, act.as_str()])),
-                bytes: table::counter(&table::CLICKS_FILE_BYTES, &[name]),
-                deleted: table::counter(&table::CLICKS_FILES_DELETED, &[name]),
+                errors: Act::ALL.map(|act| table::counter(&table::CLICKS_FILE_ERRORS, &[series, act.as_str()])),
+                bytes: table::counter(&table::CLICKS_FILE_BYTES, &[series]),
+                deleted: table::counter(&table::CLICKS_FILES_DELETED, &[series]),
                 sync_seconds: table::histogram(&table::CLICKS_FILE_SYNC_SECONDS, &[]),
             },
         }
@@ -101,7 +98,7 @@ impl Log {
 
     /// Goes on in the last file of the last run, synced first: what was found in it counts as delivered.
     pub(super) fn go_on_in_last(&mut self, dir: &Path, end: Position) -> Result<(), OpenError> {
-        let path = path_of(dir, self.topic, end.number);
+        let path = path_of(dir, self.series, end.number);
         match OpenOptions::new().write(true).open(&path) {
             Ok(file) => {
                 file.set_len(end.offset).map_err(|why| OpenError::new("cut the torn tail of", &path, why))?;
@@ -123,7 +120,7 @@ impl Log {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let (number, opened) = open_new(dir, self.topic, self.number + 1).map_err(|why| (Act::Open, why))?;
+                let (number, opened) = open_new(dir, self.series, self.number + 1).map_err(|why| (Act::Open, why))?;
                 (self.number, self.written, self.synced, self.opened) = (number, 0, 0, Instant::now());
                 none.insert(opened)
             }
@@ -153,11 +150,7 @@ impl Log {
         if let Some(file) = &self.file
             && let Err(why) = file.set_len(self.synced)
         {
-            tracing::warn!(
-                topic = self.topic.name(),
-                "click file {}: not cut back ({why}): lines may repeat",
-                self.number
-            );
+            tracing::warn!(topic = self.series, "click file {}: not cut back ({why}): lines may repeat", self.number);
         }
         self.written = self.synced;
         if act == Act::Sync {
@@ -166,7 +159,7 @@ impl Log {
         let pause = self.broken.as_ref().map_or(PAUSES.0, |broken| (broken.pause * 2).min(PAUSES.1));
         if self.broken.is_none() {
             tracing::error!(
-                topic = self.topic.name(),
+                topic = self.series,
                 "click file: cannot {}: {why}; clicks wait in the journal, and it is tried again",
                 act.as_str()
             );
@@ -187,10 +180,10 @@ impl Log {
         if config.keep_bytes.is_none() && config.keep_age.is_none() {
             return;
         }
-        let Ok(numbers) = numbers_of(dir, self.topic) else { return };
+        let Ok(numbers) = numbers_of(dir, self.series) else { return };
         let mut kept = 0u64;
         for number in numbers.into_iter().rev() {
-            let path = path_of(dir, self.topic, number);
+            let path = path_of(dir, self.series, number);
             let Ok(facts) = fs::metadata(&path) else { continue };
             kept += facts.len();
             let age = facts.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
@@ -215,11 +208,11 @@ impl Log {
 
 /// A new file (0600) whose name is on disk, so that what is synced in it can be found. One that bears the name already is left
 /// alone, and this one numbered above all that are there, for the next start goes on in the last.
-fn open_new(dir: &Path, topic: Topic, number: u64) -> io::Result<(u64, File)> {
-    let made = |number| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path_of(dir, topic, number));
+fn open_new(dir: &Path, series: &str, number: u64) -> io::Result<(u64, File)> {
+    let made = |number| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path_of(dir, series, number));
     let (number, file) = match made(number) {
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-            let above = numbers_of(dir, topic)?.last().map_or(number, |last| last + 1);
+            let above = numbers_of(dir, series)?.last().map_or(number, |last| last + 1);
             (above, made(above)?)
         }
         file => (number, file?),
@@ -228,7 +221,7 @@ fn open_new(dir: &Path, topic: Topic, number: u64) -> io::Result<(u64, File)> {
         Ok(()) => Ok((number, file)),
         Err(why) => {
             // Nothing is in it; left there, each further try would leave one more.
-            let _ = fs::remove_file(path_of(dir, topic, number));
+            let _ = fs::remove_file(path_of(dir, series, number));
             Err(why)
         }
     }

@@ -11,10 +11,12 @@
 //! kill -9: what the files hold behind the checkpoint is found at the start. To Kafka, what was in flight when the process died
 //! is sent again under the same `click_id`.
 //!
-//! A record that is refused waits, counted and said aloud; its topic goes on as far as the bound on clicks behind an
-//! undelivered one lets it, and the other topic without end.
+//! A record that Kafka refuses even alone is a dead letter (`dead`): whole in a synced file, and a stub in its topic. What is
+//! refused for anything else waits, counted and said aloud; its topic goes on as far as the bound on clicks behind an undelivered
+//! one lets it, and the other topic without end.
 
 mod agents;
+mod dead;
 mod duplicate;
 mod event;
 mod file;
@@ -123,8 +125,8 @@ pub enum Target {
 /// # Errors
 /// The directory cannot be read.
 pub fn files(dir: &Path, topic: Topic) -> io::Result<Vec<PathBuf>> {
-    match files::numbers_of(dir, topic) {
-        Ok(numbers) => Ok(numbers.into_iter().map(|number| files::path_of(dir, topic, number)).collect()),
+    match files::numbers_of(dir, topic.name()) {
+        Ok(numbers) => Ok(numbers.into_iter().map(|number| files::path_of(dir, topic.name(), number)).collect()),
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(why) => Err(why),
     }
@@ -136,6 +138,8 @@ pub struct Start {
     pub config: Config,
     /// Where clicks go.
     pub target: Target,
+    /// Where clicks are kept that Kafka refuses even alone; made with the first.
+    pub dead_letters: PathBuf,
     /// The edge's name in every event.
     pub edge: String,
     /// Every lane's reader, adopted lanes included.
@@ -183,7 +187,8 @@ pub fn start(start: Start, stop: Stop) -> Result<JoinHandle<Summary>, StartError
 }
 
 fn open(start: Start) -> Result<ship::Ship, StartError> {
-    let Start { config, target, edge, readers } = start;
+    let Start { config, target, dead_letters, edge, readers } = start;
+    let dead_letters = dead::DeadLetters::new(dead_letters, config.file.rotate_bytes.0);
     let mut found = [scan::Found::default(), scan::Found::default()];
     let sink = match target {
         Target::Files { dir, sync_every } => {
@@ -199,5 +204,5 @@ fn open(start: Start) -> Result<ship::Ship, StartError> {
         lane::LaneState::new(reader, marks)
     });
     let lanes: Vec<lane::LaneState> = lanes.collect();
-    Ok(ship::Ship::new(edge, config.max_in_flight as usize, sink, lanes, &config.duplicate)?)
+    Ok(ship::Ship::new(edge, config.max_in_flight as usize, sink, lanes, dead_letters, &config.duplicate)?)
 }

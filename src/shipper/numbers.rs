@@ -5,10 +5,14 @@ use metrics::{Counter, Gauge, Histogram};
 use super::{duplicate::Verdict, labels::Class};
 use crate::{kafka::Refusal, metrics as table, model::click::Topic};
 
+/// Why a click may become a dead letter.
+const REASONS: [Refusal; 3] = [Refusal::TooLarge, Refusal::InvalidTimestamp, Refusal::Invalid];
+
 /// Handles by place: a topic's is `[topic as usize]`, and so on.
 pub(super) struct Numbers {
     pub(super) delivered: [Counter; Topic::ALL.len()],
     pub(super) failed: [Counter; Refusal::ALL.len()],
+    dead: [[Counter; REASONS.len()]; Topic::ALL.len()],
     pub(super) in_flight: [Gauge; Topic::ALL.len()],
     pub(super) refused_alone: [Gauge; Topic::ALL.len()],
     pub(super) classes: [Counter; Class::ALL.len()],
@@ -26,6 +30,9 @@ impl Numbers {
         Numbers {
             delivered: Topic::ALL.map(|topic| table::counter(&table::CLICKS_DELIVERED, &[topic.name()])),
             failed: Refusal::ALL.map(|refusal| table::counter(&table::CLICKS_DELIVERY_FAILED, &[refusal.as_str()])),
+            dead: Topic::ALL.map(|topic| {
+                REASONS.map(|reason| table::counter(&table::CLICKS_DEAD_LETTERED, &[topic.name(), reason.as_str()]))
+            }),
             in_flight: topic(&table::CLICKS_IN_FLIGHT),
             refused_alone: topic(&table::CLICKS_REFUSED),
             classes: Class::ALL.map(|class| table::counter(&table::CLICKS_LABELLED, &[class.as_str()])),
@@ -43,6 +50,13 @@ impl Numbers {
     pub(super) fn failed(&self, refusal: Refusal, clicks: u64) {
         if let Some(place) = Refusal::ALL.iter().position(|other| *other == refusal) {
             self.failed[place].increment(clicks);
+        }
+    }
+
+    /// Counts a dead letter whose stub is acknowledged.
+    pub(super) fn dead_lettered(&self, topic: Topic, reason: Refusal) {
+        if let Some(place) = REASONS.iter().position(|other| *other == reason) {
+            self.dead[topic as usize][place].increment(1);
         }
     }
 

@@ -43,12 +43,12 @@ struct Line<'a> {
 /// # Errors
 /// A file cannot be read, or the evidence not be written.
 pub(super) fn scan(dir: &Path, topic: Topic, edge: &str, from: Position) -> Result<Found, OpenError> {
-    let numbers = numbers_of(dir, topic).map_err(|why| OpenError::new("read", dir, why))?;
+    let numbers = numbers_of(dir, topic.name()).map_err(|why| OpenError::new("read", dir, why))?;
     // A number that was given once is not given again, even if somebody took the file away.
     let mut found = Found { end: Position { number: from.number, offset: 0 }, ..Found::default() };
     let last = numbers.last().copied();
     for number in numbers.into_iter().filter(|number| *number >= from.number) {
-        let path = path_of(dir, topic, number);
+        let path = path_of(dir, topic.name(), number);
         let start = if number == from.number { from.offset } else { 0 };
         let reading = |why| OpenError::new("read", &path, why);
         let file = File::open(&path).map_err(reading)?;

@@ -1,38 +1,36 @@
 //! The loop: journal to sink. A round, in this order:
 //!
 //! 1. The sink does what is due (syncs, takes reports) and says what was delivered and what came back.
-//! 2. What came back is read from the journal again and sent, if its topic's gate says so.
+//! 2. What came back is read from the journal again and sent, if its topic's gate says so (`again`).
 //! 3. New clicks are read, the lane whose clicks are oldest first; both topics in one pass where they stand at the same
 //!    position, each on its own where one had to wait.
 //! 4. Prefixes advance, and the journal is told up to where each lane is delivered.
 //!
 //! Then a pause: none behind a backlog, 2 ms while clicks come, 20 ms when idle.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, Instant},
-};
+mod again;
 
+use std::time::{Duration, Instant};
+
+use self::again::Label;
 use super::{
     Summary,
-    duplicate::Verdict,
-    event::Place,
+    dead::DeadLetters,
     gate::{Gate, Held, Turn},
-    labels::Labels,
     lane::{LaneState, TOPICS},
-    letter::{Letter, Taken, Ticket, Word},
+    letter::{Taken, Ticket, Word},
     numbers::Numbers,
     press::{Parcel, Press},
     sink::Sink,
     statement::{self, Said},
-    track::{FAILED, State, Track},
+    track::{PROVED, State, Track},
 };
 use crate::{
     clock,
     journal::{BATCH, Batch, Frame, Mark, ReadError},
     kafka::Refusal,
     lifecycle::Stop,
-    model::click::{Click, Topic},
+    model::click::Topic,
 };
 
 /// The pause between rounds while clicks come.
@@ -66,6 +64,7 @@ pub(super) struct Ship {
     order: Vec<usize>,
     sink: Sink,
     press: Press,
+    dead: DeadLetters,
     numbers: Numbers,
     gates: [Gate; TOPICS],
     batch: Batch,
@@ -93,6 +92,7 @@ impl Ship {
         most_in_flight: usize,
         sink: Sink,
         lanes: Vec<LaneState>,
+        dead: DeadLetters,
         duplicate: &super::DuplicateConfig,
     ) -> Result<Ship, aho_corasick::BuildError> {
         let now = Instant::now();
@@ -103,6 +103,7 @@ impl Ship {
             lanes,
             sink,
             press: Press::new(duplicate)?,
+            dead,
             numbers: Numbers::new(),
             gates: [Gate::default(), Gate::default()],
             batch: Batch::default(),
@@ -177,6 +178,7 @@ impl Ship {
         for lane in &self.lanes {
             let track = &lane.tracks[topic as usize];
             held.in_flight += track.in_flight();
+            held.on_trial += track.on_trial();
             for (sum, failed) in held.failed.iter_mut().zip(track.failed()) {
                 *sum += failed;
             }
@@ -226,64 +228,13 @@ impl Ship {
                 track.clamp(ticket.number);
             }
             Refusal::InvalidTimestamp | Refusal::TooLarge | Refusal::Invalid => {
-                track.refuse(ticket.number);
-                if track.get(ticket.number).is_some_and(|sent| matches!(sent.state, State::Failed(3..))) {
+                track.refuse(ticket.number, refusal);
+                if track.get(ticket.number).is_some_and(|sent| sent.refusals > PROVED) {
                     self.gates[topic].refused_alone(now);
                 }
             }
         }
         self.gates[topic].say(self.sink.topic(ticket.topic), refusal, now);
-    }
-
-    /// Reads what came back from the journal again and sends it, oldest lane first.
-    fn send_again(&mut self, topic: Topic, refusals: RangeInclusive<u8>, most: usize, now: Instant) -> bool {
-        let wanted = |state: State| matches!(state, State::Failed(count) if refusals.contains(&count));
-        let mut batch = std::mem::take(&mut self.batch);
-        let mut room = most;
-        for lane in 0..self.lanes.len() {
-            let state = &mut self.lanes[lane];
-            if state.unreadable_until.is_some_and(|until| now < until) {
-                continue;
-            }
-            let Some(from) = state.tracks[topic as usize].first_failed(|sent| wanted(sent.state)) else { continue };
-            if let Err(why) = state.reader.read(from, &mut batch) {
-                self.not_read(lane, &why, now);
-                continue;
-            }
-            for frame in batch.frames().filter(|frame| frame.stream == topic as u8) {
-                let Some(number) = self.lanes[lane].tracks[topic as usize].ticket_of(&frame) else { continue };
-                let Some(sent) = self.lanes[lane].tracks[topic as usize].get(number).copied() else { continue };
-                if room == 0 {
-                    break;
-                }
-                if !wanted(sent.state) {
-                    continue;
-                }
-                let ticket = Ticket { lane, topic, number };
-                let Ok(parcel) = Parcel::open(frame.payload) else { continue };
-                let labels = self.press.label(&parcel);
-                match self.post(
-                    &parcel,
-                    &frame,
-                    ticket,
-                    Label { labels: &labels, verdict: sent.verdict, clamps: sent.clamps },
-                    now,
-                ) {
-                    Taken::Yes => self.lanes[lane].tracks[topic as usize].sent_again(number),
-                    Taken::Later => {
-                        room = 0;
-                        break;
-                    }
-                    Taken::Refused(refusal) => {
-                        self.lanes[lane].tracks[topic as usize].sent_again(number);
-                        self.hear_one(ticket, Err(refusal), now);
-                    }
-                }
-                room -= 1;
-            }
-        }
-        self.batch = batch;
-        room < most
     }
 
     /// Reads a lane on by at most a batch. `room` is what each topic may still send in this round.
@@ -368,35 +319,12 @@ impl Ship {
         let number = self.lanes[lane].tracks[topic as usize].push(frame, parcel.click.at_ms, verdict, State::InFlight);
         self.lanes[lane].read_ms = parcel.click.at_ms;
         let ticket = Ticket { lane, topic, number };
-        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps: 0 }, now) {
+        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps: 0, stub: None }, now) {
             Taken::Yes => {}
             Taken::Later => self.lanes[lane].tracks[topic as usize].fail(number),
             Taken::Refused(refusal) => self.hear_one(ticket, Err(refusal), now),
         }
         true
-    }
-
-    /// Writes the event and hands it over.
-    fn post(
-        &mut self,
-        parcel: &Parcel<'_>,
-        frame: &Frame<'_>,
-        ticket: Ticket,
-        label: Label<'_>,
-        now: Instant,
-    ) -> Taken {
-        let Some(page) = self.sink.page(ticket.topic, now) else { return Taken::Later };
-        let lane = &self.lanes[ticket.lane];
-        let place = Place {
-            edge: &self.edge,
-            lane: lane.reader.lane(),
-            epoch: frame.epoch,
-            seq: frame.seq,
-            safe: lane.safe_for(frame),
-        };
-        self.press.encode(page, &place, parcel, label.labels, label.verdict);
-        let Click { id, visitor, at_ms, .. } = &parcel.click;
-        self.sink.post(&Letter { ticket, id, visitor: visitor.as_ref(), at_ms: *at_ms, clamps: label.clamps })
     }
 
     fn not_read(&mut self, lane: usize, why: &ReadError, now: Instant) {
@@ -417,7 +345,7 @@ impl Ship {
             for topic in Topic::ALL {
                 let track = &mut lane.tracks[topic as usize];
                 let since_ms = track.oldest_ms();
-                let passed = track.advance();
+                let passed = track.advance(|reason| self.numbers.dead_lettered(topic, reason));
                 if passed > 0 {
                     self.numbers.delivered[topic as usize].increment(passed);
                     self.delivered[topic as usize] += passed;
@@ -458,7 +386,8 @@ impl Ship {
         for topic in Topic::ALL {
             let held = self.held(topic);
             self.numbers.in_flight[topic as usize].set(held.in_flight as f64);
-            self.numbers.refused_alone[topic as usize].set(held.failed[FAILED - 1] as f64);
+            self.numbers.refused_alone[topic as usize]
+                .set(held.failed[usize::from(PROVED)..].iter().sum::<usize>() as f64);
         }
         let oldest = self.lanes.iter().filter_map(LaneState::oldest_ms).min();
         self.numbers.oldest.set(oldest.map_or(0.0, |at_ms| wall_ms.saturating_sub(at_ms) as f64 / 1e3));
@@ -473,14 +402,6 @@ impl Ship {
         }
         summary
     }
-}
-
-/// What was decided about a click when it was read first, or is sent again with.
-#[derive(Clone, Copy)]
-struct Label<'a> {
-    labels: &'a Labels,
-    verdict: Verdict,
-    clamps: u8,
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@
 use std::collections::VecDeque;
 
 use super::duplicate::Verdict;
-use crate::journal::{Frame, Mark};
+use crate::{
+    journal::{Frame, Mark},
+    kafka::Refusal,
+};
 
 /// Where a sent click stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +36,18 @@ pub(super) struct Sent {
     /// How often its record's timestamp was refused.
     pub(super) clamps: u8,
     /// Its refusals so far, kept while it is in flight again.
-    refusals: u8,
+    pub(super) refusals: u8,
+    /// Why it was refused the last time; of a dead letter, why it is one.
+    pub(super) reason: Option<Refusal>,
+    /// The size of its event, once that is a dead letter on disk: from then on its stub is sent.
+    pub(super) dead: Option<u32>,
 }
 
-/// Failed clicks are told apart by 0, 1, 2, and 3 or more refusals.
-pub(super) const FAILED: usize = 4;
+/// So many refusals prove a click bad: in its batch, among few, and alone.
+pub(super) const PROVED: u8 = 3;
+
+/// Failed clicks are told apart by 0, 1, 2, 3, and 4 or more refusals.
+pub(super) const FAILED: usize = 5;
 
 /// One topic of one lane.
 #[derive(Debug)]
@@ -50,6 +60,8 @@ pub(super) struct Track {
     first: u64,
     delivered: Mark,
     in_flight: usize,
+    /// Of these, clicks that were refused before.
+    on_trial: usize,
     /// Clicks that came back, by how often they were refused; the last place is for that often and more.
     failed: [usize; FAILED],
 }
@@ -64,6 +76,7 @@ impl Track {
             first: 0,
             delivered,
             in_flight: 0,
+            on_trial: 0,
             failed: [0; FAILED],
         }
     }
@@ -104,7 +117,12 @@ impl Track {
         self.in_flight
     }
 
-    /// Clicks that came back and are to be sent again, by how often they were refused: the last place is for three and more.
+    /// Clicks that the sink holds and that were refused before: what is sent beside one would spoil its trial.
+    pub(super) fn on_trial(&self) -> usize {
+        self.on_trial
+    }
+
+    /// Clicks that came back and are to be sent again, by how often they were refused: the last place is for four and more.
     pub(super) fn failed(&self) -> [usize; FAILED] {
         self.failed
     }
@@ -126,7 +144,7 @@ impl Track {
 
     /// Notes a frame that was read for the first time; gives the ticket under which the sink reports on it.
     pub(super) fn push(&mut self, frame: &Frame<'_>, at_ms: u64, verdict: Verdict, state: State) -> u64 {
-        self.count(state, 1);
+        self.count(state, 0, 1);
         self.sent.push_back(Sent {
             pos: frame.pos,
             epoch: frame.epoch,
@@ -136,6 +154,8 @@ impl Track {
             verdict,
             clamps: 0,
             refusals: 0,
+            reason: None,
+            dead: None,
         });
         self.go_on(frame.next_pos);
         self.first + self.sent.len() as u64 - 1
@@ -176,9 +196,16 @@ impl Track {
     }
 
     /// It came back for what it, or another of its batch, holds.
-    pub(super) fn refuse(&mut self, ticket: u64) {
+    pub(super) fn refuse(&mut self, ticket: u64, reason: Refusal) {
         self.set(ticket, |sent| {
             sent.refusals = sent.refusals.saturating_add(1);
+            if sent.dead.is_none() {
+                sent.reason = Some(reason);
+            }
+            if reason == Refusal::InvalidTimestamp {
+                // Moved for the sake of others in its batch, perhaps: among fewer its own time is tried first.
+                sent.clamps = 0;
+            }
             State::Failed(sent.refusals)
         });
     }
@@ -193,7 +220,15 @@ impl Track {
 
     /// Whether the click had been refused alone, so that it was bad beyond doubt.
     pub(super) fn proved_bad(&self, ticket: u64) -> bool {
-        self.get(ticket).is_some_and(|sent| usize::from(sent.refusals) >= FAILED - 1)
+        self.get(ticket).is_some_and(|sent| sent.refusals >= PROVED)
+    }
+
+    /// Its event, so large, is a dead letter on disk.
+    pub(super) fn bury(&mut self, ticket: u64, size: u32) {
+        self.set(ticket, |sent| {
+            sent.dead = Some(size);
+            sent.state
+        });
     }
 
     /// Everything in flight is delivered.
@@ -206,26 +241,31 @@ impl Track {
         self.set_in_flight(State::Failed(0));
     }
 
-    /// Lets the prefix pass what is delivered; how many clicks it passed.
-    pub(super) fn advance(&mut self) -> u64 {
-        let before = self.first;
+    /// Lets the prefix pass what is delivered; how many clicks it passed, apart from the dead letters, whose reasons `dead` hears.
+    pub(super) fn advance(&mut self, mut dead: impl FnMut(Refusal)) -> u64 {
+        let mut passed = 0;
         while let Some(front) = self.sent.front()
             && front.state == State::Delivered
         {
             self.delivered = Mark { epoch: front.epoch, next: front.seq + 1 };
+            match front.reason.filter(|_| front.dead.is_some()) {
+                Some(reason) => dead(reason),
+                None => passed += 1,
+            }
             self.first += 1;
             self.sent.pop_front();
         }
-        self.first - before
+        passed
     }
 
     fn set(&mut self, ticket: u64, state: impl FnOnce(&mut Sent) -> State) {
         let Some(at) = ticket.checked_sub(self.first) else { return };
         let Some(sent) = self.sent.get_mut(at as usize) else { return };
-        let (before, after) = (sent.state, state(sent));
-        sent.state = after;
-        self.count(before, -1);
-        self.count(after, 1);
+        let before = (sent.state, sent.refusals);
+        sent.state = state(sent);
+        let after = (sent.state, sent.refusals);
+        self.count(before.0, before.1, -1);
+        self.count(after.0, after.1, 1);
     }
 
     fn set_in_flight(&mut self, state: State) {
@@ -242,9 +282,14 @@ impl Track {
         }
     }
 
-    fn count(&mut self, state: State, by: isize) {
+    fn count(&mut self, state: State, refusals: u8, by: isize) {
         match state {
-            State::InFlight => self.in_flight = self.in_flight.saturating_add_signed(by),
+            State::InFlight => {
+                self.in_flight = self.in_flight.saturating_add_signed(by);
+                if refusals > 0 {
+                    self.on_trial = self.on_trial.saturating_add_signed(by);
+                }
+            }
             State::Failed(refusals) => {
                 let failed = &mut self.failed[usize::from(refusals).min(FAILED - 1)];
                 *failed = failed.saturating_add_signed(by);
@@ -273,13 +318,13 @@ mod tests {
         let (mut track, tickets) = track(4);
         track.deliver(tickets[2]);
         track.deliver(tickets[1]);
-        assert_eq!((track.advance(), track.prefix(), track.delivered()), (0, 0, Mark::default()));
+        assert_eq!((track.advance(|_| {}), track.prefix(), track.delivered()), (0, 0, Mark::default()));
         track.deliver(tickets[0]);
-        assert_eq!((track.advance(), track.prefix()), (3, 3 * 64));
+        assert_eq!((track.advance(|_| {}), track.prefix()), (3, 3 * 64));
         assert_eq!(track.delivered(), Mark { epoch: 5, next: 3 });
         track.deliver(tickets[3]);
         track.go_on(9 * 64);
-        assert_eq!((track.advance(), track.prefix(), track.in_flight()), (1, 9 * 64, 0));
+        assert_eq!((track.advance(|_| {}), track.prefix(), track.in_flight()), (1, 9 * 64, 0));
         // A report that comes late changes nothing.
         track.fail(tickets[1]);
         assert_eq!(track.failed(), [0; FAILED]);
@@ -291,14 +336,14 @@ mod tests {
         track.push(&frame(3), 3, Verdict::Visitor, State::InFlight);
         track.deliver(tickets[0]);
         track.fail_all();
-        assert_eq!((track.failed(), track.in_flight()), ([3, 0, 0, 0], 0));
-        track.advance();
+        assert_eq!((track.failed(), track.in_flight()), ([3, 0, 0, 0, 0], 0));
+        track.advance(|_| {});
         assert_eq!(track.first_failed(|_| true), Some(64));
         assert_eq!(track.ticket_of(&frame(0)), None);
         let again = track.ticket_of(&frame(3)).unwrap();
         assert_eq!(track.get(again).unwrap().verdict, Verdict::Visitor);
         track.sent_again(again);
-        track.refuse(again);
+        track.refuse(again, Refusal::TooLarge);
         assert_eq!(track.get(again).unwrap().state, State::Failed(1));
         track.sent_again(again);
         track.fail_all();

@@ -67,35 +67,104 @@ fn a_missing_topic_is_named_holds_up_no_other_and_heals_once_setup_made_it() {
     assert_eq!(repeated, 0);
 }
 
+/// A redirected click with this number that no topic of less than 2000 bytes takes: it does not compress.
+fn large_click(site: &Site, number: u64) {
+    let noise =
+        |from: u32| (from..from + 60).map(|n| format!("{:08x}", crc32c::crc32c(&n.to_le_bytes()))).collect::<String>();
+    let (sub, agent) = (noise(0), noise(1000));
+    let large = request("GET", &format!("/live?sub1={number}&sub2={sub}"), &[&format!("User-Agent: {agent}")]);
+    assert_eq!(site.send(&large).status, 302);
+}
+
+/// Every line of the dead-letter files.
+fn dead_letters(site: &Site) -> Vec<serde_json::Value> {
+    let Ok(files) = std::fs::read_dir(site.data().join("dead-letters")) else { return Vec::new() };
+    let texts: Vec<String> = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 #[test]
-fn a_click_too_large_for_its_topic_waits_counted_and_the_others_go_on() {
+fn of_clicks_in_a_batch_only_the_one_too_large_is_dead_lettered_and_its_stub_takes_its_place() {
     let Some(broker) = Broker::shared() else { return };
     broker.create("narrow", 1, &[("max.message.bytes", "1800")]);
     broker.create("narrow.orphan", 1, &[]);
     let site = streaming(&broker.address(), "narrow").start();
     click(&site, 0..10);
-    // What does not compress, so that no batch can hold it.
-    let noise =
-        |from: u32| (from..from + 60).map(|n| format!("{:08x}", crc32c::crc32c(&n.to_le_bytes()))).collect::<String>();
-    let (sub, agent) = (noise(0), noise(1000));
-    let large = request("GET", &format!("/live?sub1=10&sub2={sub}"), &[&format!("User-Agent: {agent}")]);
-    assert_eq!(site.send(&large).status, 302);
-    click(&site, 11..20);
+    large_click(&site, 10);
+    click(&site, 11..30);
     failed(&site, "too_large");
-    until("it waits alone", || (site.metric("waypost_clicks_refused", "topic=\"clicks\"") == 1.0).then_some(()));
-    let line = site.logged("max.message.bytes");
-    assert!(line.contains("`narrow`") && line.contains("too_large"), "{line}");
-    click(&site, 20..30);
-    // The prefix stands before it, so the metric does; the topic has the others.
-    delivered(&site, "clicks", 10);
-    until("the others, read back", || {
-        let (found, _) = numbers(&broker.read(&["narrow"], 29, PATIENCE));
-        ((0..30).filter(|number| *number != 10).all(|number| found.contains_key(&number))).then(|| {
-            assert!(!found.contains_key(&10));
-        })
-    });
-    until("it is kept, and what lies behind it", || (backlog(&site) > 0.0).then_some(()));
+    delivered(&site, "clicks", 29);
+    let label = "topic=\"clicks\",reason=\"too_large\"";
+    until("it is dead-lettered", || (site.metric("waypost_clicks_dead_lettered_total", label) == 1.0).then_some(()));
     identity_holds(&site);
+    waiting(&site, 0.0);
+    assert_eq!(site.metric("waypost_clicks_delivered_total", "topic=\"clicks\""), 29.0);
+    let line = site.logged("dead_lettered");
+    assert!(line.contains("ERROR") && line.contains("bounded") && line.contains("runbook"), "{line}");
+    assert!(line.contains("max.message.bytes of `narrow`") && line.contains("too_large"), "{line}");
+
+    let (stubs, clicks): (Vec<_>, Vec<_>) =
+        broker.read(&["narrow"], 30, PATIENCE).into_iter().partition(|record| record.json()["type"] == "dead_lettered");
+    let (found, repeated) = numbers(&clicks);
+    each_once(&found, (0..30).filter(|number| *number != 10));
+    assert_eq!((repeated, stubs.len()), (0, 1));
+    let letters = dead_letters(&site);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let (letter, stub) = (&letters[0], stubs[0].json());
+    assert_eq!(letter["event"]["sub1"], "10");
+    assert_eq!((&letter["topic"], &letter["reason"]), (&"narrow".into(), &"too_large".into()));
+    for key in ["click_id", "clicked_at_ms", "edge", "lane", "epoch", "seq"] {
+        assert_eq!(stub[key], letter["event"][key], "{key}");
+    }
+    assert_eq!(stub["reason"], "too_large");
+    assert_eq!(stubs[0].key.as_deref(), letter["event"]["visitor_id"].as_str());
+    let places = clicks.iter().map(crate::kafka::reader::Record::json).chain([stub]);
+    let mut places: Vec<(u64, u64)> =
+        places.map(|event| (event["lane"].as_u64().unwrap(), event["seq"].as_u64().unwrap())).collect();
+    places.sort_unstable();
+    let gapless = places.iter().scan(None, |last: &mut Option<(u64, u64)>, place| {
+        let expected = last.filter(|last| last.0 == place.0).map_or(0, |last| last.1 + 1);
+        *last = Some(*place);
+        Some(place.1 == expected)
+    });
+    assert!(gapless.into_iter().all(|follows| follows), "{places:?}");
+
+    let stats = site.command(&["clicks", "--kafka", &broker.address(), "stats", "--json", "--by", "creator"]);
+    let output = { stats }.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("\"clicks\":29"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_click_too_large_waits_while_its_dead_letter_cannot_be_written_and_passes_once_it_can() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.create("held", 1, &[("max.message.bytes", "1800")]);
+    broker.create("held.orphan", 1, &[]);
+    let site = streaming(&broker.address(), "held");
+    std::fs::create_dir_all(site.data()).unwrap();
+    let in_the_way = site.data().join("dead-letters");
+    std::fs::write(&in_the_way, "").unwrap();
+    let mut site = site.start();
+    click(&site, 0..5);
+    large_click(&site, 5);
+    click(&site, 6..10);
+    until("it waits", || (site.metric("waypost_clicks_refused", "topic=\"clicks\"") == 1.0).then_some(()));
+    let act = "topic=\"dead-letters\",act=\"open\"";
+    assert!(site.metric("waypost_clicks_file_errors_total", act) >= 1.0);
+    delivered(&site, "clicks", 5);
+    waiting(&site, 5.0);
+    identity_holds(&site);
+    assert_eq!(site.metric("waypost_clicks_dead_lettered_total", ""), 0.0);
+
+    // A restart decides anew; now the file can be written.
+    site.kill();
+    std::fs::remove_file(&in_the_way).unwrap();
+    site.restart();
+    delivered(&site, "clicks", 4);
+    until("it is dead-lettered", || (site.metric("waypost_clicks_dead_lettered_total", "") == 1.0).then_some(()));
+    identity_holds(&site);
+    waiting(&site, 0.0);
+    assert_eq!(dead_letters(&site)[0]["event"]["sub1"], "5");
 }
 
 #[test]

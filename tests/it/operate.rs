@@ -139,6 +139,7 @@ fn every_metric_is_described_and_known_counters_start_at_zero() {
         "waypost_accept_errors_total{reason=\"no_descriptors\"}",
         "waypost_links_reloads_total{result=\"refused\"}",
         "waypost_clicks_delivered_total{topic=\"clicks\"}",
+        "waypost_clicks_dead_lettered_total{topic=\"clicks\",reason=\"too_large\"}",
         "waypost_clicks_quarantined_total{lane=\"0\"}",
     ] {
         assert!(text.lines().any(|line| line == format!("{counter} 0")), "{counter}\n{text}");

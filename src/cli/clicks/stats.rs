@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::{Seen, Source, plain, source::Range};
+use super::{STUB, Seen, Source, plain, source::Range};
 use crate::model::click::Topic;
 
 /// The flags of `waypost clicks stats`.
@@ -90,11 +90,13 @@ impl AddAssign for Counts {
 pub fn stats(source: &Source, flags: &Stats, out: &mut impl Write) -> Result<()> {
     let mut rows: BTreeMap<Vec<String>, Counts> = BTreeMap::new();
     let mut known: HashSet<u128, foldhash::fast::RandomState> = HashSet::default();
-    let (mut repeated, mut unreadable) = (0u64, 0u64);
+    let (mut repeated, mut unreadable, mut dead) = (0u64, 0u64, 0u64);
     source.read(&Topic::ALL, Range::All, &mut |event| {
         let Some(event) = event else { return Ok(()) };
         match Seen::of(event.value).filter(|seen| !seen.click_id.is_empty()) {
             None => unreadable += 1,
+            // Its id is not known by it: the click itself may still come, and outweighs it.
+            Some(seen) if seen.kind == STUB => dead += 1,
             Some(seen) if !known.insert(number_of(&seen.click_id)) => repeated += 1,
             Some(seen) => {
                 let day = day_of(seen.clicked_at_ms);
@@ -112,6 +114,11 @@ pub fn stats(source: &Source, flags: &Stats, out: &mut impl Write) -> Result<()>
     }
     if repeated > 0 && !flags.json {
         writeln!(out, "{repeated} more with a click id that was counted already")?;
+    }
+    if dead > 0 {
+        eprintln!(
+            "waypost: {dead} records stand for clicks that Kafka refused; those are in the edges' dead-letter files"
+        );
     }
     if unreadable > 0 {
         eprintln!("waypost: {unreadable} records are no clicks");

@@ -95,6 +95,25 @@ fn stats_count_each_click_once_by_day_creator_and_source() {
 }
 
 #[test]
+fn stubs_are_no_clicks_and_a_click_counts_though_its_stub_came_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let stub = |n: u64| {
+        let click = event(n, "", "direct", "human");
+        let (id, _) = click.split_once(",\"outcome\"").unwrap();
+        format!("{},\"reason\":\"too_large\",\"size\":2000}}", id.replace("\"click\"", "\"dead_lettered\""))
+    };
+    let clicks = [event(1, "c1", "x", "human"), event(3, "c1", "x", "human")];
+    let lines = [&stub(1), &clicks[0], &stub(2), &clicks[1], &stub(3)].map(|line| format!("{line}\n"));
+    fs::write(dir.path().join("clicks-000001.jsonl"), lines.concat()).unwrap();
+    let source = Source::Files(dir.path().to_owned());
+    assert_eq!(tailed(&source, 10, Which::All), clicks);
+    let mut out = Vec::new();
+    stats(&source, &Stats { from: None, to: None, by: vec![By::Creator], json: true }, &mut out).unwrap();
+    let row: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((&row["creator"], &row["clicks"], &row["countable"]), (&"c1".into(), &2.into(), &2.into()));
+}
+
+#[test]
 fn a_directory_that_is_not_there_says_what_to_give() {
     let error = Source::Files("/nonexistent/clicks".into()).read(&Topic::ALL, Range::All, &mut |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("--data-dir"), "{error}");

@@ -17,6 +17,7 @@ use crate::{
 static LABELLER: LazyLock<Mutex<Labeller>> = LazyLock::new(|| Mutex::new(Labeller::new().unwrap()));
 
 const AT_MS: u64 = 1_795_000_000_123;
+const PLACE: Place<'static> = Place { edge: "edge-7f3a", lane: 1, epoch: 1_794_900_000_000, seq: 48_213, safe: 48_190 };
 const IN_APP: &[u8] =
     b"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
 Mobile/15E148 Instagram 334.0.4.32.98 (iPhone14,5; iOS 17_5_1; ko_KR; ko; scale=3.00; 1170x2532; 607520423)";
@@ -93,9 +94,8 @@ fn encode(click: &Click<'_>, facts: Option<&LinkFacts<'_>>, duplicate: Verdict) 
     let click = Click::decode(&bytes).unwrap();
     let params = Params::of(click.text(Text::Query));
     let labels = LABELLER.lock().unwrap().read(&click, &params);
-    let place = Place { edge: "edge-7f3a", lane: 1, epoch: 1_794_900_000_000, seq: 48_213, safe: 48_190 };
     let mut out = Vec::new();
-    Encoder::default().encode(&mut out, &place, &click, &Said { facts, params: &params, labels: &labels, duplicate });
+    Encoder::default().encode(&mut out, &PLACE, &click, &Said { facts, params: &params, labels: &labels, duplicate });
     String::from_utf8(out).unwrap()
 }
 
@@ -160,7 +160,10 @@ fn goldens() -> Vec<(&'static str, String)> {
         partner: "",
         ..link
     };
+    let mut dead = Vec::new();
+    stub(&mut dead, &PLACE, &first, Refusal::TooLarge, 1_734);
     vec![
+        ("dead_lettered", String::from_utf8(dead).unwrap()),
         ("ordinary", encode(&first, Some(&link), Verdict::First)),
         ("returning_double_tap", encode(&returning, Some(&link), Verdict::Visitor)),
         ("unknown_code", encode(&unknown, None, Verdict::First)),
@@ -227,8 +230,30 @@ fn every_golden_event_is_valid_by_the_schema_and_names_only_known_fields() {
 /// The figure of the README and of this module's header: what an ordinary click costs in Kafka and on disk.
 #[test]
 fn an_ordinary_click_is_about_1700_bytes() {
-    let (_, event) = goldens().swap_remove(0);
+    let (_, event) = goldens().swap_remove(1);
     assert!((1_650..1_800).contains(&event.len()), "{}", event.len());
+}
+
+#[test]
+fn a_stub_holds_nothing_of_its_click_but_identity_and_a_click_no_reason() {
+    let schema: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture("deploy/schemas/click.v1.schema.json")).unwrap()).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("click.json", schema).unwrap();
+    let compiled = compiler.compile("click.json", &mut schemas).unwrap();
+    let events: std::collections::HashMap<&str, String> = goldens().into_iter().collect();
+    let valid = |name: &str, key: &str, value: serde_json::Value| {
+        let mut event: serde_json::Value = serde_json::from_str(&events[name]).unwrap();
+        event[key] = value;
+        schemas.validate(&event, compiled).is_ok()
+    };
+    assert!(valid("dead_lettered", "reason", "invalid".into()) && valid("ordinary", "status", 302.into()));
+    assert!(!valid("dead_lettered", "reason", "not_authorized".into()));
+    assert!(!valid("dead_lettered", "outcome", "redirected".into()));
+    assert!(!valid("dead_lettered", "type", "click".into()));
+    assert!(!valid("ordinary", "reason", "invalid".into()));
+    assert!(!valid("ordinary", "type", "dead_lettered".into()));
 }
 
 #[test]

@@ -40,8 +40,8 @@ fn sync(sink: &mut FileSink) -> Vec<(Topic, Synced)> {
 }
 
 fn lines(dir: &Path, topic: Topic) -> Vec<String> {
-    let numbers = numbers_of(dir, topic).unwrap();
-    let texts = numbers.into_iter().map(|number| fs::read_to_string(path_of(dir, topic, number)).unwrap());
+    let numbers = numbers_of(dir, topic.name()).unwrap();
+    let texts = numbers.into_iter().map(|number| fs::read_to_string(path_of(dir, topic.name(), number)).unwrap());
     texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
@@ -57,8 +57,8 @@ fn each_topic_has_private_files_that_roll_over_at_their_size() {
     write(&mut sink, Topic::Orphan, &line(0, 0));
     assert_eq!(sync(&mut sink), [(Topic::Orphan, Synced::All)]);
     assert_eq!(lines(&dir, Topic::Clicks), (0..40).map(|seq| line(0, seq)).collect::<Vec<_>>());
-    assert!(numbers_of(&dir, Topic::Clicks).unwrap().len() >= 2);
-    assert_eq!(numbers_of(&dir, Topic::Orphan).unwrap(), [1]);
+    assert!(numbers_of(&dir, Topic::Clicks.name()).unwrap().len() >= 2);
+    assert_eq!(numbers_of(&dir, Topic::Orphan.name()).unwrap(), [1]);
     let facts = fs::metadata(dir.join("clicks.orphan-000001.jsonl")).unwrap();
     assert_eq!(facts.permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -76,7 +76,11 @@ fn the_next_start_cuts_a_torn_line_and_knows_what_lies_behind_the_note() {
         sync(&mut sink);
     }
     drop(sink);
-    let last = path_of(dir.path(), Topic::Clicks, *numbers_of(dir.path(), Topic::Clicks).unwrap().last().unwrap());
+    let last = path_of(
+        dir.path(),
+        Topic::Clicks.name(),
+        *numbers_of(dir.path(), Topic::Clicks.name()).unwrap().last().unwrap(),
+    );
     let whole = fs::metadata(&last).unwrap().size();
     let torn = &line(0, 60)[..30];
     fs::OpenOptions::new().append(true).open(&last).unwrap().write_all(torn.as_bytes()).unwrap();
@@ -103,7 +107,7 @@ fn a_hole_behind_the_last_sync_is_cut_and_its_other_side_kept_as_evidence() {
     }
     sync(&mut sink);
     drop(sink);
-    let path = path_of(dir.path(), Topic::Clicks, 1);
+    let path = path_of(dir.path(), Topic::Clicks.name(), 1);
     let len = line(0, 0).len() as u64 + 1;
     OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0; 20], 3 * len + 5).unwrap();
 
@@ -124,11 +128,11 @@ fn lines_of_another_edge_are_not_counted_and_a_taken_file_s_number_is_not_used_a
     drop(sink);
     let (_, [found, _]) = open(dir.path(), [0; 64]);
     assert!(found.marks.is_empty());
-    fs::remove_file(path_of(dir.path(), Topic::Clicks, 1)).unwrap();
+    fs::remove_file(path_of(dir.path(), Topic::Clicks.name(), 1)).unwrap();
     let (mut sink, _) = open(dir.path(), note);
     write(&mut sink, Topic::Clicks, &line(0, 1));
     sync(&mut sink);
-    assert_eq!(numbers_of(dir.path(), Topic::Clicks).unwrap(), [2]);
+    assert_eq!(numbers_of(dir.path(), Topic::Clicks.name()).unwrap(), [2]);
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn after_a_write_error_the_file_is_cut_back_and_nothing_in_flight_counts() {
     sync(&mut sink);
     let synced = sink.note();
     // A write that got half-way: its bytes are in the file, then the disk says no.
-    let path = path_of(dir.path(), Topic::Clicks, 1);
+    let path = path_of(dir.path(), Topic::Clicks.name(), 1);
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"half").unwrap();
     let writable = sink.logs[0].file.replace(File::open(&path).unwrap());
     write(&mut sink, Topic::Clicks, &line(0, 1));
@@ -161,13 +165,13 @@ fn a_file_that_already_bears_the_next_name_is_left_alone_and_does_not_stop_the_t
     let dir = tempfile::tempdir().unwrap();
     let (mut sink, _) = open(dir.path(), [0; 64]);
     for number in [1, 4] {
-        fs::write(path_of(dir.path(), Topic::Clicks, number), "somebody's\n").unwrap();
+        fs::write(path_of(dir.path(), Topic::Clicks.name(), number), "somebody's\n").unwrap();
     }
     write(&mut sink, Topic::Clicks, &line(0, 0));
     assert_eq!(sync(&mut sink), [(Topic::Clicks, Synced::All)]);
     // Behind every other, for the next start goes on in the last.
-    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks, 5)).unwrap(), line(0, 0) + "\n");
-    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks, 1)).unwrap(), "somebody's\n");
+    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks.name(), 5)).unwrap(), line(0, 0) + "\n");
+    assert_eq!(fs::read_to_string(path_of(dir.path(), Topic::Clicks.name(), 1)).unwrap(), "somebody's\n");
 }
 
 #[test]
@@ -183,6 +187,6 @@ fn files_are_deleted_only_when_told_and_never_the_one_being_written() {
             write(&mut sink, Topic::Clicks, &format!("{}{}", line(0, seq), " ".repeat(1_000)));
             sync(&mut sink);
         }
-        assert_eq!(numbers_of(dir.path(), Topic::Clicks).unwrap().len(), left, "{:?}", sink.config);
+        assert_eq!(numbers_of(dir.path(), Topic::Clicks.name()).unwrap().len(), left, "{:?}", sink.config);
     }
 }

@@ -13,8 +13,8 @@ use rdkafka::{
 use super::*;
 use crate::{
     journal::{Config as JournalConfig, Journal, Lane, Parts},
-    model::click::{Outcome, Text},
-    shipper::{Config, Start, Target, event::tests, open},
+    model::click::{Click, Outcome, Text},
+    shipper::{Config, Start, Target, event::tests, open, track::FAILED},
     size::Bytes,
 };
 
@@ -31,7 +31,9 @@ impl Edge {
         let journal = JournalConfig { ring_bytes: Bytes::mib(4), ..JournalConfig::default() };
         let Parts { lanes, readers, spiller } = Journal::open(dir, &journal, workers).unwrap().into_parts();
         let config = Config { max_in_flight: 1_000, ..Config::default() };
-        let ship = open(Start { config, target, edge: "edge-1".to_owned(), readers }).unwrap();
+        let ship =
+            open(Start { config, target, dead_letters: dir.join("dead-letters"), edge: "edge-1".to_owned(), readers })
+                .unwrap();
         Edge { dir: dir.to_owned(), lanes, ship, _spiller: spiller }
     }
 
@@ -440,52 +442,208 @@ fn a_fatal_error_builds_another_producer_and_sends_what_was_not_acknowledged() {
     assert_eq!(kafka.builds(), 2);
 }
 
+/// A mock broker with one partition a topic, so that what is sent together is one batch.
+fn narrow_broker() -> (MockCluster<'static, DefaultProducerContext>, Target) {
+    let cluster = MockCluster::new(1).unwrap();
+    Topic::ALL.into_iter().for_each(|topic| cluster.create_topic(topic.name(), 1, 1).unwrap());
+    let properties = [("linger.ms".to_owned(), "30".to_owned())].into_iter().collect();
+    let brokers = Some(cluster.bootstrap_servers());
+    let config = crate::kafka::Config { brokers, properties, ..crate::kafka::Config::default() };
+    (cluster, Target::Kafka(config))
+}
+
+/// Refuses the batch, the same again, and of its clicks one by one the one at this place; then takes what comes, but refuses as
+/// many more.
+fn refuse(cluster: &MockCluster<'static, DefaultProducerContext>, place: usize, more: usize) {
+    use RDKafkaRespErr::{RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as TOO_LARGE, RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR};
+    let mut answers = vec![TOO_LARGE, TOO_LARGE];
+    answers.extend(std::iter::repeat_n(NO_ERROR, place));
+    answers.extend(std::iter::repeat_n(TOO_LARGE, 1 + more));
+    cluster.request_errors(RDKafkaApiKey::Produce, &answers);
+}
+
+impl Edge {
+    /// Rounds until it is so, or the time is up.
+    fn run_until(&mut self, mut so: impl FnMut(&Edge) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !so(self) {
+            assert!(Instant::now() < deadline, "in time");
+            self.ship.round(Instant::now(), false);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Every dead letter.
+    fn dead(&self) -> Vec<serde_json::Value> {
+        let Ok(found) = fs::read_dir(self.dir.join("dead-letters")) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = found.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let texts: Vec<String> = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn waiting(&self) -> usize {
+        self.ship.held(Topic::Clicks).failed[FAILED - 1]
+    }
+}
+
+/// The clicks among the records, and the stubs.
+fn parted(records: Vec<Record>) -> (Vec<serde_json::Value>, Vec<Record>) {
+    let (stubs, clicks): (Vec<Record>, Vec<Record>) =
+        records.into_iter().partition(|record| record.value["type"] == "dead_lettered");
+    (clicks.into_iter().map(|record| record.value).collect(), stubs)
+}
+
 #[test]
-fn a_click_refused_alone_holds_the_prefix_and_nothing_else_until_it_is_taken() {
+fn of_a_batch_with_one_bad_click_only_that_is_dead_lettered_and_its_stub_has_its_place() {
+    let (cluster, target) = narrow_broker();
     let dir = tempfile::tempdir().unwrap();
-    let mut edge = Edge::to_files(dir.path(), 1);
-    for number in 0..200 {
-        edge.click(0, Topic::Clicks, number);
+    let mut edge = Edge::open(dir.path(), 1, target);
+    refuse(&cluster, 5, 0);
+    (0..8).for_each(|number| edge.click(0, Topic::Clicks, number));
+    assert!(edge.run());
+    assert_eq!(edge.ship.delivered, [7, 0], "a dead letter is not delivered");
+    let (clicks, stubs) = parted(consume(&cluster, Topic::Clicks, 8));
+    let mut expected = once(0..8);
+    expected.remove(&5);
+    assert_eq!(numbers(&clicks), expected);
+    let [letter] = &edge.dead()[..] else { panic!("{:?}", edge.dead()) };
+    let [stub] = &stubs[..] else { panic!("{} stubs", stubs.len()) };
+    let event = &letter["event"];
+    assert_eq!(numbers(std::slice::from_ref(event)), once(5..6));
+    for key in ["click_id", "clicked_at_ms", "edge", "lane", "epoch", "seq", "schema_version"] {
+        assert_eq!(stub.value[key], event[key], "{key}");
     }
-    let now = Instant::now();
-    let ship = &mut edge.ship;
-    let refused = Ticket { lane: 0, topic: Topic::Clicks, number: 7 };
-    ship.read_on(0, &mut [100, 0], now);
-    // One bad record fails the batch of the first twenty.
-    for number in 0..100 {
-        let result = if number < 20 { Err(Refusal::TooLarge) } else { Ok(()) };
-        ship.words.push(Word::One(Ticket { number, ..refused }, result));
+    assert_eq!((&stub.value["seq"], &letter["seq"]), (&5.into(), &5.into()));
+    assert_eq!((&stub.value["reason"], &letter["reason"]), (&"too_large".into(), &"too_large".into()));
+    assert_eq!(letter["topic"], "clicks");
+    assert!(stub.value["size"].as_u64().unwrap() > 500 && stub.value["safe"].is_u64());
+    assert_eq!(stub.key.as_deref(), event["visitor_id"].as_str().map(str::as_bytes));
+    assert_eq!(stub.headers["ce_type"], "waypost.dead_lettered.v1");
+    assert_eq!(stub.timestamp, tests::click().at_ms as i64);
+}
+
+#[test]
+fn a_crash_between_the_letter_and_its_stub_repeats_both_and_loses_nothing() {
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target.clone());
+    // Its stub is refused too, and so is the click behind it, which is no dead letter as long as the stub waits.
+    refuse(&cluster, 2, 100);
+    (0..4).for_each(|number| edge.click(0, Topic::Clicks, number));
+    edge.run_until(|edge| edge.waiting() == 1);
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (1, [2, 0]), "the prefix stands before it");
+    drop(edge);
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+
+    // What follows the prefix is sent again: the bad click, now the first, and the one behind it.
+    refuse(&cluster, 0, 0);
+    let mut edge = Edge::open(dir.path(), 1, target.clone());
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (2, [1, 0]));
+    let letters = edge.dead();
+    for key in ["edge", "lane", "epoch", "seq"] {
+        assert_eq!(letters[0][key], letters[1][key], "{key}");
     }
-    ship.hear(now);
-    let turn = |ship: &Ship, at: Instant| ship.gates[0].turn(&ship.held(Topic::Clicks), 1_000, at);
-    assert_eq!(turn(ship, now), Turn::Again(1..=1, 64));
-    ship.send_again(Topic::Clicks, 1..=1, 64, now);
-    assert_eq!(ship.held(Topic::Clicks).in_flight, 20);
-    for number in 0..20 {
-        let result = if number == 7 { Err(Refusal::TooLarge) } else { Ok(()) };
-        ship.words.push(Word::One(Ticket { number, ..refused }, result));
-    }
-    ship.hear(now);
-    assert_eq!(turn(ship, now), Turn::Again(2..=2, 1));
-    ship.send_again(Topic::Clicks, 2..=2, 1, now);
-    ship.words.push(Word::One(refused, Err(Refusal::TooLarge)));
-    ship.hear(now);
-    // It has been refused alone: it waits, the rest goes on.
-    assert_eq!(turn(ship, now), Turn::New(1_000));
-    ship.acknowledge(now);
-    assert_eq!(ship.delivered, [7, 0]);
-    ship.read_on(0, &mut [1_000, 0], now);
-    ship.words.push(Word::Every(Topic::Clicks, Ok(())));
-    ship.hear(now);
-    ship.acknowledge(now);
-    assert_eq!((ship.delivered, ship.lanes[0].tracks[0].ahead()), ([7, 0], 193));
-    assert_eq!(turn(ship, now), Turn::New(1_000), "what others deliver is no reason to try it again at once");
-    // Somebody has raised the topic's limit.
-    let later = now + Duration::from_secs(31);
-    assert_eq!(turn(ship, later), Turn::Again(3..=255, 1));
-    ship.send_again(Topic::Clicks, 3..=255, 1, later);
-    ship.words.push(Word::One(refused, Ok(())));
-    ship.hear(later);
-    ship.acknowledge(later);
-    assert_eq!(ship.delivered, [200, 0]);
+    let (clicks, stubs) = parted(consume(&cluster, Topic::Clicks, 4));
+    assert!(numbers(&clicks).into_keys().eq([0, 1, 3]));
+    assert_eq!(stubs.len(), 1);
+    assert_eq!(stubs[0].value["seq"], 2);
+}
+
+#[test]
+fn a_stub_that_is_refused_too_waits_and_is_sent_again_without_a_second_letter() {
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    refuse(&cluster, 1, 1);
+    (0..2).for_each(|number| edge.click(0, Topic::Clicks, number));
+    edge.run_until(|edge| edge.waiting() == 1);
+    let turn = |edge: &Edge, at: Instant| edge.ship.gates[0].turn(&edge.ship.held(Topic::Clicks), 1_000, at);
+    assert_eq!(turn(&edge, Instant::now()), Turn::New(1_000), "others go on");
+    let later = Instant::now() + Duration::from_secs(31);
+    assert_eq!(turn(&edge, later), Turn::Again(4..=255, 1));
+    edge.ship.round(later, false);
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (1, [1, 0]));
+    let (clicks, stubs) = parted(consume(&cluster, Topic::Clicks, 2));
+    assert_eq!((numbers(&clicks), stubs.len()), (once(0..1), 1));
+}
+
+#[test]
+fn a_click_that_the_topic_takes_after_a_crash_is_delivered_beside_its_letter() {
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target.clone());
+    refuse(&cluster, 0, 100);
+    edge.click(0, Topic::Clicks, 0);
+    edge.run_until(|edge| edge.waiting() == 1);
+    drop(edge);
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    let mut edge = Edge::open(dir.path(), 1, target);
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (1, [1, 0]));
+    let (clicks, stubs) = parted(consume(&cluster, Topic::Clicks, 1));
+    assert_eq!((numbers(&clicks), stubs.len()), (once(0..1), 0));
+}
+
+#[test]
+fn a_dead_letter_that_cannot_be_written_waits_and_nothing_else_until_it_can() {
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let in_the_way = dir.path().join("dead-letters");
+    fs::write(&in_the_way, "").unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    // The click itself is tried once more, for it is all there is to try.
+    refuse(&cluster, 3, 1);
+    (0..4).for_each(|number| edge.click(0, Topic::Clicks, number));
+    edge.run_until(|edge| edge.waiting() == 1);
+    (4..20).for_each(|number| edge.click(0, Topic::Clicks, number));
+    edge.run_until(|edge| edge.ship.held(Topic::Clicks).in_flight == 0 && edge.ship.lanes[0].tracks[0].ahead() == 17);
+    assert_eq!(edge.ship.delivered, [3, 0], "nothing passes it");
+    assert_eq!(edge.ship.gates[0].turn(&edge.ship.held(Topic::Clicks), 1_000, Instant::now()), Turn::New(1_000));
+
+    fs::remove_file(&in_the_way).unwrap();
+    let later = Instant::now() + Duration::from_secs(31);
+    edge.ship.round(later, false);
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (1, [19, 0]));
+    let (clicks, stubs) = parted(consume(&cluster, Topic::Clicks, 20));
+    assert_eq!((clicks.len(), stubs.len()), (19, 1));
+    assert_eq!(stubs[0].value["seq"], 3);
+}
+
+#[test]
+fn errors_of_the_topic_and_of_rights_prove_nothing_against_a_click() {
+    use RDKafkaRespErr::{
+        RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as TOO_LARGE, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS as TOO_FEW,
+        RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as FORBIDDEN,
+    };
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[TOO_LARGE, FORBIDDEN, TOO_LARGE, TOO_FEW, FORBIDDEN, FORBIDDEN]);
+    (0..4).for_each(|number| edge.click(0, Topic::Clicks, number));
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (0, [4, 0]));
+}
+
+#[test]
+fn what_was_clamped_with_others_is_tried_alone_with_its_own_time_before_it_is_a_dead_letter() {
+    let (cluster, target) = narrow_broker();
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Edge::open(dir.path(), 1, target);
+    let round = usize::from(CLAMPS) + 1;
+    let refusals = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP; 2 * round];
+    cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    edge.click(0, Topic::Clicks, 0);
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (0, [1, 0]));
+    assert_eq!(consume(&cluster, Topic::Clicks, 1)[0].timestamp, tests::click().at_ms as i64);
+
+    cluster.request_errors(RDKafkaApiKey::Produce, &vec![refusals[0]; 3 * round]);
+    edge.click(0, Topic::Clicks, 1);
+    assert!(edge.run());
+    assert_eq!((edge.dead().len(), edge.ship.delivered), (1, [1, 0]));
+    assert_eq!(edge.dead()[0]["reason"], "invalid_timestamp");
 }

@@ -60,13 +60,14 @@ pub(crate) fn backlog(site: &Site) -> f64 {
     site.metric("waypost_journal_backlog_clicks", "")
 }
 
-/// recovered + journaled = delivered + backlog + quarantined, once the numbers stand still.
+/// recovered + journaled = delivered + backlog + dead-lettered + quarantined, once the numbers stand still.
 pub(crate) fn identity_holds(site: &Site) {
     let sum = |name: &str| site.metric(name, "");
-    until("recovered + journaled = delivered + backlog + quarantined", || {
+    until("recovered + journaled = delivered + backlog + dead-lettered + quarantined", || {
         let left = sum("waypost_clicks_recovered_total") + sum("waypost_clicks_journaled_total");
         let delivered = sum("waypost_clicks_delivered_total");
-        let right = delivered + backlog(site) + sum("waypost_clicks_quarantined_total");
+        let aside = sum("waypost_clicks_dead_lettered_total") + sum("waypost_clicks_quarantined_total");
+        let right = delivered + backlog(site) + aside;
         (left == right && delivered > 0.0).then_some(())
     });
 }
