@@ -48,6 +48,47 @@ fn until_audited(site: &Site, broker: &Broker, code: i32) -> Vec<Value> {
     })
 }
 
+/// The exit code of the auditor of a page, over what Java's consumer reads of these topics.
+fn by_the_page(site: &Site, broker: &Broker, topics: &[&str], lanes: &str) -> Option<(Option<i32>, Vec<Value>)> {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "python3 is not there");
+        println!("no python3: the auditor of a page is not run");
+        return None;
+    }
+    let dump = |topic: &str| {
+        let records = broker.read(&[topic], 0, Duration::from_secs(5));
+        let lines: String = records.into_iter().map(|record| record.value.unwrap() + "\n").collect();
+        site.write(topic, &lines);
+        site.path(topic).display().to_string()
+    };
+    let mut command = std::process::Command::new("python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/audit.py")).arg(dump(lanes));
+    command.args(topics.iter().map(|topic| format!("{topic}={}", dump(topic))));
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+    let said = String::from_utf8_lossy(&stdout);
+    Some((status.code(), said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()))
+}
+
+/// Every statement is as the schema says.
+fn stated_by_the_schema(broker: &Broker, lanes: &str) {
+    let mut compiler = boon::Compiler::new();
+    let mut schemas = boon::Schemas::new();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/lane.v1.schema.json");
+    let schema = compiler.compile(path, &mut schemas).unwrap();
+    let said = broker.read(&[lanes], 1, PATIENCE);
+    for record in &said {
+        let value = record.json();
+        schemas.validate(&value, schema).unwrap_or_else(|why| panic!("{why:#}: {value}"));
+        assert_eq!(record.key.as_deref(), Some(&*format!("{}/{}", value["edge"].as_str().unwrap(), value["lane"])));
+    }
+    let kinds: Vec<&str> = ["open", "recovered", "running", "closing"]
+        .into_iter()
+        .filter(|kind| said.iter().any(|record| record.json()["kind"] == *kind))
+        .collect();
+    assert_eq!(kinds, ["open", "recovered", "running", "closing"]);
+}
+
 fn sum(lanes: &[Value], topic: &str, count: &str) -> u64 {
     lanes.iter().filter_map(|lane| lane["topics"][topic][count].as_u64()).sum()
 }
@@ -72,6 +113,12 @@ fn what_was_delivered_is_proved_over_kills_and_clean_stops() {
     let (code, found) = audit(&site, &broker, &[]);
     assert_eq!(code, Some(0), "{found:#?}");
     assert_eq!(sum(&found, "proved", "present"), 300);
+    stated_by_the_schema(&broker, "proved.lanes");
+    if let Some((code, found)) = by_the_page(&site, &broker, &["proved", "proved.orphan"], "proved.lanes") {
+        assert_eq!(code, Some(0), "{found:#?}");
+        let live = found.iter().filter(|found| found["topic"] == "proved");
+        assert_eq!(live.map(|found| found["numbers"].as_u64().unwrap()).sum::<u64>(), 300);
+    }
     let (code, _) = audit(&site, &broker, &["--edges", "nobody"]);
     assert_eq!(code, Some(3), "an edge that had to speak did not");
 }
@@ -110,4 +157,11 @@ fn a_record_taken_away_is_named() {
     assert_eq!(status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&stderr));
     let named = format!("missing: epoch {} seq {} to {}", taken["epoch"], taken["seq"], taken["seq"]);
     assert!(said.contains(&named), "{named}: {said}");
+    if let Some((code, found)) = by_the_page(&site, &broker, &["robbed", "robbed.orphan"], "robbed.lanes") {
+        assert_eq!(code, Some(1), "{found:#?}");
+        let seq = taken["seq"].as_u64().unwrap();
+        let span = serde_json::json!([[taken["epoch"], seq, seq + 1]]);
+        let named = found.iter().filter(|found| found["missing"] == span && found["lane"] == taken["lane"]);
+        assert_eq!(named.count(), 1, "{found:#?}");
+    }
 }
