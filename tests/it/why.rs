@@ -1,5 +1,6 @@
 //! `waypost clicks why`: one click's story, from the files, from Kafka, from the journal.
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::{
@@ -257,4 +258,38 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     for key in ["click_id", "seq", "epoch", "lane", "edge", "class", "source", "destination", "outcome"] {
         assert_eq!(told["event"][key], waiting["event"][key], "{key}: as it was foreseen");
     }
+}
+
+#[test]
+fn a_click_that_was_sent_again_in_a_transaction_is_told_once_and_the_markers_behind_it_are_no_hindrance() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.create("again", 1, &[]);
+    broker.create(&orphan("again"), 1, &[]);
+    let site = streaming(&broker.address(), "again");
+    site.write("links.jsonl", &paid("live"));
+    let site = site.start();
+    for _ in 0..3 {
+        site.get("/live", &TAP);
+    }
+    delivered(&site, "clicks", 3);
+    let records = broker.read(&["again"], 3, PATIENCE);
+    let value = records[1].value.as_ref().unwrap();
+    let mut settings = rdkafka::ClientConfig::new();
+    settings.set("bootstrap.servers", broker.address()).set("transactional.id", "again");
+    let producer: BaseProducer = settings.create().unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    for commit in [true, false] {
+        producer.begin_transaction().unwrap();
+        let record: BaseRecord<'_, (), String> = BaseRecord::to("again").payload(value).partition(0);
+        producer.send(record).map_err(|(why, _)| why).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        let ended = if commit { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
+        ended.unwrap();
+    }
+    let told = story(&site, &["--kafka", &broker.address(), id(&records[1].json())]);
+    assert_eq!(told["place"]["offset"], records[1].offset);
+    let repeats = told["repeats"].as_array().unwrap();
+    assert_eq!((repeats.len(), &repeats[0]["offset"]), (1, &3.into()), "what was aborted never was: {told}");
+    let topics = told["looked_in"].as_array().unwrap().last().unwrap();
+    assert!(topics.get("failed").is_none(), "{topics}");
 }

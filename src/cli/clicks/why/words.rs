@@ -21,13 +21,9 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
         row(out, "token", &format!("{kind}, {}", if token.verdict == "valid" { "genuine" } else { token.verdict }))?;
     }
     row(out, "verdict", &verdict(event, story.undecided))?;
-    row(out, "answer", &answer(event))?;
-    row(out, "carrier", &carrier(event))?;
-    row(out, "link", &link(event))?;
-    row(out, "class", &reasoned(event, "class", "class_reason"))?;
-    row(out, "source", &reasoned(event, "source", "source_reason"))?;
-    row(out, "in app", &in_app(event))?;
-    row(out, "duplicate", &duplicate(event, story.undecided))?;
+    if is_click(event) {
+        facts(event, story.undecided, out)?;
+    }
     let number = |key| event[key].as_u64().unwrap_or_default();
     let (lane, epoch, seq) = (number("lane"), number("epoch"), number("seq"));
     row(out, "edge", &format!("{}, lane {lane}, epoch {epoch}, seq {seq}", text(event, "edge")))?;
@@ -41,6 +37,21 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A stub that stands in a click's place has none of these.
+fn is_click(event: &Value) -> bool {
+    event["type"] == "click"
+}
+
+fn facts(event: &Value, undecided: bool, out: &mut impl Write) -> Result<()> {
+    row(out, "answer", &answer(event))?;
+    row(out, "carrier", &carrier(event))?;
+    row(out, "link", &link(event))?;
+    row(out, "class", &reasoned(event, "class", "class_reason"))?;
+    row(out, "source", &reasoned(event, "source", "source_reason"))?;
+    row(out, "in app", &in_app(event))?;
+    row(out, "duplicate", &duplicate(event, undecided))
 }
 
 fn row(out: &mut impl Write, name: &str, what: &str) -> Result<()> {
@@ -84,7 +95,7 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 
 /// Whether the click counts, and why or why not.
 pub(super) fn verdict(event: &Value, undecided: bool) -> String {
-    if event["type"] != "click" {
+    if !is_click(event) {
         let why = text(event, "reason");
         return format!("not counted: its record was refused ({why}) and put aside; this is what stands in its place");
     }
