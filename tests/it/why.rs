@@ -91,6 +91,20 @@ fn the_story_of_a_click_in_the_files_names_file_line_labels_and_whether_it_count
 }
 
 #[test]
+fn a_double_tap_without_a_cookie_names_the_tap_it_repeats() {
+    let site = Site::new(&[paid("live"), paid("other")]).start();
+    for (path, headers) in [("/live", &TAP[..]), ("/other", &TAP), ("/live", &TAP[1..]), ("/live", &TAP)] {
+        site.get(path, headers);
+    }
+    let events = site.events_until("clicks", 4);
+    assert_eq!(events[3]["duplicate_basis"], "address_agent");
+    let told = story(&site, &[id(&events[3])]);
+    let verdict = format!("not counted: double tap of {} ", id(&events[0]));
+    assert!(told["verdict"].as_str().unwrap().starts_with(&verdict), "{told}");
+    assert_eq!(told["repeated_tap"]["click_id"], events[0]["click_id"]);
+}
+
+#[test]
 fn a_click_that_was_delivered_twice_is_told_once_and_its_repeat_is_listed() {
     let site = Site::new(&[paid("live")]).start();
     site.get("/live", &TAP);

@@ -6,6 +6,7 @@
 //! 4. **tell**: in words or as one object.
 
 mod asked;
+mod earlier;
 mod story;
 mod waiting;
 mod words;
@@ -60,6 +61,9 @@ pub fn why(config: &Config, flags: &Why, now_ms: u64, out: &mut impl Write) -> R
     for source in sources(config) {
         let looked = search(&source, since_ms, &mut story);
         story.looked.push(looked);
+        if story.repeated_tap.is_none() && story.place.is_some() {
+            story.repeated_tap = earlier::find(&source, &story);
+        }
     }
     if flags.json {
         writeln!(out, "{}", story.json())?;

@@ -24,6 +24,15 @@ pub(super) struct Story {
     /// Further records of it, in the order in which they were read.
     pub(super) repeats: Vec<Place>,
     pub(super) looked: Vec<Looked>,
+    /// The tap that this one repeats, if it had to be looked for.
+    pub(super) repeated_tap: Option<Earlier>,
+}
+
+/// An earlier tap.
+#[derive(Debug, Serialize)]
+pub(super) struct Earlier {
+    pub(super) click_id: String,
+    pub(super) clicked_at_ms: u64,
 }
 
 /// Where a click lies.
@@ -73,7 +82,16 @@ impl Looked {
 
 impl Story {
     pub(super) fn of(id: ClickId, token: Option<Token>) -> Story {
-        Story { id, token, event: None, undecided: false, place: None, repeats: Vec::new(), looked: Vec::new() }
+        Story {
+            id,
+            token,
+            event: None,
+            undecided: false,
+            place: None,
+            repeats: Vec::new(),
+            looked: Vec::new(),
+            repeated_tap: None,
+        }
     }
 
     pub(super) fn id_text(&self) -> String {
@@ -106,8 +124,11 @@ impl Story {
             story["token"] = json!(token);
         }
         if let (Some(event), Some(place)) = (&self.event, &self.place) {
-            story["verdict"] = words::verdict(event, self.undecided).into();
+            story["verdict"] = words::verdict(self, event).into();
             story["duplicate_decided"] = (!self.undecided).into();
+            if let Some(earlier) = &self.repeated_tap {
+                story["repeated_tap"] = json!(earlier);
+            }
             story["place"] = json!(place);
             story["repeats"] = json!(self.repeats);
             story["event"] = event.clone();

@@ -5,7 +5,10 @@ use std::{borrow::Cow, io::Write};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::story::{Looked, Place, Story, time};
+use super::{
+    earlier,
+    story::{Earlier, Looked, Place, Story, time},
+};
 use crate::cli::clicks::plain;
 
 /// Prints the story, or where the click was looked for.
@@ -20,7 +23,7 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
         let kind = if kind == "cookie" { "a cookie's" } else { "a destination's" };
         row(out, "token", &format!("{kind}, {}", if token.verdict == "valid" { "genuine" } else { token.verdict }))?;
     }
-    row(out, "verdict", &verdict(event, story.undecided))?;
+    row(out, "verdict", &verdict(story, event))?;
     if is_click(event) {
         facts(event, story.undecided, out)?;
     }
@@ -94,24 +97,24 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 }
 
 /// Whether the click counts, and why or why not.
-pub(super) fn verdict(event: &Value, undecided: bool) -> String {
+pub(super) fn verdict(story: &Story, event: &Value) -> String {
     if !is_click(event) {
         let why = text(event, "reason");
         return format!("not counted: its record was refused ({why}) and put aside; this is what stands in its place");
     }
-    if undecided && event["countable"] == true {
+    if story.undecided && event["countable"] == true {
         return "will count, unless it is found to be a double tap: that is decided when it is shipped".to_owned();
     }
     if event["countable"] == true {
         return "counted".to_owned();
     }
-    format!("not counted: {}", reason(event))
+    format!("not counted: {}", reason(story, event))
 }
 
-fn reason(event: &Value) -> Cow<'static, str> {
+fn reason(story: &Story, event: &Value) -> Cow<'static, str> {
     let by = text(event, "class_reason");
     match text(event, "countable_reason") {
-        "duplicate" => double_tap(event).into(),
+        "duplicate" => double_tap(story, event).into(),
         "test_link" => "the link is a test link".into(),
         "orphan" => match text(event, "outcome") {
             "not_found" => "there is no link of this code".into(),
@@ -131,18 +134,22 @@ fn reason(event: &Value) -> Cow<'static, str> {
     }
 }
 
-/// The cookie names the tap that this one repeats if that was the visitor's last; else only the filters knew it.
-fn double_tap(event: &Value) -> String {
-    let number = |key| event[key].as_u64();
-    let same = |a, b| event[a].is_string() && event[a] == event[b];
-    let by_visitor = event["duplicate_basis"] == "visitor";
-    if by_visitor && same("previous_code", "code") && same("previous_domain", "domain") {
-        let now = number("clicked_at_ms").unwrap_or_default();
-        let before = now.saturating_sub(number("previous_clicked_at_ms").unwrap_or(now));
-        return format!("double tap of {} {} before", text(event, "previous_click_id"), lapse(before));
+/// The cookie names the tap that this one repeats if that was the visitor's last; else it was looked for, and is not always there.
+fn double_tap(story: &Story, event: &Value) -> String {
+    let number = |key| event[key].as_u64().unwrap_or_default();
+    let at_ms = number("clicked_at_ms");
+    if earlier::names_it(event) {
+        let before = lapse(at_ms.saturating_sub(number("previous_clicked_at_ms")));
+        return format!("double tap of {} {before} before", text(event, "previous_click_id"));
     }
+    let by_visitor = event["duplicate_basis"] == "visitor";
     let who = if by_visitor { "the same visitor" } else { "the same address, browser and language" };
-    format!("double tap: {who} had tapped this link shortly before")
+    match &story.repeated_tap {
+        Some(Earlier { click_id, clicked_at_ms }) => {
+            format!("double tap of {click_id} {} before, by {who}", lapse(at_ms.saturating_sub(*clicked_at_ms)))
+        }
+        None => format!("double tap: {who} had tapped this link shortly before"),
+    }
 }
 
 fn lapse(ms: u64) -> String {
