@@ -73,7 +73,7 @@ fn the_story_of_a_click_in_the_files_names_file_line_labels_and_whether_it_count
         "counted\n",
         "redirected (302) to https://shop.example.com/view/live?creator=c_1&wp={click_token}",
         "browser, cookie set, token placed in the destination",
-        "live on ",
+        "live on any domain",
         "creator c_1",
         "human (by browser)",
         "instagram (by referer)",
@@ -261,7 +261,7 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("not counted: double tap of "), "the cookie decides it at once: {said}");
     assert!(said.contains("waits to be shipped") && said.contains("lane 0, position "), "{said}");
-    assert!(said.contains("not searched: the topics clicks and clicks.orphan"), "{said}");
+    assert!(said.contains("not searched to the end: the topics clicks and clicks.orphan"), "{said}");
 
     broker.restart();
     delivered(&site, "clicks", 2);

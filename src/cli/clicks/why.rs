@@ -89,7 +89,7 @@ fn sources(config: &Config) -> Vec<Source> {
 
 /// Reads a sink from `since_ms` to where it ends now. The first record with the id counts, the others are its repeats.
 fn search(source: &Source, since_ms: u64, story: &mut Story) -> Looked {
-    let mut looked = Looked::now(name_of(source), Some(since_ms));
+    let mut looked = Looked::sink(name_of(source), since_ms);
     let id = story.id_text();
     let finder = memchr::memmem::Finder::new(id.as_bytes());
     let read = source.read(&Topic::ALL, Range::Since(since_ms), &mut |record| {

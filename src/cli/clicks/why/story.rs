@@ -61,6 +61,9 @@ pub(super) enum Place {
 #[derive(Debug, Serialize)]
 pub(super) struct Looked {
     pub(super) place: String,
+    /// Whether clicks are delivered there.
+    #[serde(skip)]
+    pub(super) sink: bool,
     /// Records before this time were not read; all were if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<Timestamp>,
@@ -73,10 +76,14 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    /// Nothing yet, of this place as it is now.
-    pub(super) fn now(place: String, since_ms: Option<u64>) -> Looked {
-        let since = since_ms.map(time);
-        Looked { place, since, up_to: time(clock::wall_ms()), records: 0, failed: None }
+    /// Nothing yet of the journal as it is now.
+    pub(super) fn journal(place: String) -> Looked {
+        Looked { place, sink: false, since: None, up_to: time(clock::wall_ms()), records: 0, failed: None }
+    }
+
+    /// Nothing yet of a sink as it is now, from this time on.
+    pub(super) fn sink(place: String, since_ms: u64) -> Looked {
+        Looked { sink: true, since: Some(time(since_ms)), ..Looked::journal(place) }
     }
 }
 

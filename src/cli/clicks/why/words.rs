@@ -34,9 +34,10 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
     for repeat in &story.repeats {
         row(out, "again", &whereabouts(repeat))?;
     }
-    for looked in &story.looked {
-        if let (Some(why), false) = (&looked.failed, looked.is_of(place)) {
-            writeln!(out, "not searched: {}: {}", plain(&looked.place), plain(why))?;
+    // A journal that cannot be read hides nothing once the click is found.
+    for Looked { place, failed, sink, .. } in &story.looked {
+        if let (Some(why), true) = (failed, sink) {
+            writeln!(out, "not searched to the end: {}: {}", plain(place), plain(why))?;
         }
     }
     Ok(())
@@ -61,18 +62,6 @@ fn row(out: &mut impl Write, name: &str, what: &str) -> Result<()> {
     Ok(writeln!(out, "  {name:<10} {}", plain(what))?)
 }
 
-impl Looked {
-    /// Whether it is the place where the click was found.
-    fn is_of(&self, place: &Place) -> bool {
-        let start = match place {
-            Place::Kafka { .. } => "the topics",
-            Place::File { .. } => "the click files",
-            Place::Journal { .. } => "the journal",
-        };
-        self.place.starts_with(start)
-    }
-}
-
 fn not_found(story: &Story, out: &mut impl Write) -> Result<()> {
     writeln!(out, "click {} of {} was not found", story.id_text(), time(story.id.ms()))?;
     if story.token.as_ref().is_some_and(|token| token.unjournaled) {
@@ -81,7 +70,7 @@ fn not_found(story: &Story, out: &mut impl Write) -> Result<()> {
             "its token says that it was answered while nothing could be written down: there is no event of it"
         )?;
     }
-    for Looked { place, since, up_to, records, failed } in &story.looked {
+    for Looked { place, since, up_to, records, failed, .. } in &story.looked {
         let since = since.map_or(String::new(), |since| format!("from {since} "));
         let place = plain(place);
         match failed {
@@ -174,7 +163,8 @@ fn carrier(event: &Value) -> String {
 }
 
 fn link(event: &Value) -> String {
-    let mut words = format!("{} on {}", text(event, "code"), text(event, "domain"));
+    let domain = Some(text(event, "domain")).filter(|domain| *domain != "*").unwrap_or("any domain");
+    let mut words = format!("{} on {domain}", text(event, "code"));
     for (key, name) in [("creator_id", "creator"), ("seller_id", "seller"), ("campaign_id", "campaign")] {
         if let Some(value) = event[key].as_str() {
             words += &format!(", {name} {value}");
