@@ -133,6 +133,13 @@ fn the_java_consumer_reads_the_clicks_that_were_answered() {
     }
 }
 
+/// The latest clicks are told apart by their time: two of one millisecond come in either order.
+fn next_millisecond() {
+    let now = || jiff::Timestamp::now().as_millisecond();
+    let before = now();
+    until("the next millisecond", || (now() > before).then_some(()));
+}
+
 #[test]
 fn stats_and_tail_read_the_topics_by_creator_source_and_day() {
     let Some(broker) = Broker::shared() else { return };
@@ -149,6 +156,7 @@ fn stats_and_tail_read_the_topics_by_creator_source_and_day() {
     site.write("links.jsonl", &[paid("ann", "c_ann"), paid("bob", "c_bob"), link("trial")].join("\n"));
     let site = site.start();
     let tap = |code: &str, headers: &[&str]| {
+        next_millisecond();
         assert_eq!(site.send(&request("GET", &format!("/{code}"), &[&[PHONE], headers].concat())).status, 302);
     };
     let instagram = "Referer: https://l.instagram.com/";
@@ -158,7 +166,9 @@ fn stats_and_tail_read_the_topics_by_creator_source_and_day() {
     let returning = format!("Cookie: {}", site.get("/bob", &[PHONE, "Referer: https://m.youtube.com/"]).cookie());
     tap("bob", &["Referer: https://m.youtube.com/", &returning]);
     tap("trial", &[]);
+    next_millisecond();
     site.get("/ann", &["User-Agent: facebookexternalhit/1.1", instagram]);
+    next_millisecond();
     site.get("/nobody", &[PHONE]);
     delivered(&site, "clicks", 8);
     delivered(&site, "clicks.orphan", 1);

@@ -1,5 +1,6 @@
 //! `waypost clicks why`: one click's story, from the files, from Kafka, from the journal.
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::{
@@ -72,7 +73,7 @@ fn the_story_of_a_click_in_the_files_names_file_line_labels_and_whether_it_count
         "counted\n",
         "redirected (302) to https://shop.example.com/view/live?creator=c_1&wp={click_token}",
         "browser, cookie set, token placed in the destination",
-        "live on ",
+        "live on any domain",
         "creator c_1",
         "human (by browser)",
         "instagram (by referer)",
@@ -87,6 +88,20 @@ fn the_story_of_a_click_in_the_files_names_file_line_labels_and_whether_it_count
     assert!(words(&events[2]).contains("not counted: the link is a test link"));
     assert!(words(&events[3]).contains("not counted: a chat or feed drew a preview"), "{}", words(&events[3]));
     assert!(words(&orphans[0]).contains("not counted: there is no link of this code"), "{}", words(&orphans[0]));
+}
+
+#[test]
+fn a_double_tap_without_a_cookie_names_the_tap_it_repeats() {
+    let site = Site::new(&[paid("live"), paid("other")]).start();
+    for (path, headers) in [("/live", &TAP[..]), ("/other", &TAP), ("/live", &TAP[1..]), ("/live", &TAP)] {
+        site.get(path, headers);
+    }
+    let events = site.events_until("clicks", 4);
+    assert_eq!(events[3]["duplicate_basis"], "address_agent");
+    let told = story(&site, &[id(&events[3])]);
+    let verdict = format!("not counted: double tap of {} ", id(&events[0]));
+    assert!(told["verdict"].as_str().unwrap().starts_with(&verdict), "{told}");
+    assert_eq!(told["repeated_tap"]["click_id"], events[0]["click_id"]);
 }
 
 #[test]
@@ -246,7 +261,7 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("not counted: double tap of "), "the cookie decides it at once: {said}");
     assert!(said.contains("waits to be shipped") && said.contains("lane 0, position "), "{said}");
-    assert!(said.contains("not searched: the topics clicks and clicks.orphan"), "{said}");
+    assert!(said.contains("not searched to the end: the topics clicks and clicks.orphan"), "{said}");
 
     broker.restart();
     delivered(&site, "clicks", 2);
@@ -257,4 +272,38 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     for key in ["click_id", "seq", "epoch", "lane", "edge", "class", "source", "destination", "outcome"] {
         assert_eq!(told["event"][key], waiting["event"][key], "{key}: as it was foreseen");
     }
+}
+
+#[test]
+fn a_click_that_was_sent_again_in_a_transaction_is_told_once_and_the_markers_behind_it_are_no_hindrance() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.create("again", 1, &[]);
+    broker.create(&orphan("again"), 1, &[]);
+    let site = streaming(&broker.address(), "again");
+    site.write("links.jsonl", &paid("live"));
+    let site = site.start();
+    for _ in 0..3 {
+        site.get("/live", &TAP);
+    }
+    delivered(&site, "clicks", 3);
+    let records = broker.read(&["again"], 3, PATIENCE);
+    let value = records[1].value.as_ref().unwrap();
+    let mut settings = rdkafka::ClientConfig::new();
+    settings.set("bootstrap.servers", broker.address()).set("transactional.id", "again");
+    let producer: BaseProducer = settings.create().unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    for commit in [true, false] {
+        producer.begin_transaction().unwrap();
+        let record: BaseRecord<'_, (), String> = BaseRecord::to("again").payload(value).partition(0);
+        producer.send(record).map_err(|(why, _)| why).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        let ended = if commit { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
+        ended.unwrap();
+    }
+    let told = story(&site, &["--kafka", &broker.address(), id(&records[1].json())]);
+    assert_eq!(told["place"]["offset"], records[1].offset);
+    let repeats = told["repeats"].as_array().unwrap();
+    assert_eq!((repeats.len(), &repeats[0]["offset"]), (1, &3.into()), "what was aborted never was: {told}");
+    let topics = told["looked_in"].as_array().unwrap().last().unwrap();
+    assert!(topics.get("failed").is_none(), "{topics}");
 }

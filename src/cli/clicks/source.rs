@@ -14,6 +14,7 @@ use rdkafka::{
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::KafkaError,
+    message::BorrowedMessage,
     types::RDKafkaErrorCode,
 };
 
@@ -42,6 +43,8 @@ pub enum Source {
 pub(super) struct Record<'a> {
     pub(super) value: &'a [u8],
     pub(super) at: At<'a>,
+    /// The record's timestamp in Kafka, milliseconds since the epoch.
+    pub(super) written_ms: Option<u64>,
 }
 
 /// Where an event lies.
@@ -168,7 +171,7 @@ impl Place {
                 let Some(whole) = line.strip_suffix(b"\n") else { break };
                 self.offset += line.len() as u64;
                 self.line += 1;
-                take(Some(Record { value: whole, at: At::File { path, line: self.line } }))?;
+                take(Some(Record { value: whole, at: At::File { path, line: self.line }, written_ms: None }))?;
             }
         }
         Ok(())
@@ -202,38 +205,63 @@ fn begin_of_last(path: &Path, count: usize) -> std::io::Result<(u64, usize)> {
     Ok((0, found + usize::from(end.is_some())))
 }
 
-/// Reads the topics of these names, as [`Source::read`].
+/// Reads the topics of these names, as [`Source::read`]: one after the other, for the client names the partition that is at its end, but not the topic.
 pub(super) fn read_kafka(config: &crate::kafka::Config, names: &[&str], range: Range, take: Take<'_>) -> Result<()> {
     let consumer = consumer(config)?;
-    let mut left = assign(&consumer, names, range)?;
-    let follow = matches!(range, Range::Last { follow: true, .. });
-    let mut caught_up = left.is_empty();
-    if caught_up {
-        take(None)?;
+    let mut behind = TopicPartitionList::new();
+    for name in names {
+        let mut stretches = assign(&consumer, name, range)?;
+        read_stretches(&consumer, &mut stretches, take)?;
+        for (partition, stretch) in stretches {
+            behind.add_partition_offset(name, partition, Offset::Offset(stretch.next)).context("kafka")?;
+        }
     }
+    take(None)?;
+    if !matches!(range, Range::Last { follow: true, .. }) {
+        return Ok(());
+    }
+    consumer.assign(&behind).context("kafka")?;
+    loop {
+        if let Polled::Message(message) = poll(&consumer)? {
+            hand_over(&message, take)?;
+        }
+    }
+}
+
+/// What is left to read of a partition: from `next` to before `end`, where it ended when reading began.
+struct Stretch {
+    next: i64,
+    end: i64,
+}
+
+/// Reads every stretch of a topic to its end.
+fn read_stretches(
+    consumer: &BaseConsumer<Listener>,
+    stretches: &mut BTreeMap<i32, Stretch>,
+    take: Take<'_>,
+) -> Result<()> {
     let mut quiet = Instant::now();
-    while follow || !left.is_empty() {
-        let message = match consumer.poll(LOOK) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) => {
-                bail!("a topic is gone; `waypost kafka setup` creates it")
+    while stretches.values().any(|stretch| stretch.next < stretch.end) {
+        match poll(consumer)? {
+            Polled::Message(message) => {
+                quiet = Instant::now();
+                let Some(stretch) = stretches.get_mut(&message.partition()) else { continue };
+                if message.offset() < stretch.end {
+                    stretch.next = message.offset() + 1;
+                    hand_over(&message, take)?;
+                } else {
+                    stretch.next = stretch.end;
+                }
             }
-            Some(Err(_)) | None if follow || quiet.elapsed() < PATIENCE => continue,
-            Some(Err(why)) => return Err(why).context("kafka"),
-            None => bail!("kafka: nothing came for {PATIENCE:?}: {}", reason(&consumer)),
-        };
-        quiet = Instant::now();
-        let place = (message.topic().to_owned(), message.partition());
-        if left.get(&place).is_some_and(|end| message.offset() + 1 >= *end) {
-            left.remove(&place);
-        }
-        if let Some(value) = message.payload() {
-            let at = At::Kafka { topic: message.topic(), partition: message.partition(), offset: message.offset() };
-            take(Some(Record { value, at }))?;
-        }
-        if left.is_empty() && !caught_up {
-            caught_up = true;
-            take(None)?;
+            // The last offsets may be a transaction's markers, or an open or aborted transaction: no record comes from there.
+            Polled::End(partition) => {
+                if let Some(stretch) = stretches.get_mut(&partition) {
+                    stretch.next = stretch.end;
+                }
+            }
+            Polled::Nothing(_) if quiet.elapsed() < PATIENCE => {}
+            Polled::Nothing(Some(why)) => return Err(why).context("kafka"),
+            Polled::Nothing(None) => bail!("kafka: nothing came for {PATIENCE:?}: {}", reason(consumer)),
         }
     }
     Ok(())
@@ -242,7 +270,7 @@ pub(super) fn read_kafka(config: &crate::kafka::Config, names: &[&str], range: R
 fn consumer(config: &crate::kafka::Config) -> Result<BaseConsumer<Listener>> {
     let mut settings = config.client("clicks").map_err(anyhow::Error::msg)?;
     // The group is never joined nor committed to: partitions are assigned by hand.
-    settings.set("group.id", "waypost-clicks").set("enable.auto.commit", "false").set("enable.partition.eof", "false");
+    settings.set("group.id", "waypost-clicks").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     BaseConsumer::from_config_and_context(&settings, Listener(Observer::silent())).context("kafka")
 }
 
@@ -253,57 +281,83 @@ fn consumer(config: &crate::kafka::Config) -> Result<BaseConsumer<Listener>> {
 /// As [`Source::read`].
 pub(super) fn oldest_ms(config: &crate::kafka::Config, names: &[&str]) -> Result<u64> {
     let consumer = consumer(config)?;
-    // Only to learn the partitions and their ends.
-    assign(&consumer, names, Range::All)?;
     let mut oldest = 0;
-    for partition in consumer.assignment().context("kafka")?.elements() {
-        let (low, high) =
-            consumer.fetch_watermarks(partition.topic(), partition.partition(), PATIENCE).context("kafka")?;
-        if low == 0 || low == high {
-            continue;
+    for name in names {
+        for (partition, Stretch { next, end }) in assign(&consumer, name, Range::All)? {
+            if next == 0 || next == end {
+                continue;
+            }
+            let mut one = TopicPartitionList::new();
+            one.add_partition_offset(name, partition, Offset::Offset(next)).context("kafka")?;
+            consumer.assign(&one).context("kafka")?;
+            let mut stretch = BTreeMap::from([(partition, Stretch { next, end: next + 1 })]);
+            let mut first = None;
+            read_stretches(&consumer, &mut stretch, &mut |record| {
+                first = first.or(record.and_then(|record| record.written_ms));
+                Ok(())
+            })?;
+            oldest = oldest.max(first.unwrap_or(0));
         }
-        let mut one = TopicPartitionList::new();
-        one.add_partition_offset(partition.topic(), partition.partition(), Offset::Offset(low)).context("kafka")?;
-        consumer.assign(&one).context("kafka")?;
-        let first = consumer.poll(PATIENCE).context("kafka: nothing came")?.context("kafka")?;
-        oldest = oldest.max(first.timestamp().to_millis().map_or(0, |ms| ms.max(0) as u64));
     }
     Ok(oldest)
 }
 
-/// Assigns every partition from where reading begins; the end of each that has something to read.
-fn assign(consumer: &BaseConsumer<Listener>, names: &[&str], range: Range) -> Result<BTreeMap<(String, i32), i64>> {
+/// What a look at the brokers gave.
+enum Polled<'a> {
+    Message(BorrowedMessage<'a>),
+    /// The partition was read to its end.
+    End(i32),
+    /// Nothing yet, perhaps because of an error that may pass.
+    Nothing(Option<KafkaError>),
+}
+
+fn poll(consumer: &BaseConsumer<Listener>) -> Result<Polled<'_>> {
+    match consumer.poll(LOOK) {
+        Some(Ok(message)) => Ok(Polled::Message(message)),
+        Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) => {
+            bail!("a topic is gone; `waypost kafka setup` creates it")
+        }
+        Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Polled::End(partition)),
+        Some(Err(why)) => Ok(Polled::Nothing(Some(why))),
+        None => Ok(Polled::Nothing(None)),
+    }
+}
+
+fn hand_over(message: &BorrowedMessage<'_>, take: Take<'_>) -> Result<()> {
+    let Some(value) = message.payload() else { return Ok(()) };
+    let at = At::Kafka { topic: message.topic(), partition: message.partition(), offset: message.offset() };
+    let written_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok());
+    take(Some(Record { value, at, written_ms }))
+}
+
+/// Assigns every partition of a topic from where reading begins, and says what is to be read.
+fn assign(consumer: &BaseConsumer<Listener>, name: &str, range: Range) -> Result<BTreeMap<i32, Stretch>> {
+    let metadata = consumer
+        .fetch_metadata(Some(name), PATIENCE)
+        .map_err(|_| anyhow::anyhow!("no broker answered: {}", reason(consumer)))?;
+    let partitions = metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
+    if partitions.is_empty() {
+        bail!("topic `{name}` does not exist; create it with `waypost kafka setup --apply`");
+    }
+    let since = match range {
+        Range::Since(since_ms) => offsets_since(consumer, name, partitions.len(), since_ms)?,
+        Range::All | Range::Last { .. } => BTreeMap::new(),
+    };
     let mut list = TopicPartitionList::new();
-    let mut left = BTreeMap::new();
-    for name in names {
-        let metadata = consumer
-            .fetch_metadata(Some(name), PATIENCE)
-            .map_err(|_| anyhow::anyhow!("no broker answered: {}", reason(consumer)))?;
-        let partitions =
-            metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
-        if partitions.is_empty() {
-            bail!("topic `{name}` does not exist; create it with `waypost kafka setup --apply`");
-        }
-        let since = match range {
-            Range::Since(since_ms) => offsets_since(consumer, name, partitions.len(), since_ms)?,
-            Range::All | Range::Last { .. } => BTreeMap::new(),
+    let mut stretches = BTreeMap::new();
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(name, partition.id(), PATIENCE).context("kafka")?;
+        let from = match range {
+            Range::All => low,
+            Range::Since(_) => since.get(&partition.id()).map_or(high, |from| low.max(*from)),
+            // The latest of a topic may all lie in one partition; which of them are, is seen once they are read.
+            Range::Last { count, .. } => low.max(high.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX))),
         };
-        for partition in partitions {
-            let (low, high) = consumer.fetch_watermarks(name, partition.id(), PATIENCE).context("kafka")?;
-            let from = match range {
-                Range::All => low,
-                Range::Since(_) => since.get(&partition.id()).map_or(high, |from| low.max(*from)),
-                // The latest of a topic may all lie in one partition; which of them are, is seen once they are read.
-                Range::Last { count, .. } => low.max(high.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX))),
-            };
-            list.add_partition_offset(name, partition.id(), Offset::Offset(from)).context("kafka")?;
-            if from < high {
-                left.insert(((*name).to_owned(), partition.id()), high);
-            }
-        }
+        list.add_partition_offset(name, partition.id(), Offset::Offset(from)).context("kafka")?;
+        stretches.insert(partition.id(), Stretch { next: from, end: high });
     }
     consumer.assign(&list).context("kafka")?;
-    Ok(left)
+    Ok(stretches)
 }
 
 /// The first record of each partition whose timestamp is not before this time; absent where there is none. Every record before it

@@ -6,6 +6,7 @@
 //! 4. **tell**: in words or as one object.
 
 mod asked;
+mod earlier;
 mod story;
 mod waiting;
 mod words;
@@ -60,6 +61,9 @@ pub fn why(config: &Config, flags: &Why, now_ms: u64, out: &mut impl Write) -> R
     for source in sources(config) {
         let looked = search(&source, since_ms, &mut story);
         story.looked.push(looked);
+        if story.repeated_tap.is_none() && story.place.is_some() {
+            story.repeated_tap = earlier::find(&source, &story);
+        }
     }
     if flags.json {
         writeln!(out, "{}", story.json())?;
@@ -85,11 +89,11 @@ fn sources(config: &Config) -> Vec<Source> {
 
 /// Reads a sink from `since_ms` to where it ends now. The first record with the id counts, the others are its repeats.
 fn search(source: &Source, since_ms: u64, story: &mut Story) -> Looked {
-    let mut looked = Looked::now(name_of(source), Some(since_ms));
+    let mut looked = Looked::sink(name_of(source), since_ms);
     let id = story.id_text();
     let finder = memchr::memmem::Finder::new(id.as_bytes());
     let read = source.read(&Topic::ALL, Range::Since(since_ms), &mut |record| {
-        let Some(Record { value, at }) = record else { return Ok(()) };
+        let Some(Record { value, at, .. }) = record else { return Ok(()) };
         looked.records += 1;
         if finder.find(value).is_some()
             && let Ok(event) = serde_json::from_slice::<Value>(value)

@@ -24,6 +24,15 @@ pub(super) struct Story {
     /// Further records of it, in the order in which they were read.
     pub(super) repeats: Vec<Place>,
     pub(super) looked: Vec<Looked>,
+    /// The tap that this one repeats, if it had to be looked for.
+    pub(super) repeated_tap: Option<Earlier>,
+}
+
+/// An earlier tap.
+#[derive(Debug, Serialize)]
+pub(super) struct Earlier {
+    pub(super) click_id: String,
+    pub(super) clicked_at_ms: u64,
 }
 
 /// Where a click lies.
@@ -52,6 +61,9 @@ pub(super) enum Place {
 #[derive(Debug, Serialize)]
 pub(super) struct Looked {
     pub(super) place: String,
+    /// Whether clicks are delivered there.
+    #[serde(skip)]
+    pub(super) sink: bool,
     /// Records before this time were not read; all were if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<Timestamp>,
@@ -64,16 +76,29 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    /// Nothing yet, of this place as it is now.
-    pub(super) fn now(place: String, since_ms: Option<u64>) -> Looked {
-        let since = since_ms.map(time);
-        Looked { place, since, up_to: time(clock::wall_ms()), records: 0, failed: None }
+    /// Nothing yet of the journal as it is now.
+    pub(super) fn journal(place: String) -> Looked {
+        Looked { place, sink: false, since: None, up_to: time(clock::wall_ms()), records: 0, failed: None }
+    }
+
+    /// Nothing yet of a sink as it is now, from this time on.
+    pub(super) fn sink(place: String, since_ms: u64) -> Looked {
+        Looked { sink: true, since: Some(time(since_ms)), ..Looked::journal(place) }
     }
 }
 
 impl Story {
     pub(super) fn of(id: ClickId, token: Option<Token>) -> Story {
-        Story { id, token, event: None, undecided: false, place: None, repeats: Vec::new(), looked: Vec::new() }
+        Story {
+            id,
+            token,
+            event: None,
+            undecided: false,
+            place: None,
+            repeats: Vec::new(),
+            looked: Vec::new(),
+            repeated_tap: None,
+        }
     }
 
     pub(super) fn id_text(&self) -> String {
@@ -106,8 +131,11 @@ impl Story {
             story["token"] = json!(token);
         }
         if let (Some(event), Some(place)) = (&self.event, &self.place) {
-            story["verdict"] = words::verdict(event, self.undecided).into();
+            story["verdict"] = words::verdict(self, event).into();
             story["duplicate_decided"] = (!self.undecided).into();
+            if let Some(earlier) = &self.repeated_tap {
+                story["repeated_tap"] = json!(earlier);
+            }
             story["place"] = json!(place);
             story["repeats"] = json!(self.repeats);
             story["event"] = event.clone();

@@ -26,7 +26,7 @@ struct Kept {
 /// Looks for the click in every lane, delivered frames included as far as they still lie there.
 pub(super) fn search(config: &Config, story: &mut Story) -> Looked {
     let dir = &config.server.data_dir;
-    let mut looked = Looked::now(format!("the journal in {}", dir.display()), None);
+    let mut looked = Looked::journal(format!("the journal in {}", dir.display()));
     match find(config, story.id, &mut looked.records) {
         Ok(None) => {}
         Ok(Some(kept)) => match delivered(config, &kept) {

@@ -5,7 +5,10 @@ use std::{borrow::Cow, io::Write};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::story::{Looked, Place, Story, time};
+use super::{
+    earlier,
+    story::{Earlier, Looked, Place, Story, time},
+};
 use crate::cli::clicks::plain;
 
 /// Prints the story, or where the click was looked for.
@@ -20,14 +23,10 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
         let kind = if kind == "cookie" { "a cookie's" } else { "a destination's" };
         row(out, "token", &format!("{kind}, {}", if token.verdict == "valid" { "genuine" } else { token.verdict }))?;
     }
-    row(out, "verdict", &verdict(event, story.undecided))?;
-    row(out, "answer", &answer(event))?;
-    row(out, "carrier", &carrier(event))?;
-    row(out, "link", &link(event))?;
-    row(out, "class", &reasoned(event, "class", "class_reason"))?;
-    row(out, "source", &reasoned(event, "source", "source_reason"))?;
-    row(out, "in app", &in_app(event))?;
-    row(out, "duplicate", &duplicate(event, story.undecided))?;
+    row(out, "verdict", &verdict(story, event))?;
+    if is_click(event) {
+        facts(event, story.undecided, out)?;
+    }
     let number = |key| event[key].as_u64().unwrap_or_default();
     let (lane, epoch, seq) = (number("lane"), number("epoch"), number("seq"));
     row(out, "edge", &format!("{}, lane {lane}, epoch {epoch}, seq {seq}", text(event, "edge")))?;
@@ -35,28 +34,32 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
     for repeat in &story.repeats {
         row(out, "again", &whereabouts(repeat))?;
     }
-    for looked in &story.looked {
-        if let (Some(why), false) = (&looked.failed, looked.is_of(place)) {
-            writeln!(out, "not searched: {}: {}", plain(&looked.place), plain(why))?;
+    // A journal that cannot be read hides nothing once the click is found.
+    for Looked { place, failed, sink, .. } in &story.looked {
+        if let (Some(why), true) = (failed, sink) {
+            writeln!(out, "not searched to the end: {}: {}", plain(place), plain(why))?;
         }
     }
     Ok(())
 }
 
-fn row(out: &mut impl Write, name: &str, what: &str) -> Result<()> {
-    Ok(writeln!(out, "  {name:<10} {}", plain(what))?)
+/// A stub that stands in a click's place has none of these.
+fn is_click(event: &Value) -> bool {
+    event["type"] == "click"
 }
 
-impl Looked {
-    /// Whether it is the place where the click was found.
-    fn is_of(&self, place: &Place) -> bool {
-        let start = match place {
-            Place::Kafka { .. } => "the topics",
-            Place::File { .. } => "the click files",
-            Place::Journal { .. } => "the journal",
-        };
-        self.place.starts_with(start)
-    }
+fn facts(event: &Value, undecided: bool, out: &mut impl Write) -> Result<()> {
+    row(out, "answer", &answer(event))?;
+    row(out, "carrier", &carrier(event))?;
+    row(out, "link", &link(event))?;
+    row(out, "class", &reasoned(event, "class", "class_reason"))?;
+    row(out, "source", &reasoned(event, "source", "source_reason"))?;
+    row(out, "in app", &in_app(event))?;
+    row(out, "duplicate", &duplicate(event, undecided))
+}
+
+fn row(out: &mut impl Write, name: &str, what: &str) -> Result<()> {
+    Ok(writeln!(out, "  {name:<10} {}", plain(what))?)
 }
 
 fn not_found(story: &Story, out: &mut impl Write) -> Result<()> {
@@ -67,7 +70,7 @@ fn not_found(story: &Story, out: &mut impl Write) -> Result<()> {
             "its token says that it was answered while nothing could be written down: there is no event of it"
         )?;
     }
-    for Looked { place, since, up_to, records, failed } in &story.looked {
+    for Looked { place, since, up_to, records, failed, .. } in &story.looked {
         let since = since.map_or(String::new(), |since| format!("from {since} "));
         let place = plain(place);
         match failed {
@@ -83,24 +86,24 @@ fn text<'a>(event: &'a Value, key: &str) -> &'a str {
 }
 
 /// Whether the click counts, and why or why not.
-pub(super) fn verdict(event: &Value, undecided: bool) -> String {
-    if event["type"] != "click" {
+pub(super) fn verdict(story: &Story, event: &Value) -> String {
+    if !is_click(event) {
         let why = text(event, "reason");
         return format!("not counted: its record was refused ({why}) and put aside; this is what stands in its place");
     }
-    if undecided && event["countable"] == true {
+    if story.undecided && event["countable"] == true {
         return "will count, unless it is found to be a double tap: that is decided when it is shipped".to_owned();
     }
     if event["countable"] == true {
         return "counted".to_owned();
     }
-    format!("not counted: {}", reason(event))
+    format!("not counted: {}", reason(story, event))
 }
 
-fn reason(event: &Value) -> Cow<'static, str> {
+fn reason(story: &Story, event: &Value) -> Cow<'static, str> {
     let by = text(event, "class_reason");
     match text(event, "countable_reason") {
-        "duplicate" => double_tap(event).into(),
+        "duplicate" => double_tap(story, event).into(),
         "test_link" => "the link is a test link".into(),
         "orphan" => match text(event, "outcome") {
             "not_found" => "there is no link of this code".into(),
@@ -120,18 +123,22 @@ fn reason(event: &Value) -> Cow<'static, str> {
     }
 }
 
-/// The cookie names the tap that this one repeats if that was the visitor's last; else only the filters knew it.
-fn double_tap(event: &Value) -> String {
-    let number = |key| event[key].as_u64();
-    let same = |a, b| event[a].is_string() && event[a] == event[b];
-    let by_visitor = event["duplicate_basis"] == "visitor";
-    if by_visitor && same("previous_code", "code") && same("previous_domain", "domain") {
-        let now = number("clicked_at_ms").unwrap_or_default();
-        let before = now.saturating_sub(number("previous_clicked_at_ms").unwrap_or(now));
-        return format!("double tap of {} {} before", text(event, "previous_click_id"), lapse(before));
+/// The cookie names the tap that this one repeats if that was the visitor's last; else it was looked for, and is not always there.
+fn double_tap(story: &Story, event: &Value) -> String {
+    let number = |key| event[key].as_u64().unwrap_or_default();
+    let at_ms = number("clicked_at_ms");
+    if earlier::names_it(event) {
+        let before = lapse(at_ms.saturating_sub(number("previous_clicked_at_ms")));
+        return format!("double tap of {} {before} before", text(event, "previous_click_id"));
     }
+    let by_visitor = event["duplicate_basis"] == "visitor";
     let who = if by_visitor { "the same visitor" } else { "the same address, browser and language" };
-    format!("double tap: {who} had tapped this link shortly before")
+    match &story.repeated_tap {
+        Some(Earlier { click_id, clicked_at_ms }) => {
+            format!("double tap of {click_id} {} before, by {who}", lapse(at_ms.saturating_sub(*clicked_at_ms)))
+        }
+        None => format!("double tap: {who} had tapped this link shortly before"),
+    }
 }
 
 fn lapse(ms: u64) -> String {
@@ -156,7 +163,8 @@ fn carrier(event: &Value) -> String {
 }
 
 fn link(event: &Value) -> String {
-    let mut words = format!("{} on {}", text(event, "code"), text(event, "domain"));
+    let domain = Some(text(event, "domain")).filter(|domain| *domain != "*").unwrap_or("any domain");
+    let mut words = format!("{} on {domain}", text(event, "code"));
     for (key, name) in [("creator_id", "creator"), ("seller_id", "seller"), ("campaign_id", "campaign")] {
         if let Some(value) = event[key].as_str() {
             words += &format!(", {name} {value}");
