@@ -14,7 +14,11 @@ use super::{
     files::{Config, OpenError, Position, numbers_of, path_of},
     scan,
 };
-use crate::{metrics as table, model::click::Topic};
+use crate::{
+    faults::{self, say},
+    metrics as table,
+    model::click::Topic,
+};
 
 /// Bytes gathered before they are written though no sync is due.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -153,7 +157,9 @@ impl Log {
         if let Some(file) = &self.file
             && let Err(why) = file.set_len(self.synced)
         {
-            tracing::warn!(
+            say!(
+                warn,
+                faults::CLICK_FILE_REPEATS,
                 topic = self.topic.name(),
                 "click file {}: not cut back ({why}): lines may repeat",
                 self.number
@@ -165,7 +171,9 @@ impl Log {
         }
         let pause = self.broken.as_ref().map_or(PAUSES.0, |broken| (broken.pause * 2).min(PAUSES.1));
         if self.broken.is_none() {
-            tracing::error!(
+            say!(
+                error,
+                faults::CLICK_FILE_FAILED,
                 topic = self.topic.name(),
                 "click file: cannot {}: {why}; clicks wait in the journal, and it is tried again",
                 act.as_str()
