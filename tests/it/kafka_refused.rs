@@ -48,6 +48,7 @@ fn a_missing_topic_is_named_holds_up_no_other_and_heals_once_setup_made_it() {
     failed(&site, "topic_missing");
     alarm(&site, "late", "missing", 1.0);
     alarm(&site, &late, "missing", 0.0);
+    site.tells("topic_missing", "bounded", "topic-unusable");
     let line = site.logged("topic `late` does not exist");
     assert!(line.contains("ERROR") && line.contains("waypost kafka setup --apply"), "{line}");
     waiting(&site, 60.0);
@@ -83,8 +84,10 @@ fn a_click_too_large_for_its_topic_waits_counted_and_the_others_go_on() {
     click(&site, 11..20);
     failed(&site, "too_large");
     until("it waits alone", || (site.metric("waypost_clicks_refused", "topic=\"clicks\"") == 1.0).then_some(()));
-    let line = site.logged("max.message.bytes");
-    assert!(line.contains("`narrow`") && line.contains("too_large"), "{line}");
+    let line = site.tells("clicks_refused", "bounded", "clicks-refused").to_string();
+    for part in ["`narrow`", "too_large", "max.message.bytes"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     click(&site, 20..30);
     // The prefix stands before it, so the metric does; the topic has the others.
     delivered(&site, "clicks", 10);
@@ -134,6 +137,7 @@ fn who_may_not_write_keeps_the_clicks_and_delivers_them_once_allowed() {
     let site = site.env("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", &file).start();
     click(&site, 0..40);
     alarm(&site, "clicks", "not_authorized", 1.0);
+    site.tells("topic_not_authorized", "bounded", "topic-unusable");
     let line = site.logged("does not let us write to `clicks`");
     assert!(line.contains("ERROR") && line.contains("WRITE"), "{line}");
     click(&site, 40..50);
@@ -208,7 +212,7 @@ fn a_wrong_password_is_said_and_keeps_the_clicks() {
     site.write("password", "wrong");
     let mut site = site.env("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", &file).start();
     click(&site, 0..10);
-    let line = site.logged("kafka: ");
+    let line = site.tells("kafka_error", "bounded", "clicks-not-delivered").to_string();
     assert!(line.contains("not_authorized") && line.contains("SASL authentication error"), "{line}");
     until("it is counted", || {
         (site.metric("waypost_kafka_errors_total", "class=\"not_authorized\"") > 0.0).then_some(())
