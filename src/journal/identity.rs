@@ -39,7 +39,12 @@ pub(super) fn directory_id(disk: &Disk, journal: &Path, rings: &Path) -> Result<
         Ok(Some(id)) => return Ok(id),
         Ok(None) => {}
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            say!(error, faults::DIRECTORY_ID_DAMAGED, path = %path.display(), "the id of the directory is damaged: put aside");
+            say!(
+                error,
+                faults::DIRECTORY_ID_DAMAGED,
+                path = %path.display(),
+                "the id of the directory is damaged: put aside"
+            );
             layout::put_aside(disk, &path, &journal.join(layout::QUARANTINE), layout::DIRECTORY.as_ref())
                 .map_err(|source| io_error(&path, source))?;
         }

@@ -222,7 +222,12 @@ impl Place<'_> {
     }
 
     fn put_aside(&self, path: &Path, base: &Path) -> Result<(), OpenError> {
-        say!(error, faults::FILE_PUT_ASIDE, path = %path.display(), "damaged, of a newer version or not of this lane: put aside, not read");
+        say!(
+            error,
+            faults::FILE_PUT_ASIDE,
+            path = %path.display(),
+            "damaged, of a newer version or not of this lane: put aside, not read"
+        );
         let name = path.file_name().unwrap_or_default();
         at(path, layout::put_aside(self.disk, path, &base.join(layout::QUARANTINE), name))
     }

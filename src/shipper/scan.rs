@@ -58,7 +58,12 @@ pub(super) fn scan(dir: &Path, topic: Topic, edge: &str, from: Position) -> Resu
         let file = File::open(&path).map_err(reading)?;
         let len = file.metadata().map_err(reading)?.len();
         if len < start {
-            say!(warn, faults::CLICK_FILE_SHORT, file = %path.display(), len, synced = start, "click file is shorter than it was when it was synced");
+            say!(
+                warn,
+                faults::CLICK_FILE_SHORT,
+                file = %path.display(), len, synced = start,
+                "click file is shorter than it was when it was synced"
+            );
         }
         let cut_at = found.read(file, start.min(len), edge, Some(number) == last).map_err(reading)?;
         if cut_at < len {
