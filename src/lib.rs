@@ -12,7 +12,7 @@
 //! 3  links        the table, its file, destinations, domains   attribution   tokens and keys    client   who clicked
 //! 2  model        code, link, click: values that are valid if they exist
 //! 1  journal      lanes: ring, segments, recovery              net   sockets and hyper's limits   kafka   the client
-//! 0  metrics · lifecycle · watch · clock · size
+//! 0  metrics · faults · lifecycle · watch · clock · size
 //! ```
 
 pub mod admin;
@@ -22,6 +22,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod edge;
+pub mod faults;
 pub mod journal;
 pub mod kafka;
 pub mod lifecycle;

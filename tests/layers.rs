@@ -18,7 +18,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (3, &["links", "attribution", "client"]),
     (2, &["model"]),
     (1, &["journal", "net", "kafka"]),
-    (0, &["metrics", "lifecycle", "watch", "clock", "size"]),
+    (0, &["metrics", "faults", "lifecycle", "watch", "clock", "size"]),
 ];
 
 /// The only file in which the word `unsafe` may stand.

@@ -10,14 +10,17 @@ use std::{
 
 use rand::{TryRng, rngs::SysRng};
 
-use crate::journal::{
-    checkpoint,
-    disk::{Disk, Unfinished},
-    error::{OpenError, io_error},
-    frame::{put, u64_at},
-    layout,
-    ringfile::{self, RingFile},
-    segment::{self, Head, read_up_to},
+use crate::{
+    faults::{self, say},
+    journal::{
+        checkpoint,
+        disk::{Disk, Unfinished},
+        error::{OpenError, io_error},
+        frame::{put, u64_at},
+        layout,
+        ringfile::{self, RingFile},
+        segment::{self, Head, read_up_to},
+    },
 };
 
 const MAGIC: [u8; 8] = *b"WPJOURN\n";
@@ -36,7 +39,12 @@ pub(super) fn directory_id(disk: &Disk, journal: &Path, rings: &Path) -> Result<
         Ok(Some(id)) => return Ok(id),
         Ok(None) => {}
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            tracing::error!(path = %path.display(), "the id of the directory is damaged: put aside");
+            say!(
+                error,
+                faults::DIRECTORY_ID_DAMAGED,
+                path = %path.display(),
+                "the id of the directory is damaged: put aside"
+            );
             layout::put_aside(disk, &path, &journal.join(layout::QUARANTINE), layout::DIRECTORY.as_ref())
                 .map_err(|source| io_error(&path, source))?;
         }

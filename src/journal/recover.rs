@@ -12,17 +12,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::journal::{
-    LaneReport, Mark, OpenError, Opening, STREAMS,
-    checkpoint::{self, Checkpoint, CheckpointFile},
-    disk::Disk,
-    frame::ALIGN,
-    history,
-    lane::Home,
-    layout,
-    ringfile::{Found, RingFile, Static, Words},
-    segment::Item,
-    survey::{PathError, Survey, Whose},
+use crate::{
+    faults::{self, say},
+    journal::{
+        LaneReport, Mark, OpenError, Opening, STREAMS,
+        checkpoint::{self, Checkpoint, CheckpointFile},
+        disk::Disk,
+        frame::ALIGN,
+        history,
+        lane::Home,
+        layout,
+        ringfile::{Found, RingFile, Static, Words},
+        segment::Item,
+        survey::{PathError, Survey, Whose},
+    },
 };
 
 /// A ring of a lane that is only drained holds nothing new, so the smallest will do.
@@ -236,7 +239,12 @@ impl Place<'_> {
     }
 
     fn put_aside(&self, path: &Path, base: &Path) -> Result<(), OpenError> {
-        tracing::error!(path = %path.display(), "damaged, of a newer version or not of this lane: put aside, not read");
+        say!(
+            error,
+            faults::FILE_PUT_ASIDE,
+            path = %path.display(),
+            "damaged, of a newer version or not of this lane: put aside, not read"
+        );
         let name = path.file_name().unwrap_or_default();
         at(path, layout::put_aside(self.disk, path, &base.join(layout::QUARANTINE), name))
     }

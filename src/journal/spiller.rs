@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    faults::{self, say},
     journal::{
         Config,
         gauges::Gauges,
@@ -78,11 +79,15 @@ impl Spiller {
             let lane = &mut self.lanes[lane];
             match lane.close() {
                 Ok(true) => {}
-                Ok(false) => tracing::warn!(
+                Ok(false) => say!(
+                    warn,
+                    faults::CLOSED_UNCLEAN,
                     lane = lane.number(),
                     "closed without the clean mark: clicks are in the ring alone, the next start takes them from there"
                 ),
-                Err(error) => tracing::error!(
+                Err(error) => say!(
+                    error,
+                    faults::CHECKPOINT_FAILED,
                     lane = lane.number(), %error,
                     "no checkpoint at the end: the next start recovers instead"
                 ),
@@ -114,7 +119,9 @@ impl Spiller {
             Err(stopped) => {
                 self.gauges.spill_error(stopped.reason());
                 if lane.abandon(now) {
-                    tracing::error!(
+                    say!(
+                        error,
+                        faults::SPILL_STOPPED,
                         lane = lane.number(), reason = %stopped,
                         "not spilled: the ring keeps the clicks, and it is tried again"
                     );
@@ -134,7 +141,9 @@ impl Spiller {
             }
             Err(error) => {
                 if !std::mem::replace(&mut lane.checkpoint_failing, true) {
-                    tracing::error!(
+                    say!(
+                        error,
+                        faults::CHECKPOINT_FAILED,
                         lane = lane.number(), %error,
                         "no checkpoint: segments that are delivered stay until one is written, which is tried again"
                     );

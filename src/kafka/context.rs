@@ -16,7 +16,10 @@ use rdkafka::{
 use serde::Deserialize;
 
 use super::Refusal;
-use crate::metrics as table;
+use crate::{
+    faults::{self, say},
+    metrics as table,
+};
 
 /// At most one line in this time about the same thing: with every broker away each of them would write ten a second.
 const QUIET: Duration = Duration::from_secs(30);
@@ -149,7 +152,7 @@ impl ClientContext for Observer {
         if self.aloud
             && let Some(kept_back) = self.may_say(class.as_str())
         {
-            tracing::warn!(class = class.as_str(), kept_back, "kafka: {reason}");
+            say!(warn, faults::KAFKA_ERROR, class = class.as_str(), kept_back, "kafka: {reason}");
         }
     }
 }

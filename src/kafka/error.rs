@@ -2,6 +2,8 @@
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
+use crate::faults::{self, Fault};
+
 /// Why a record was not delivered, by what has to happen next. No class ever means that a click is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -92,6 +94,18 @@ impl Refusal {
     /// Whether a person has to change something at the broker before it can go on.
     pub const fn needs_a_person(self) -> bool {
         matches!(self, Refusal::TopicMissing | Refusal::NotAuthorized | Refusal::Fenced)
+    }
+
+    /// The fault under which it is logged.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Refusal::Retriable => faults::CLICKS_RETURNED,
+            Refusal::TopicMissing => faults::TOPIC_MISSING,
+            Refusal::NotAuthorized => faults::TOPIC_NOT_AUTHORIZED,
+            Refusal::TooLarge | Refusal::InvalidTimestamp | Refusal::Invalid => faults::CLICKS_REFUSED,
+            Refusal::Fatal => faults::PRODUCER_FAILED,
+            Refusal::Fenced => faults::PRODUCER_FENCED,
+        }
     }
 
     /// What to do, for the log; `topic` is the one the record was for.

@@ -11,7 +11,11 @@ use std::{
 use metrics::Gauge;
 
 use super::{Config, PATIENCE, Refusal, TopicFacts, TopicState, Topics};
-use crate::{lifecycle::Stop, metrics as table};
+use crate::{
+    faults::{self, say},
+    lifecycle::Stop,
+    metrics as table,
+};
 
 /// Copies below which the loss of one broker can take acknowledged clicks with it.
 const REPLICATION: usize = 3;
@@ -124,12 +128,16 @@ impl Watched {
     fn say(&self, state: &TopicState, raised: &[Alarm]) {
         let topic = self.name.as_str();
         match state {
-            TopicState::Missing => tracing::error!(topic, "{}", Refusal::TopicMissing.advice(topic)),
-            TopicState::NotAuthorized => tracing::error!(topic, "{}", Refusal::NotAuthorized.advice(topic)),
+            TopicState::Missing => say!(error, faults::TOPIC_MISSING, topic, "{}", Refusal::TopicMissing.advice(topic)),
+            TopicState::NotAuthorized => {
+                say!(error, faults::TOPIC_NOT_AUTHORIZED, topic, "{}", Refusal::NotAuthorized.advice(topic))
+            }
             TopicState::Present(TopicFacts { partitions, replication, .. }) if raised.is_empty() => {
                 tracing::info!(topic, partitions, replication, "topic is as it should be");
             }
-            TopicState::Present(facts) => tracing::warn!(
+            TopicState::Present(facts) => say!(
+                warn,
+                faults::TOPIC_FEW_COPIES,
                 topic,
                 replication = facts.replication,
                 min_insync = facts.min_insync(),

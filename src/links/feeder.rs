@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     clock,
+    faults::{self, say},
     lifecycle::Stop,
     links::{
         Config, Table,
@@ -169,7 +170,9 @@ impl Feeder {
                 if !std::mem::replace(&mut self.missing, true) {
                     self.metrics.failed.increment(1);
                     let path = self.watch.path().display();
-                    tracing::error!(
+                    say!(
+                        error,
+                        faults::LINKS_UNREADABLE,
                         "{path}: the links cannot be read: {error}; the links of its last version are served on"
                     );
                 }
@@ -242,7 +245,9 @@ impl Feeder {
                     tracing::error!("{line}");
                 }
                 let (path, total) = (mistakes.path.display(), mistakes.total);
-                tracing::error!(
+                say!(
+                    error,
+                    faults::LINKS_REFUSED,
                     mistakes = total,
                     served,
                     "{path}: refused; the links of its last version are served on"
@@ -250,11 +255,11 @@ impl Feeder {
             }
             LoadError::Io { .. } => {
                 self.metrics.failed.increment(1);
-                tracing::error!(served, "{error}; the links of its last version are served on");
+                say!(error, faults::LINKS_UNREADABLE, served, "{error}; the links of its last version are served on");
             }
             _ => {
                 self.metrics.refused.increment(1);
-                tracing::error!(served, "{error}; the links of its last version are served on");
+                say!(error, faults::LINKS_REFUSED, served, "{error}; the links of its last version are served on");
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     client::Trusted,
     config::Config,
     edge::Edge,
+    faults::{self, say},
     journal::{Journal, LaneReport, Opening, Parts},
     links::{domains::Domains, feeder::Feeder, file::Progress},
     metrics::{self, EDGE_INFO},
@@ -52,7 +53,9 @@ fn tell(lane: &LaneReport) {
     let (clicks, quarantined): (u64, u64) = (lane.recovered.iter().sum(), lane.quarantined.iter().sum());
     let number = lane.lane;
     if lane.opening == Opening::Cut {
-        tracing::warn!(
+        say!(
+            warn,
+            faults::LANE_CUT,
             lane = number,
             clicks,
             "the machine went down, or the ring is gone: clicks not synced then are missing; what is left will be delivered"
@@ -61,7 +64,9 @@ fn tell(lane: &LaneReport) {
         tracing::info!(lane = number, clicks, bytes = lane.backlog_bytes, "recovered; will be delivered");
     }
     if quarantined > 0 || lane.damaged > 0 || lane.put_aside > 0 {
-        tracing::error!(
+        say!(
+            error,
+            faults::JOURNAL_DAMAGED,
             lane = number,
             quarantined,
             damaged_places = lane.damaged,

@@ -10,6 +10,7 @@ use crate::{
     attribution::mint::Seeds,
     config::Config,
     edge::{Edge, service::Desk},
+    faults::{self, say},
     journal::{Lane, Parts},
     kafka,
     lifecycle::{self, Done, Readiness, Stop, Stopper},
@@ -153,7 +154,7 @@ fn start_workers(
         group.spawn(&format!("wp-worker-{number}"), move |stop| {
             let desk = Desk::new(edge, lane, seeds, on_full, wait_for_room);
             if let Err(error) = worker.run(desk, stop) {
-                tracing::error!(%error, worker = number, "a worker could not serve");
+                say!(error, faults::WORKER_FAILED, %error, worker = number, "a worker could not serve");
             }
         })?;
     }

@@ -12,6 +12,7 @@ use crate::{
     },
     clock,
     edge::Edge,
+    faults::{self, say},
     metrics::{self, KEYRING_RELOADS},
     watch::{Seen, Version, Watch},
 };
@@ -62,7 +63,11 @@ impl Keys {
             Err(error) => {
                 if !std::mem::replace(&mut self.missing, true) {
                     let path = self.watch.path().display();
-                    tracing::error!("key ring {path}: {error}; its last version signs and verifies on");
+                    say!(
+                        error,
+                        faults::KEYRING_UNREADABLE,
+                        "key ring {path}: {error}; its last version signs and verifies on"
+                    );
                 }
             }
         }
@@ -81,7 +86,7 @@ impl Keys {
             }
             Err(error) => {
                 self.refused.increment(1);
-                tracing::error!("{error}; its last version signs and verifies on");
+                say!(error, faults::KEYRING_REFUSED, "{error}; its last version signs and verifies on");
             }
         }
         if let Some(version) = version {

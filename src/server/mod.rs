@@ -36,6 +36,7 @@ use crate::{
     admin,
     config::Config,
     edge::Edge,
+    faults::{self, say},
     lifecycle::{self, Latch, Readiness},
     links::file::Progress,
     net,
@@ -65,8 +66,8 @@ pub trait Audience: Send + Sync + 'static {
     fn ready(&self, serving: &Serving<'_>);
 }
 
-/// How often the main thread looks after the key ring.
-const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// How often the main thread looks after the key ring, and whether every lane has room.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the main thread looks whether every condition of readiness holds.
 const READY_EVERY: Duration = Duration::from_millis(10);
@@ -140,7 +141,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     let stopped = tokio::select! {
-        stopped = serving(&mut signals, &mut crew, &mut keys, &edge) => stopped,
+        stopped = serving(&mut signals, &mut crew, &mut keys, &edge, Room::of(&readiness)) => stopped,
         never = becoming_ready => never,
     };
     let drained = match stopped {
@@ -165,10 +166,11 @@ async fn serving(
     crew: &mut Crew,
     keys: &mut Keys,
     edge: &ArcSwap<Edge>,
+    mut room: Room,
 ) -> Result<&'static str> {
     let links = crew.links.clone();
     let mut fell = std::pin::pin!(crew.fell());
-    let mut looks = tokio::time::interval(KEYS_EVERY);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
@@ -179,9 +181,42 @@ async fn serving(
                     keys.reload(edge);
                 }
             },
-            _ = looks.tick() => keys.look(edge),
+            _ = looks.tick() => {
+                keys.look(edge);
+                room.look();
+            }
             () = &mut fell => bail!("the workers ended without being told to; the log says why"),
         }
+    }
+}
+
+/// Says that a lane has no room any more, and that it has again. The workers do not: whoever reads the log must not hold them up.
+struct Room {
+    readiness: Readiness,
+    /// Whether there was room at the last look; `None` before there ever was.
+    had: Option<bool>,
+}
+
+impl Room {
+    fn of(readiness: &Readiness) -> Room {
+        Room { readiness: readiness.clone(), had: None }
+    }
+
+    fn look(&mut self) {
+        let missing = self.readiness.missing();
+        let has = missing.is_empty();
+        match self.had {
+            Some(true) if !has => say!(
+                error,
+                faults::NOT_READY,
+                missing = missing.join(", "),
+                "not ready: disk and sink both fail, and clicks without room are answered as journal.on_full says"
+            ),
+            Some(false) if has => tracing::info!("ready again"),
+            None if !has => return,
+            _ => {}
+        }
+        self.had = Some(has);
     }
 }
 

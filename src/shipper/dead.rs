@@ -31,7 +31,11 @@ use super::{
     json::{Object, key, quoted},
     log::{Act, Failed, Log},
 };
-use crate::{clock, kafka::Refusal};
+use crate::{
+    clock,
+    faults::{self, say},
+    kafka::Refusal,
+};
 
 const SERIES: &str = "dead-letters";
 
@@ -66,10 +70,9 @@ impl DeadLetters {
             Ok(()) => {
                 log.broken = None;
                 let file = path_of(&self.dir, SERIES, log.number);
-                tracing::error!(
-                    event = "dead_lettered",
-                    money_at_risk = "bounded",
-                    runbook = "README.md#operate",
+                say!(
+                    error,
+                    faults::DEAD_LETTERED,
                     topic,
                     reason = reason.as_str(),
                     lane = place.lane,

@@ -26,7 +26,13 @@ use super::{
     log::{BUFFER, Log},
     scan,
 };
-use crate::{journal::SinkNote, metrics as table, model::click::Topic, size::Bytes};
+use crate::{
+    faults::{self, say},
+    journal::SinkNote,
+    metrics as table,
+    model::click::Topic,
+    size::Bytes,
+};
 
 /// Room is looked at this often, and alarms below the larger of this and a twentieth of the file system.
 const ROOM_EVERY: Duration = Duration::from_secs(10);
@@ -152,7 +158,9 @@ impl FileSink {
         self.room.set(free as f64);
         self.room_low.set(f64::from(u8::from(low)));
         if low {
-            tracing::warn!(
+            say!(
+                warn,
+                faults::CLICK_FILES_ROOM_LOW,
                 free = %Bytes(free), dir = %self.dir.display(),
                 "little room for click files; none is deleted unless shipper.file.keep_bytes or keep_age says so"
             );

@@ -119,7 +119,15 @@ impl Gate {
         }
         self.said_at = Some(now);
         let kept_back = std::mem::take(&mut self.kept_back);
-        tracing::error!(topic, reason = refusal.as_str(), kept_back, "clicks refused: {}", refusal.advice(topic));
+        crate::faults::say!(
+            error,
+            refusal.fault(),
+            topic,
+            reason = refusal.as_str(),
+            kept_back,
+            "clicks refused: {}",
+            refusal.advice(topic)
+        );
     }
 }
 

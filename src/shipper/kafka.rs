@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     clock,
+    faults::{self, say},
     kafka::{Config, Observer, Refusal},
     metrics as table,
     model::click::Topic,
@@ -235,7 +236,9 @@ impl KafkaSink {
                 if let Some((code, why)) = producer.client().fatal_error() {
                     let class = Refusal::of_code(code);
                     let advice = class.advice(self.topic(Topic::Clicks));
-                    tracing::error!(
+                    say!(
+                        error,
+                        class.fault(),
                         reason = class.as_str(),
                         "kafka: the producer has failed for good: {why}: {advice}"
                     );
@@ -292,7 +295,12 @@ impl KafkaSink {
         let Some(at) = self.rebuild_at else {
             if self.fenced_at.is_none_or(|at| now.duration_since(at) >= FENCED_EVERY) {
                 self.fenced_at = Some(now);
-                tracing::error!("kafka: shipping has stopped: {}", Refusal::Fenced.advice(self.topic(Topic::Clicks)));
+                say!(
+                    error,
+                    faults::PRODUCER_FENCED,
+                    "kafka: shipping has stopped: {}",
+                    Refusal::Fenced.advice(self.topic(Topic::Clicks))
+                );
             }
             return;
         };
@@ -304,10 +312,16 @@ impl KafkaSink {
             Ok(producer) => {
                 self.rebuilds.increment(1);
                 self.builds += 1;
-                tracing::warn!(producers = self.builds, "kafka: {}", Refusal::Fatal.advice(self.topic(Topic::Clicks)));
+                say!(
+                    warn,
+                    faults::PRODUCER_REBUILT,
+                    producers = self.builds,
+                    "kafka: {}",
+                    Refusal::Fatal.advice(self.topic(Topic::Clicks))
+                );
                 self.producer = Some(producer);
             }
-            Err(why) => tracing::error!("{why}; tried again, clicks wait in the journal"),
+            Err(why) => say!(error, faults::PRODUCER_NOT_BUILT, "{why}; tried again, clicks wait in the journal"),
         }
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use metrics::Counter;
 
 use super::files::{Config, OpenError, Position, numbers_of, path_of};
-use crate::metrics as table;
+use crate::{
+    faults::{self, say},
+    metrics as table,
+};
 
 /// Bytes gathered before they are written though no sync is due.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -150,7 +153,13 @@ impl Log {
         if let Some(file) = &self.file
             && let Err(why) = file.set_len(self.synced)
         {
-            tracing::warn!(topic = self.series, "click file {}: not cut back ({why}): lines may repeat", self.number);
+            say!(
+                warn,
+                faults::CLICK_FILE_REPEATS,
+                topic = self.series,
+                "click file {}: not cut back ({why}): lines may repeat",
+                self.number
+            );
         }
         self.written = self.synced;
         if act == Act::Sync {
@@ -158,7 +167,9 @@ impl Log {
         }
         let pause = self.broken.as_ref().map_or(PAUSES.0, |broken| (broken.pause * 2).min(PAUSES.1));
         if self.broken.is_none() {
-            tracing::error!(
+            say!(
+                error,
+                faults::CLICK_FILE_FAILED,
                 topic = self.series,
                 "click file: cannot {}: {why}; clicks wait in the journal, and it is tried again",
                 act.as_str()

@@ -15,7 +15,11 @@ use std::{
 use serde::Deserialize;
 
 use super::files::{OpenError, Position, numbers_of, path_of};
-use crate::{journal::Mark, model::click::Topic};
+use crate::{
+    faults::{self, say},
+    journal::Mark,
+    model::click::Topic,
+};
 
 /// What was found in one topic's files.
 #[derive(Debug, Default)]
@@ -54,7 +58,12 @@ pub(super) fn scan(dir: &Path, topic: Topic, edge: &str, from: Position) -> Resu
         let file = File::open(&path).map_err(reading)?;
         let len = file.metadata().map_err(reading)?.len();
         if len < start {
-            tracing::warn!(file = %path.display(), len, synced = start, "click file is shorter than it was when it was synced");
+            say!(
+                warn,
+                faults::CLICK_FILE_SHORT,
+                file = %path.display(), len, synced = start,
+                "click file is shorter than it was when it was synced"
+            );
         }
         let cut_at = found.read(file, start.min(len), edge, Some(number) == last).map_err(reading)?;
         if cut_at < len {
@@ -118,7 +127,9 @@ fn keep_aside(path: &Path, cut_at: u64, len: u64) -> Result<(), OpenError> {
     let mut out = out.write(true).create(true).truncate(true).open(&aside).map_err(writing)?;
     io::copy(&mut io::Read::chain(&first[..], rest), &mut out).map_err(writing)?;
     out.sync_all().map_err(writing)?;
-    tracing::error!(
+    say!(
+        error,
+        faults::CLICK_FILE_DAMAGED,
         file = %path.display(), offset = cut_at, kept = %aside.display(),
         "click file damaged behind its last sync: cut there, the clicks are written again"
     );

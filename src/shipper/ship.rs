@@ -26,7 +26,7 @@ use super::{
     track::{PROVED, State, Track},
 };
 use crate::{
-    clock,
+    clock, faults,
     journal::{BATCH, Batch, Frame, Mark, ReadError},
     kafka::Refusal,
     lifecycle::Stop,
@@ -306,7 +306,15 @@ impl Ship {
             track.bar(clock::wall_ms());
             self.numbers.unreadable.increment(1);
             let lane = self.lanes[lane].reader.lane();
-            tracing::error!(lane, epoch = frame.epoch, seq = frame.seq, topic = topic.name(), "{UNREADABLE}");
+            faults::say!(
+                error,
+                faults::CLICK_UNREADABLE,
+                lane,
+                epoch = frame.epoch,
+                seq = frame.seq,
+                topic = topic.name(),
+                "{UNREADABLE}"
+            );
             return false;
         };
         // Asked before the click is judged: a click judged twice would be its own duplicate.
@@ -331,7 +339,7 @@ impl Ship {
         let state = &mut self.lanes[lane];
         self.numbers.read_errors.increment(1);
         if state.unreadable_until.is_none() {
-            tracing::error!(lane = state.reader.lane(), "{why}");
+            faults::say!(error, faults::JOURNAL_UNREAD, lane = state.reader.lane(), "{why}");
         }
         state.unreadable_until = Some(now + READ_AGAIN);
     }

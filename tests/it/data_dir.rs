@@ -127,6 +127,7 @@ fn an_intact_ring_on_a_full_disk_starts_serves_and_delivers_once_there_is_room()
     }
     assert_eq!(site.admin("/readyz").unwrap().status, 200, "a full disk alone is no reason not to serve");
     until("the trouble is counted", || (site.metric("waypost_clicks_file_errors_total", "") > 0.0).then_some(()));
+    site.tells("click_file_failed", "bounded", "clicks-not-delivered");
     std::fs::remove_file(filler).unwrap();
     let events = site.events_until("clicks", 21);
     assert_eq!(events.len(), 21, "each once");
@@ -151,6 +152,8 @@ fn a_full_disk_costs_no_click_and_no_redirect_while_kafka_is_well_and_a_kill_nei
         let errors = site.metric("waypost_journal_spill_errors_total", "reason=\"disk\"");
         (errors > 0.0 && site.metric("waypost_journal_spill_stopped", "") == 1.0).then_some(())
     });
+    let line = site.tells("spill_stopped", "bounded", "spill-stopped");
+    assert!(line["reason"].as_str().unwrap().contains("No space left"), "{line}");
     assert_eq!(site.admin("/readyz").unwrap().status, 200, "a full disk alone is no reason not to serve");
     delivered(&site, "clicks", 500);
     assert_eq!(site.metric("waypost_clicks_unrecorded_total", ""), 0.0);
@@ -189,6 +192,45 @@ fn with_the_ring_in_memory_and_kafka_well_a_click_costs_the_disk_next_to_nothing
     println!("{each:.0} bytes on the disk a click, the checkpoint of each second among them");
     assert_eq!(site.metric("waypost_journal_spilled_bytes_total", ""), 0.0);
     assert!(each < 100.0, "{each}");
+}
+
+#[test]
+fn a_lost_ring_and_a_damaged_one_start_all_the_same_and_are_told_and_counted() {
+    let mock = Mock::start(&["clicks", "clicks.orphan"]);
+    let mut site = streaming(&mock.address(), "clicks").start();
+    click(&site, 0..10);
+    delivered(&site, "clicks", 10);
+    mock.down();
+    click(&site, 10..60);
+    until("clicks in a segment", || {
+        (site.metric("waypost_journal_oldest_undurable_age_seconds", "") == 0.0
+            && site.metric("waypost_journal_spilled_bytes_total", "") > 0.0)
+            .then_some(())
+    });
+    site.kill();
+    std::fs::remove_file(site.data().join("journal/lane-0000.ring")).unwrap();
+    site.restart();
+    let line = site.tells("lane_cut", "yes", "journal-damaged");
+    assert_eq!(line["clicks"], 50, "all of them were synced: {line}");
+    site.kill();
+    let lane = std::fs::read_dir(site.data().join("journal/lane-0000")).unwrap();
+    let mut segments: Vec<PathBuf> = lane.map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|kind| kind == "segment"));
+    segments.sort();
+    let mut bytes = std::fs::read(&segments[0]).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 0x10;
+    std::fs::write(&segments[0], bytes).unwrap();
+    site.restart();
+    site.tells("journal_damaged", "yes", "journal-damaged");
+    assert!(site.metric("waypost_journal_corrupt_frames_total", "") > 0.0);
+    mock.up();
+    until("what is whole is delivered, and nothing waits", || {
+        let delivered = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"");
+        let lost = site.metric("waypost_clicks_quarantined_total", "");
+        (delivered + lost == 50.0 && lost > 0.0).then_some(())
+    });
+    identity_holds(&site);
 }
 
 #[test]

@@ -197,6 +197,19 @@ impl Site {
         })
     }
 
+    /// Waits for the log line of a fault; it says what money is at risk and which page of the runbook to open.
+    pub(crate) fn tells(&self, event: &str, money_at_risk: &str, runbook: &str) -> Value {
+        let line = self.logged(&format!("\"event\":\"{event}\""));
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["money_at_risk"], &line["runbook"]), (&money_at_risk.into(), &runbook.into()), "{line}");
+        line
+    }
+
+    /// How often a fault was told.
+    pub(crate) fn told(&self, event: &str) -> usize {
+        self.log().matches(&format!("\"event\":\"{event}\"")).count()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());

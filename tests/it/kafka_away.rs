@@ -71,6 +71,8 @@ fn clicks_of_a_broker_that_was_never_there_pile_up_outlive_a_kill_and_come_oldes
         (site.metric("waypost_journal_spilled_bytes_total", "") > 4_500_000.0).then_some(())
     });
     assert_eq!(site.admin("/readyz").unwrap().status, 200, "it serves all the same");
+    site.tells("kafka_error", "bounded", "clicks-not-delivered");
+    assert!(site.metric("waypost_kafka_errors_total", "class=\"retriable\"") > 0.0);
     site.kill();
     site.restart();
     until("what was answered is recovered", || (backlog(&site) == 3000.0).then_some(()));
@@ -172,6 +174,8 @@ fn a_queue_that_is_full_holds_clicks_in_the_journal_and_goes_on_when_it_empties(
     mock.down();
     timed(&site, 700);
     until("the backlog", || (backlog(&site) == 700.0).then_some(()));
+    site.tells("kafka_error", "bounded", "clicks-not-delivered");
+    assert!(site.metric("waypost_kafka_errors_total", "class=\"retriable\"") > 0.0);
     // An orphan takes its own way, but the queue is one.
     assert_eq!(site.send(&numbered("nobody", 0)).status, 404);
     mock.up();

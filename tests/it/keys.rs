@@ -167,6 +167,7 @@ fn a_bad_ring_keeps_the_old_one_and_says_why() {
     std::fs::write(site.data().join("keys.json"), "{").unwrap();
     site.signal("-HUP");
     site.logged("keys.json");
+    site.tells("keyring_refused", "bounded", "key-ring-stale");
     until("the refusal is counted", || {
         (site.metric("waypost_keyring_reloads_total", "result=\"refused\"") >= 1.0).then_some(())
     });

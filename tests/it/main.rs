@@ -1,6 +1,7 @@
 //! The integration tests: the real program and the real client, against real brokers where Java is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod alerts;
 mod answers;
 mod audit;
 mod bad_input;

@@ -36,6 +36,7 @@ fn a_bad_file_keeps_the_old_links_and_says_where() {
     let line = site.logged("links.jsonl:21:");
     assert!(line.contains("url: invalid type: integer `17`, expected a string"), "{line}");
     assert_eq!(refused(&site), 1.0);
+    site.tells("links_refused", "bounded", "links-stale");
     assert_eq!(site.get("/a0", &[]).status, 302);
     assert_eq!(site.get("/new", &[]).status, 404);
 }
@@ -158,6 +159,7 @@ fn a_file_that_is_gone_is_said_and_counted_once() {
     let failed = || site.metric("waypost_links_reloads_total", "result=\"failed\"");
     until("a failed load", || (failed() == 1.0).then_some(()));
     site.logged("the links cannot be read");
+    site.tells("links_unreadable", "bounded", "links-stale");
     assert_eq!(site.get("/a0", &[]).status, 302);
     site.write("links.jsonl", &links(&[&TWENTY[..], &["back"]].concat()));
     until("the new link", || (site.get("/back", &[]).status == 302).then_some(()));

@@ -10,6 +10,7 @@ mod trouble;
 
 use std::{
     path::Path,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -108,6 +109,32 @@ impl Bench {
     pub(super) fn close(self) {
         drop(self.lane);
         self.spiller.close();
+    }
+}
+
+/// Runs and gives the one fault of this name that was logged meanwhile: what money was at risk, and the runbook's page.
+pub(super) fn told<T>(event: &str, what: impl FnOnce() -> T) -> (T, [String; 2]) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || Kept(Arc::clone(&kept)));
+    let done = tracing::subscriber::with_default(subscriber.finish(), what);
+    let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let found: Vec<_> = lines.filter(|line| line["event"] == event).collect();
+    let [line] = &found[..] else { panic!("{event}: {found:#?}") };
+    (done, ["money_at_risk", "runbook"].map(|field| line[field].as_str().unwrap().to_owned()))
+}
+
+/// A writer of the log into memory.
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Bench, marks, read_from, scratch, tiny};
+use super::{Bench, marks, read_from, scratch, tiny, told};
 use crate::{
     journal::{Batch, Config, Journal, OpenError, Opening, Spill, disk::Disk, dump, inspect, verify},
     size::Bytes,
@@ -63,12 +63,15 @@ fn a_used_up_disk_budget_leaves_the_ring_and_presses() {
     let config = Config { disk_bytes: Bytes::kib(24), ..tiny() };
     let mut bench = Bench::open(dir.path(), &config);
     let mut appended = 0u64;
-    for _ in 0..40 {
-        while bench.lane.append(0, &[7; 100]).is_ok() {
-            appended += 1;
+    let ((), said) = told("spill_stopped", || {
+        for _ in 0..40 {
+            while bench.lane.append(0, &[7; 100]).is_ok() {
+                appended += 1;
+            }
+            bench.spill();
         }
-        bench.spill();
-    }
+    });
+    assert_eq!(said, ["bounded", "spill-stopped"]);
     let on_disk: u64 = segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
     assert!(on_disk <= 24 << 10, "{on_disk}");
     assert!(bench.lane.pressed() && bench.lane.append(0, &[7; 100]).is_err());
@@ -151,17 +154,21 @@ fn a_disk_that_fails_is_left_alone_for_a_while_and_the_sink_empties_the_ring() {
     let disk = Disk::default();
     let mut bench = Bench::open_on(&disk, dir.path(), &tiny()).unwrap();
     disk.faults.stop_at(0, u64::MAX);
-    for _ in 0..20 {
-        while bench.lane.append(0, &[7; 100]).is_ok() {}
-        let before = disk.faults.passed();
-        bench.spiller.tick(bench.now);
-        bench.now += Duration::from_millis(10);
-        bench.spiller.tick(bench.now);
-        assert!(disk.faults.passed() - before <= 6, "it is not hammered");
-        let (seen, end) = bench.read_from(bench.durable());
-        assert!(!seen.is_empty());
-        bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
-    }
+    let ((), said) = told("spill_stopped", || {
+        for _ in 0..20 {
+            while bench.lane.append(0, &[7; 100]).is_ok() {}
+            let before = disk.faults.passed();
+            bench.spiller.tick(bench.now);
+            // Everything is due by then.
+            bench.now += Duration::from_millis(50);
+            bench.spiller.tick(bench.now);
+            assert!(disk.faults.passed() - before <= 6, "it is not hammered");
+            let (seen, end) = bench.read_from(bench.durable());
+            assert!(!seen.is_empty());
+            bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+        }
+    });
+    assert_eq!(said, ["bounded", "spill-stopped"]);
     assert_eq!(segments(dir.path()).len(), 0);
     disk.faults.stop_at(u64::MAX, 0);
     bench.lane.append(0, b"more").unwrap();
@@ -295,7 +302,8 @@ fn a_segment_of_a_newer_version_is_put_aside_whole() {
     let crc = crc32c::crc32c(&bytes[..60]);
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(&first, bytes).unwrap();
-    let mut bench = Bench::open(dir.path(), &tiny());
+    let (mut bench, said) = told("journal_file_put_aside", || Bench::open(dir.path(), &tiny()));
+    assert_eq!(said, ["yes", "journal-damaged"]);
     assert_eq!(bench.report.put_aside, 1);
     assert!(bench.report.quarantined.iter().sum::<u64>() > 10, "{:?}", bench.report);
     assert!(dir.path().join("journal/quarantine").join(first.file_name().unwrap()).exists());
@@ -307,7 +315,8 @@ fn a_ring_that_cannot_be_read_is_put_aside() {
     let dir = scratch();
     drop(filled(dir.path(), &tiny(), 30));
     flip(&dir.path().join("journal/lane-0000.ring"), 20);
-    let mut bench = Bench::open(dir.path(), &tiny());
+    let (mut bench, said) = told("journal_file_put_aside", || Bench::open(dir.path(), &tiny()));
+    assert_eq!(said, ["yes", "journal-damaged"]);
     assert_eq!(bench.report.opening, Opening::Cut);
     assert_eq!(bench.read_all().len(), 30, "all of it was spilled");
     assert!(dir.path().join("journal/quarantine/lane-0000.ring").exists());
@@ -326,7 +335,8 @@ fn a_lost_checkpoint_repeats_and_a_lost_id_is_found_again() {
         flip(&dir.path().join("journal/lane-0000/checkpoint"), slot);
     }
     flip(&dir.path().join("journal/directory"), 20);
-    let mut bench = Bench::open(dir.path(), &tiny());
+    let (mut bench, said) = told("directory_id_damaged", || Bench::open(dir.path(), &tiny()));
+    assert_eq!(said, ["none", "journal-damaged"]);
     assert_eq!(bench.read_all().len(), 30);
 }
 

@@ -430,6 +430,9 @@ fn a_fatal_error_builds_another_producer_and_sends_what_was_not_acknowledged() {
     let (cluster, target) = broker();
     let dir = tempfile::tempdir().unwrap();
     let mut edge = Edge::open(dir.path(), 1, target);
+    // The lane's first word is through, so that the error meets clicks.
+    edge.ship.round(Instant::now(), false);
+    edge.ship.sink.settle(Instant::now() + Duration::from_secs(30));
     for number in 0..300 {
         edge.click(0, Topic::Clicks, number);
     }
