@@ -92,12 +92,13 @@ impl Place<'_> {
         // 3
         let opening = self.judge(found, ring.as_ref(), &mut truth, acked)?;
         // 4
-        let last_epoch = [
-            found.map_or(0, |found| found.epoch),
-            ring.as_ref().map_or(0, |ring| ring.fixed.epoch),
-            truth.seqs.last().map_or(0, |(epoch, _)| epoch),
+        let known = [
+            found.map_or(Default::default(), |found| (found.epoch, found.next)),
+            ring.as_ref().map_or(Default::default(), |ring| (ring.fixed.epoch, [0; STREAMS])),
+            truth.seqs.last().unwrap_or_default(),
         ];
-        let last_epoch = last_epoch.into_iter().max().unwrap_or(0);
+        let closed = known.into_iter().reduce(later).unwrap_or_default();
+        let last_epoch = closed.0;
         let epoch = if self.worker { self.wall_ms.max(last_epoch + 1) } else { last_epoch };
         let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
         // 5
@@ -112,6 +113,8 @@ impl Place<'_> {
         let last = truth.seqs.last().or(found.map(|found| (found.epoch, found.next))).unwrap_or_default();
         let mut recovered = self.gather(opening, ring, truth, checkpoint, written, last);
         recovered.report.put_aside = put_aside;
+        // Not `last`: an epoch in which nothing was appended was opened, and has ended, too.
+        recovered.report.closed = (closed.0 > 0).then_some(closed);
         // 6
         recovered.home.ended = at(&recovered.dir, self.note_end(&recovered))?;
         at(&recovered.dir, recovered.checkpoint.write(&recovered.written))?;
@@ -140,7 +143,7 @@ impl Place<'_> {
             lane: self.whose.lane,
             epoch: if self.worker { written.epoch } else { 0 },
             opening,
-            closed: (last.0 > 0).then_some(last),
+            closed: None,
             recovered: counts.map(|count| count.present + count.missing),
             quarantined: counts.map(|count| count.missing),
             damaged,
@@ -379,6 +382,15 @@ impl Place<'_> {
         let aside = self.whose.rings.join(layout::salvage_name(self.whose.lane, number));
         at(&path, self.disk.rename(&path, &aside).and_then(|()| self.disk.sync_dir(self.whose.rings)))?;
         at(&path, truth.ring(&self.whose, &ring.file, ring.fixed.size, (number, aside), acked))
+    }
+}
+
+/// What is known of the later of two epochs; of one epoch, the most.
+fn later(one: (u64, [u64; STREAMS]), other: (u64, [u64; STREAMS])) -> (u64, [u64; STREAMS]) {
+    match one.0.cmp(&other.0) {
+        std::cmp::Ordering::Less => other,
+        std::cmp::Ordering::Greater => one,
+        std::cmp::Ordering::Equal => (one.0, std::array::from_fn(|stream| one.1[stream].max(other.1[stream]))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! kill -9 under load, with an oracle: every click whose 302 was read to its last byte is found afterwards, exactly once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,7 +11,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::dsl::{Site, Wire, link, request, until};
+use crate::{
+    dsl::{PATIENCE, Site, Wire, link, request, until},
+    kafka::{
+        broker::Broker,
+        reader::Record,
+        site::{backlog, streaming},
+    },
+};
 
 /// Clients that click at the same time.
 const CLIENTS: usize = 4;
@@ -45,10 +52,8 @@ fn found(events: &[Value]) -> HashMap<u64, usize> {
     found
 }
 
-/// Two workers, so that a restart with lanes of different fill is part of it.
-#[test]
-fn no_kill_loses_or_repeats_an_answered_click() {
-    let mut site = Site::new(&[link("live")]).env("WAYPOST__EDGE__WORKERS", "2");
+/// Starts the site and kills it under load, so often; gives the numbers of the clicks that were answered, and how many were asked for.
+fn kill_under_load(site: &mut Site) -> (Vec<u64>, u64) {
     let next = Arc::new(AtomicU64::new(0));
     let mut answered = Vec::new();
     for cycle in 0..cycles() {
@@ -69,6 +74,14 @@ fn no_kill_loses_or_repeats_an_answered_click() {
         stop.store(true, Ordering::Relaxed);
         answered.extend(clients.into_iter().flat_map(|client| client.join().unwrap()));
     }
+    (answered, next.load(Ordering::Relaxed))
+}
+
+/// Two workers, so that a restart with lanes of different fill is part of it.
+#[test]
+fn no_kill_loses_or_repeats_an_answered_click() {
+    let mut site = Site::new(&[link("live")]).env("WAYPOST__EDGE__WORKERS", "2");
+    let (answered, asked) = kill_under_load(&mut site);
     site.restart();
     let found = until("every answered click", || {
         let found = found(&site.events("clicks"));
@@ -78,9 +91,41 @@ fn no_kill_loses_or_repeats_an_answered_click() {
     assert_eq!(code, Some(0), "{log}");
     let repeated: Vec<_> = found.iter().filter(|(_, times)| **times != 1).collect();
     assert!(repeated.is_empty(), "in the file more than once: {repeated:?}");
-    let asked = next.load(Ordering::Relaxed);
     assert!(found.keys().all(|number| *number < asked), "nothing is there that was not asked for");
     println!("{} answered clicks over {} kills, each found once", answered.len(), cycles());
+}
+
+#[test]
+fn no_kill_loses_a_click_on_its_way_to_kafka_and_the_topics_prove_it() {
+    let Some(broker) = Broker::shared() else { return };
+    for (topic, partitions) in [("killed", 4), ("killed.orphan", 1), ("killed.lanes", 1)] {
+        broker.create(topic, partitions, &[]);
+    }
+    let mut site = streaming(&broker.address(), "killed")
+        .env("WAYPOST__KAFKA__LANES", "killed.lanes")
+        .env("WAYPOST__EDGE__WORKERS", "2");
+    let (answered, asked) = kill_under_load(&mut site);
+    site.restart();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let events: Vec<Value> = broker.read(&["killed"], answered.len(), PATIENCE).iter().map(Record::json).collect();
+    let found = found(&events);
+    let lost: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
+    assert!(lost.is_empty(), "answered, and not there: {lost:?}");
+    assert!(found.keys().all(|number| *number < asked), "nothing is there that was not asked for");
+    let ids: HashSet<&str> = events.iter().map(|event| event["click_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), found.len(), "a repeat is the same click");
+    let mut audit = site.command(&["clicks", "audit", "--kafka", &broker.address()]);
+    let audit = audit.output().unwrap();
+    let said = String::from_utf8_lossy(&audit.stdout);
+    assert_eq!(audit.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&audit.stderr));
+    println!(
+        "{} answered clicks over {} kills, each found; {} repeats",
+        answered.len(),
+        cycles(),
+        events.len() - found.len()
+    );
 }
 
 #[test]

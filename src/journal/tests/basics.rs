@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Bench, marks, scratch, tiny};
-use crate::journal::{Config, Full, Journal, OnFull, OpenError, Opening, Spill};
+use crate::journal::{Config, End, Full, Journal, OnFull, OpenError, Opening, Spill};
 
 #[test]
 fn what_is_appended_is_read_in_order_from_the_ring() {
@@ -91,6 +91,7 @@ fn a_lost_ring_after_a_power_cut_leaves_what_was_synced() {
     std::fs::remove_file(dir.path().join("journal/lane-0000.ring")).unwrap();
     let mut bench = Bench::open(dir.path(), &tiny());
     assert_eq!(bench.report.opening, Opening::Cut);
+    assert!(bench.reader.standing().ended[0].cut && bench.reader.standing().ended[0].next == [30, 0]);
     assert_eq!(bench.report.recovered, [30, 0]);
     assert!(bench.reader.head() > head, "a position is never used again");
     assert_eq!(bench.read_all().len(), 30);
@@ -174,6 +175,25 @@ fn a_lane_without_a_worker_is_drained() {
     assert_eq!((parts.lanes.len(), parts.readers.len()), (1, 3));
     for reader in &mut parts.readers {
         assert_eq!(super::read_from(reader, reader.start()).0.len(), 1);
+    }
+}
+
+#[test]
+fn every_epoch_has_its_end_also_one_in_which_nothing_was_appended() {
+    let dir = scratch();
+    let mut expected = Vec::new();
+    for round in 0..6u64 {
+        let mut bench = Bench::open(dir.path(), &tiny());
+        assert_eq!(bench.reader.standing().ended, expected, "round {round}");
+        // Nothing in each second one; killed, or closed in good order.
+        let count = if round.is_multiple_of(2) { round + 1 } else { 0 };
+        for _ in 0..count {
+            bench.lane.append(0, b"click").unwrap();
+        }
+        expected.push(End { epoch: bench.lane.epoch(), next: [count, 0], cut: false });
+        if round >= 3 {
+            bench.close();
+        }
     }
 }
 
