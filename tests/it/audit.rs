@@ -164,4 +164,8 @@ fn a_record_taken_away_is_named() {
         let named = found.iter().filter(|found| found["missing"] == span && found["lane"] == taken["lane"]);
         assert_eq!(named.count(), 1, "{found:#?}");
     }
+    producer.send(BaseRecord::<str, str>::to("robbed.orphan").payload("not a click")).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
+    let said = command.output().unwrap().stdout;
+    assert!(String::from_utf8_lossy(&said).contains("1 records are no clicks of Waypost and were left out"));
 }

@@ -68,6 +68,12 @@ pub fn audit(source: &Source, flags: &Audit, now_ms: u64, out: &mut impl Write) 
             false => writeln!(out, "edge {edge}: UNPROVED: it never spoke; is it named right, and does it ship?")?,
         }
     }
+    if ledger.strange > 0 {
+        match flags.json {
+            true => writeln!(out, "{}", serde_json::json!({"strange": ledger.strange}))?,
+            false => writeln!(out, "{} records are no clicks of Waypost and were left out", ledger.strange)?,
+        }
+    }
     let missing = lanes.iter().any(LaneFound::missing);
     let complete = lanes.iter().all(LaneFound::complete) && silent.is_empty() && !lanes.is_empty();
     if !flags.json {

@@ -118,7 +118,7 @@ fn lax(name: &[u8]) -> impl Iterator<Item = u8> {
 
 /// Whether some reader may take both for the same parameter.
 pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
-    // Most names differ in their first letter, where it stands for itself; to compare them in full costs ten times as much.
+    // Most names differ in their first letter, where it stands for itself; only the others are decoded to be compared.
     let letter = |name: &[u8]| name.first().filter(|first| first.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
     match (letter(one), letter(other)) {
         (Some(first), Some(second)) if first != second => false,
