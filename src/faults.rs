@@ -62,7 +62,9 @@ faults_table! {
     PRODUCER_FAILED = "producer_failed", None, "clicks-not-delivered", "The producer has failed for good and is built anew.";
     PRODUCER_REBUILT = "producer_rebuilt", None, "clicks-not-delivered", "The producer was built anew.";
     PRODUCER_NOT_BUILT = "producer_not_built", Bounded, "clicks-not-delivered", "The producer cannot be built.";
-    PRODUCER_FENCED = "producer_fenced", Bounded, "clicks-not-delivered", "Another process has taken this edge's place: shipping has stopped.";
+    CHECKPOINT_NOT_FOUND = "checkpoint_not_found", Bounded, "clicks-not-delivered", "The edge's last checkpoint in Kafka cannot be read yet.";
+    CHECKPOINT_BEHIND = "checkpoint_behind", Bounded, "shipping-stopped", "The edge's last checkpoint in Kafka contradicts the journal: shipping has stopped.";
+    PRODUCER_FENCED = "producer_fenced", Bounded, "shipping-stopped", "Another process has taken this edge's place: shipping has stopped.";
     CLICK_FILE_FAILED = "click_file_failed", Bounded, "clicks-not-delivered", "A click file cannot be written.";
     CLICK_FILE_REPEATS = "click_file_repeats", None, "clicks-not-delivered", "A click file could not be cut back.";
     CLICK_FILE_SHORT = "click_file_short", Yes, "click-files-room-low", "A click file is shorter than it was when it was synced.";

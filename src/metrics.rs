@@ -96,11 +96,14 @@ metrics_table! {
     CLICKS_OLDEST_UNDELIVERED_SECONDS = "waypost_clicks_oldest_undelivered_age_seconds", Kind::Gauge, [], "Age of the oldest click that the shipper has read and not delivered.";
     CLICKS_LABELLED = "waypost_clicks_labelled_total", Kind::Counter, ["class"], "Clicks by who they seem to come from.";
     CLICKS_DUPLICATE = "waypost_clicks_duplicate_total", Kind::Counter, ["basis"], "Clicks labelled as the same tap twice, by what told.";
-    CLICKS_FOUND = "waypost_clicks_found_delivered_total", Kind::Counter, [], "Clicks that the last run had written to files though the journal did not know: not written again.";
+    CLICKS_FOUND = "waypost_clicks_found_delivered_total", Kind::Counter, [], "Clicks that the last run had written to files, or committed to Kafka, though the journal did not know: not sent again.";
     CLICKS_UNREADABLE = "waypost_clicks_unreadable_total", Kind::Counter, [], "Clicks of a newer build's format: they wait for a build that reads them.";
     CLICKS_TIMESTAMP_CLAMPED = "waypost_clicks_timestamp_clamped_total", Kind::Counter, [], "Records sent with a changed timestamp because the broker refused the click's; the value holds the true one.";
     JOURNAL_READ_ERRORS = "waypost_journal_read_errors_total", Kind::Counter, [], "Times the shipper could not read a segment; it is tried again.";
     LANE_STATEMENTS = "waypost_lane_statements_total", Kind::Counter, ["result"], "What lanes said of themselves on the topic of lanes, by what became of it.";
+    SHIPPING_STOPPED = "waypost_shipping_stopped", Kind::Gauge, ["reason"], "1 if shipping has stopped until somebody does something: another process ships as this edge, or Kafka's checkpoint and the journal contradict each other.";
+    KAFKA_TRANSACTIONS = "waypost_kafka_transactions_total", Kind::Counter, ["result"], "Transactions ended, under exactly-once.";
+    KAFKA_COMMIT_SECONDS = "waypost_kafka_commit_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one commit, from its last record on.";
     KAFKA_PRODUCER_REBUILDS = "waypost_kafka_producer_rebuilds_total", Kind::Counter, [], "Times the producer was built anew after a fatal error.";
     CLICKS_FILE_ERRORS = "waypost_clicks_file_errors_total", Kind::Counter, ["topic", "act"], "Errors with click files and dead-letter files, by what was being done.";
     CLICKS_FILE_BYTES = "waypost_clicks_file_written_bytes_total", Kind::Counter, ["topic"], "Bytes synced in click files and dead-letter files.";

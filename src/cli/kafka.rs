@@ -35,12 +35,12 @@ impl Setup {
                 self.replication
             );
         }
-        let aim = |name: &str| TopicAim {
-            name: name.to_owned(),
-            partitions: self.partitions,
-            replication: self.replication,
-            min_insync,
-            retention: Duration::from_secs(self.retention_days * 86_400),
+        let days = Duration::from_secs(self.retention_days * 86_400);
+        let aim = |name: &str| {
+            // One partition: an edge looks for its checkpoint in one place.
+            let checkpoints = name == config.checkpoints;
+            let (partitions, retention) = if checkpoints { (1, None) } else { (self.partitions, Some(days)) };
+            TopicAim { name: name.to_owned(), partitions, replication: self.replication, min_insync, retention }
         };
         Ok(config.all_topics().into_iter().map(aim).collect())
     }
@@ -98,14 +98,18 @@ fn foreseen(plan: &Plan, brokers: usize) -> Result<(), String> {
     }
 }
 
+fn counted(number: i32, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 fn describe(plan: &Plan, out: &mut impl Write) -> std::io::Result<()> {
     let TopicAim { name, partitions, replication, min_insync, retention } = &plan.aim;
     match &plan.step {
-        Step::Create => writeln!(
-            out,
-            "{name}: create with {partitions} partitions, {replication} replicas, min.insync.replicas={min_insync}, {} days",
-            retention.as_secs() / 86_400
-        )?,
+        Step::Create => {
+            let kept = retention.map_or("compacted".to_owned(), |kept| format!("{} days", kept.as_secs() / 86_400));
+            let (partitions, replicas) = (counted(*partitions, "partition"), counted(*replication, "replica"));
+            writeln!(out, "{name}: create with {partitions}, {replicas}, min.insync.replicas={min_insync}, {kept}")?
+        }
         Step::Alter(changes) => {
             writeln!(out, "{name}: alter")?;
             for change in changes {

@@ -141,7 +141,7 @@ impl Builder {
         if found.report.epoch > 0 {
             self.lanes.push(Lane::new(writer, shared.clone()));
         }
-        self.readers.push(Reader::new(shared.clone(), ship));
+        self.readers.push(Reader::new(shared.clone(), ship, directory));
         self.spills.push(SpillLane::new(shared, spill, origin));
         self.reports.push(found.report);
         Ok(())

@@ -68,6 +68,7 @@ impl Batch {
 pub struct Reader {
     shared: Arc<Shared>,
     tap: Tap,
+    directory: u64,
     start: u64,
     delivered: [Mark; STREAMS],
     note: SinkNote,
@@ -100,12 +101,17 @@ pub struct Standing {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, tap: Tap) -> Reader {
+    pub(super) fn new(shared: Arc<Shared>, tap: Tap, directory: u64) -> Reader {
         let (start, delivered, note) = {
             let home = shared.home();
             (home.acked, home.delivered, home.sink)
         };
-        Reader { shared, tap, start, delivered, note, open: None, trail: Some((start, delivered)) }
+        Reader { shared, tap, directory, start, delivered, note, open: None, trail: Some((start, delivered)) }
+    }
+
+    /// The id of the data directory: the same in a copy of it, and in no other.
+    pub fn directory(&self) -> u64 {
+        self.directory
     }
 
     /// The lane's number.

@@ -10,6 +10,7 @@ use metrics::{Counter, Gauge};
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
     producer::ProducerContext,
 };
@@ -158,6 +159,8 @@ impl ClientContext for Observer {
 }
 
 /// For a producer that is only asked for metadata; the shipper has its own.
+impl ConsumerContext for Observer {}
+
 impl ProducerContext for Observer {
     type DeliveryOpaque = ();
     fn delivery(&self, _: &rdkafka::message::DeliveryResult<'_>, _: ()) {}

@@ -7,6 +7,7 @@
 mod context;
 mod error;
 mod health;
+mod last;
 mod promise;
 mod properties;
 mod topics;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub use context::Observer;
 pub use error::Refusal;
 pub use health::watch;
+pub use last::{Found, LastCommitted, PARTITION as CHECKPOINTS_PARTITION};
 pub use properties::Properties;
 pub use topics::{Change, Plan, Step, TopicAim, TopicFacts, TopicState, Topics};
 
@@ -35,8 +37,24 @@ pub struct Config {
     /// The topic on which lanes say how far they are, so that a reader can prove that no click is missing. Default:
     /// `clicks.lanes`.
     pub lanes: String,
+    /// How clicks reach their topics. Default: `at-least-once`.
+    pub delivery: Delivery,
+    /// The compacted topic on which an edge that delivers exactly once commits, with the clicks themselves, how far it is.
+    /// Default: `clicks.checkpoints`.
+    pub checkpoints: String,
     /// Any key of librdkafka; `KEY_file` takes the value from a file. Default: none.
     pub properties: Properties,
+}
+
+/// How clicks reach their topics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// A process or broker that dies can have clicks sent again, under their `click_id`.
+    #[default]
+    AtLeastOnce,
+    /// Whoever reads with `isolation.level=read_committed` sees each click once.
+    ExactlyOnce,
 }
 
 impl Default for Config {
@@ -46,6 +64,8 @@ impl Default for Config {
             clicks: "clicks".to_owned(),
             orphan: "clicks.orphan".to_owned(),
             lanes: "clicks.lanes".to_owned(),
+            delivery: Delivery::default(),
+            checkpoints: "clicks.checkpoints".to_owned(),
             properties: Properties::default(),
         }
     }
@@ -85,9 +105,23 @@ impl Config {
         [&self.clicks, &self.orphan]
     }
 
-    /// Every topic: those of clicks, and the lanes'.
-    pub fn all_topics(&self) -> [&str; 3] {
-        [&self.clicks, &self.orphan, &self.lanes]
+    /// Every topic that is written to: those of clicks, the lanes', and the checkpoints' under exactly-once.
+    pub fn all_topics(&self) -> Vec<&str> {
+        let mut topics = vec![&*self.clicks, &*self.orphan, &*self.lanes];
+        if self.exactly_once() {
+            topics.push(&self.checkpoints);
+        }
+        topics
+    }
+
+    /// Whether each click is to be seen once.
+    pub fn exactly_once(&self) -> bool {
+        self.delivery == Delivery::ExactlyOnce
+    }
+
+    /// The transactional id of an edge: whoever takes it up fences whoever had it before.
+    pub fn transactional_id(edge: &str) -> String {
+        format!("waypost-{edge}")
     }
 
     /// Every mistake of the section: the key relative to it, and what was found and what is allowed. Reads the files that
@@ -99,7 +133,13 @@ impl Config {
         {
             found.push(("brokers".to_owned(), why));
         }
-        for (key, name) in [("clicks", &self.clicks), ("orphan", &self.orphan), ("lanes", &self.lanes)] {
+        let names = [
+            ("clicks", &self.clicks),
+            ("orphan", &self.orphan),
+            ("lanes", &self.lanes),
+            ("checkpoints", &self.checkpoints),
+        ];
+        for (key, name) in names {
             if let Err(why) = topics::check_name(name) {
                 found.push((key.to_owned(), why));
             }
@@ -111,6 +151,13 @@ impl Config {
         if self.topics().contains(&&*self.lanes) {
             let why = format!("`{}` is already a topic of clicks; statements stand apart", self.lanes);
             found.push(("lanes".to_owned(), why));
+        }
+        if [&self.clicks, &self.orphan, &self.lanes].contains(&&self.checkpoints) {
+            let why = format!(
+                "`{}` is already another topic; checkpoints are compacted, and clicks must not be",
+                self.checkpoints
+            );
+            found.push(("checkpoints".to_owned(), why));
         }
         found.extend(self.properties.mistakes());
         if found.is_empty()
@@ -143,6 +190,11 @@ impl Config {
             config.set(*key, *value);
         }
         self.overlay(&mut config, edge)?;
+        if self.exactly_once() {
+            // What a transaction holds must not wait longer than the transaction may stay open; it is sent again in another.
+            let longest = config.get("transaction.timeout.ms").unwrap_or("60000").to_owned();
+            config.set("message.timeout.ms", longest).set("transactional.id", Config::transactional_id(edge));
+        }
         Ok(config)
     }
 

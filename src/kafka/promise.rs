@@ -33,6 +33,7 @@ pub(super) const PRODUCER_ONLY: &[&str] = &[
     "queue.buffering.backpressure.threshold",
     "enable.gapless.guarantee",
     "sticky.partitioning.linger.ms",
+    "transaction.timeout.ms",
     "statistics.interval.ms",
 ];
 
@@ -57,9 +58,11 @@ pub(super) fn check(key: &str, value: &str) -> Result<(), String> {
         }
         "delivery.report.only.error" => one_of(&["false"], "a click leaves the journal only by its delivery report"),
         "queuing.strategy" => one_of(&["fifo"], "clicks are shipped oldest first"),
-        "transactional.id" => {
-            Err("delivery is at least once; transactions are not offered yet; leave it out".to_owned())
-        }
+        "transactional.id" => Err(
+            "it is made of the edge's name where kafka.delivery is \"exactly-once\", and there is none elsewhere; leave it out"
+                .to_owned(),
+        ),
+        "isolation.level" => one_of(&["read_committed"], "what was not committed is not there"),
         mock if mock.starts_with("test.mock.") => {
             Err("clicks would go to librdkafka's mock and be lost; leave it out".to_owned())
         }

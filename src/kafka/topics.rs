@@ -24,8 +24,8 @@ pub struct TopicAim {
     pub replication: i32,
     /// Copies that have to hold a click before it counts as delivered.
     pub min_insync: i32,
-    /// How long clicks stay.
-    pub retention: Duration,
+    /// How long clicks stay; without an end, the last record of each key stays for good and older ones go: a topic of checkpoints.
+    pub retention: Option<Duration>,
 }
 
 /// What a cluster says about a topic.
@@ -106,24 +106,31 @@ enum Rule {
 }
 
 impl TopicAim {
-    /// The settings a topic of clicks has, with the reason for each.
-    fn settings(&self) -> [(&'static str, String, Rule); 9] {
-        [
+    /// The settings the topic has, with the reason for each.
+    fn settings(&self) -> Vec<(&'static str, String, Rule)> {
+        let mut settings = vec![
             // A click counts as delivered once this many copies hold it.
             ("min.insync.replicas", self.min_insync.to_string(), Rule::AtLeast),
             ("unclean.leader.election.enable", "false".to_owned(), Rule::Exactly),
+            // Kafka's own default; the producer's batches stay below it.
+            ("max.message.bytes", "1048588".to_owned(), Rule::AtLeast),
+        ];
+        let Some(retention) = self.retention else {
+            settings.push(("cleanup.policy", "compact".to_owned(), Rule::Exactly));
+            return settings;
+        };
+        settings.extend([
             // Clicks are removed by age alone: not by key, not by size.
             ("cleanup.policy", "delete".to_owned(), Rule::Exactly),
-            ("retention.ms", self.retention.as_millis().to_string(), Rule::AtLeast),
+            ("retention.ms", retention.as_millis().to_string(), Rule::AtLeast),
             ("retention.bytes", "-1".to_owned(), Rule::AtLeast),
             // The broker keeps batches as they come, without packing them again.
             ("compression.type", "producer".to_owned(), Rule::Exactly),
             // A replay after an outage keeps the time of the click.
             ("message.timestamp.type", "CreateTime".to_owned(), Rule::Exactly),
             ("message.timestamp.before.max.ms", i64::MAX.to_string(), Rule::AtLeast),
-            // Kafka's own default; the producer's batches stay below it.
-            ("max.message.bytes", "1048588".to_owned(), Rule::AtLeast),
-        ]
+        ]);
+        settings
     }
 
     /// The step from `state` to this aim.
@@ -379,7 +386,7 @@ mod tests {
             partitions: 12,
             replication: 3,
             min_insync: 2,
-            retention: Duration::from_secs(86_400),
+            retention: Some(Duration::from_secs(86_400)),
         }
     }
 

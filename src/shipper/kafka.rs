@@ -3,23 +3,35 @@
 //! Key = the visitor's id as text, null without one (an empty key would be one hot partition); record timestamp = the click's
 //! time, so that a replay keeps it; headers = CloudEvents in binary mode, the schema's version and the time of sending, which the
 //! value must not hold. A fatal error drops the producer and everything in its queue; the shipper reads it from the journal again.
+//!
+//! Under exactly-once, delivered = committed, with a checkpoint of the edge (`transactions`, `checkpoint`).
+
+pub(super) mod checkpoint;
+mod halt;
+mod record;
+mod transactions;
 
 use std::{
-    io::Write,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use metrics::Counter;
+use metrics::{Counter, Gauge};
 use rdkafka::{
     ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     error::KafkaError,
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{DeliveryResult, Header, Message, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
     types::RDKafkaErrorCode as Code,
 };
 
+pub(super) use self::halt::Halt;
+use self::{
+    checkpoint::Lanes,
+    record::{Rfc3339, clamped},
+    transactions::{Event, Transactions},
+};
 use super::{
     event,
     letter::{Letter, Taken, Ticket, Word},
@@ -27,6 +39,7 @@ use super::{
 use crate::{
     clock,
     faults::{self, say},
+    journal::SinkNote,
     kafka::{Config, Observer, Refusal},
     metrics as table,
     model::click::Topic,
@@ -37,16 +50,21 @@ use crate::{
 const REBUILD_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How often a producer is asked whether it has failed for good; a report usually says so sooner.
 const FATAL_EVERY: Duration = Duration::from_millis(500);
-/// How often it is said that another process took our place.
-const FENCED_EVERY: Duration = Duration::from_secs(30);
+/// How often it is said that shipping has stopped.
+const HALTED_EVERY: Duration = Duration::from_secs(30);
 
 /// In place of a ticket: what a lane says of itself. No lane has a number that high.
 const STATEMENT: usize = usize::MAX;
+/// In place of a ticket: a checkpoint.
+const CHECKPOINT: usize = usize::MAX - 1;
+
+/// A ticket, and the record's offset or why it was refused.
+type Report = (usize, Result<i64, Code>);
 
 /// Hears what became of records; [`KafkaSink::tend`] takes it away.
 struct Reports {
     observer: Observer,
-    came: Mutex<Vec<(usize, Option<Code>)>>,
+    came: Mutex<Vec<Report>>,
 }
 
 impl ClientContext for Reports {
@@ -67,11 +85,11 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
-        let refused = match result {
-            Ok(_) => None,
-            Err((error, _)) => Some(error.rdkafka_error_code().unwrap_or(Code::Fail)),
+        let result = match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(Code::Fail)),
         };
-        self.came.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, refused));
+        self.came.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, result));
     }
 }
 
@@ -81,15 +99,19 @@ pub(super) struct KafkaSink {
     edge: String,
     source: String,
     producer: Option<BaseProducer<Reports>>,
-    /// A producer may be built again from here on; `None` once another process took our place.
-    rebuild_at: Option<Instant>,
+    /// Under exactly-once.
+    transactions: Option<Transactions>,
+    /// A producer may be built again from here on.
+    rebuild_at: Instant,
     rebuild_pause: Duration,
     fatal_at: Instant,
     /// The producer took nothing: it is to be asked now.
     ask_fatal: bool,
-    fenced_at: Option<Instant>,
+    halted: Option<Halt>,
+    halted_at: Option<Instant>,
+    stopped: [Gauge; Halt::REASONS.len()],
     value: Vec<u8>,
-    taken: Vec<(usize, Option<Code>)>,
+    taken: Vec<Report>,
     time: Rfc3339,
     rebuilds: Counter,
     /// Producers built so far.
@@ -107,23 +129,35 @@ pub(super) struct KafkaSink {
 pub struct ProducerError(String);
 
 impl KafkaSink {
-    /// Builds the producer; connects to nothing yet, so a broker that is away is no error.
+    /// Builds the producer; connects to nothing yet, so a broker that is away is no error. `notes` is what the journal's lanes
+    /// remember of the sink.
     ///
     /// # Errors
     /// The settings do not make a producer, or a file that they name cannot be read.
-    pub(super) fn new(config: Config, edge: &str) -> Result<KafkaSink, ProducerError> {
+    pub(super) fn new(
+        config: Config,
+        edge: &str,
+        notes: &[SinkNote],
+        most_in_flight: usize,
+    ) -> Result<KafkaSink, ProducerError> {
         let producer = build(&config, edge)?;
+        let transactions = config.exactly_once().then(|| Transactions::new(&config, edge, notes, most_in_flight));
+        let stopped = Halt::REASONS.map(|reason| table::gauge(&table::SHIPPING_STOPPED, &[reason]));
+        stopped.iter().for_each(|gauge| gauge.set(0.0));
         let now = Instant::now();
         Ok(KafkaSink {
             config,
             edge: edge.to_owned(),
             source: format!("/waypost/{edge}"),
             producer: Some(producer),
-            rebuild_at: Some(now),
+            transactions,
+            rebuild_at: now,
             rebuild_pause: REBUILD_EVERY.0,
             fatal_at: now,
             ask_fatal: false,
-            fenced_at: None,
+            halted: None,
+            halted_at: None,
+            stopped,
             value: Vec::with_capacity(16 << 10),
             taken: Vec::new(),
             time: Rfc3339::default(),
@@ -145,9 +179,19 @@ impl KafkaSink {
         self.builds
     }
 
-    /// The buffer for the next value, empty; `None` without a producer.
+    /// What the journal's checkpoint is to remember.
+    pub(super) fn note(&self) -> SinkNote {
+        self.transactions.as_ref().map_or([0; 64], Transactions::note)
+    }
+
+    /// Whether records may be handed over.
+    fn takes(&self) -> bool {
+        self.producer.is_some() && self.transactions.as_ref().is_none_or(Transactions::takes)
+    }
+
+    /// The buffer for the next value, empty; `None` while there is no producer, or it takes none.
     pub(super) fn value(&mut self) -> Option<&mut Vec<u8>> {
-        self.producer.as_ref()?;
+        self.takes().then_some(())?;
         self.value.clear();
         Some(&mut self.value)
     }
@@ -181,6 +225,12 @@ impl KafkaSink {
         if let Some(visitor) = &visitor {
             record = record.key(visitor.as_slice());
         }
+        if let Some(transactions) = &mut self.transactions
+            && transactions.open(producer, Instant::now()).is_err()
+        {
+            self.ask_fatal = true;
+            return Taken::Later;
+        }
         match producer.send(record) {
             Ok(()) => Taken::Yes,
             Err((error, _)) if error.rdkafka_error_code() == Some(Code::QueueFull) => Taken::Later,
@@ -197,13 +247,18 @@ impl KafkaSink {
 
     /// Sends what a lane says of itself.
     pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64) -> bool {
+        if !self.takes() {
+            return false;
+        }
         let Some(producer) = &self.producer else { return false };
+        if let Some(transactions) = &mut self.transactions
+            && transactions.open(producer, Instant::now()).is_err()
+        {
+            self.ask_fatal = true;
+            return false;
+        }
         let id = format!("{}/{lane}", self.edge);
-        let headers = OwnedHeaders::new_with_capacity(4)
-            .insert(Header { key: "content-type", value: Some("application/json") })
-            .insert(Header { key: "ce_specversion", value: Some("1.0") })
-            .insert(Header { key: "ce_type", value: Some("waypost.lane.v1") })
-            .insert(Header { key: "ce_source", value: Some(self.source.as_str()) });
+        let headers = headers("waypost.lane.v1", &self.source);
         let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.config.lanes, STATEMENT)
             .payload(value)
             .key(id.as_bytes())
@@ -214,17 +269,25 @@ impl KafkaSink {
         sent
     }
 
-    /// Waits until what lanes said has arrived or failed, until the deadline at most.
-    pub(super) fn settle(&mut self, deadline: Instant) {
+    /// Waits until what lanes said has arrived or failed, and is committed where that is asked for, until the deadline at most.
+    pub(super) fn settle(&mut self, deadline: Instant, lanes: &dyn Fn() -> Lanes) {
         let mut words = Vec::new();
-        while self.statements > 0 && self.producer.is_some() && Instant::now() < deadline {
-            self.take_reports(&mut words);
+        let busy = |sink: &KafkaSink| sink.statements > 0 || sink.transactions.as_ref().is_some_and(Transactions::busy);
+        while busy(self) && self.producer.is_some() && Instant::now() < deadline {
+            self.tend(Instant::now(), true, &mut words, lanes);
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Takes reports, and builds the producer anew where it has failed for good.
-    pub(super) fn tend(&mut self, now: Instant, words: &mut Vec<Word>) {
+    /// Takes reports, goes on with the transaction, and builds the producer anew where it has failed for good. Gives where to go on
+    /// from, once that is found; `lanes` says what will be committed once everything in flight is.
+    pub(super) fn tend(
+        &mut self,
+        now: Instant,
+        all: bool,
+        words: &mut Vec<Word>,
+        lanes: &dyn Fn() -> Lanes,
+    ) -> Option<Lanes> {
         let fatal = self.take_reports(words);
         let asked = std::mem::take(&mut self.ask_fatal) || now.duration_since(self.fatal_at) >= FATAL_EVERY;
         if asked {
@@ -246,9 +309,48 @@ impl KafkaSink {
                     self.drop_producer(refusal, now, words);
                 }
             }
-            (Some(_), None) => {}
+            (Some(_), None) => return self.step(now, all, words, lanes),
             (None, _) => self.rebuild(now),
         }
+        None
+    }
+
+    /// Goes on with the transaction.
+    fn step(&mut self, now: Instant, all: bool, words: &mut Vec<Word>, lanes: &dyn Fn() -> Lanes) -> Option<Lanes> {
+        let (Some(transactions), Some(producer)) = (&mut self.transactions, &self.producer) else { return None };
+        let (topic, edge, source) = (&self.config.checkpoints, &self.edge, &self.source);
+        let send = |value: &[u8]| {
+            let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(topic, CHECKPOINT)
+                .partition(crate::kafka::CHECKPOINTS_PARTITION)
+                .payload(value)
+                .key(edge.as_bytes())
+                .headers(headers("waypost.checkpoint.v1", source));
+            producer.send(record).map_err(|(why, _)| why)
+        };
+        match transactions.step(producer, (now, all), lanes, send)? {
+            Event::Found(lanes) => return Some(lanes),
+            Event::Committed => {
+                self.rebuild_pause = REBUILD_EVERY.0;
+                words.extend(Topic::ALL.map(|topic| Word::Every(topic, Ok(()))));
+            }
+            Event::Aborted => {
+                // Whatever it held has been reported on: a ticket used again would hear of the time before.
+                self.take_reports(words);
+                words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(Refusal::Retriable))));
+            }
+            Event::Failed(refusal) => self.drop_producer(refusal, now, words),
+            Event::Taken(process) => self.halt(Halt::Fenced(process), words),
+        }
+        None
+    }
+
+    /// Stops shipping until the next start.
+    pub(super) fn halt(&mut self, why: Halt, words: &mut Vec<Word>) {
+        for (gauge, reason) in self.stopped.iter().zip(Halt::REASONS) {
+            gauge.set(f64::from(u8::from(reason == why.reason())));
+        }
+        self.halted = Some(why);
+        self.drop_producer(Refusal::Fenced, Instant::now(), words);
     }
 
     fn take_reports(&mut self, words: &mut Vec<Word>) -> Option<Refusal> {
@@ -263,21 +365,38 @@ impl KafkaSink {
             }
             self.taken.append(&mut came);
         }
-        if self.taken.iter().any(|(_, refused)| refused.is_none()) {
+        if self.transactions.is_none() && self.taken.iter().any(|(_, result)| result.is_ok()) {
             self.rebuild_pause = REBUILD_EVERY.0;
         }
         let mut fatal = None;
-        for (ticket, refused) in self.taken.drain(..) {
-            let refusal = refused.map(Refusal::of_code);
-            if ticket == STATEMENT {
-                self.statements = self.statements.saturating_sub(1);
-                self.stated[usize::from(refusal.is_some())].increment(1);
-                continue;
-            }
+        for (ticket, result) in self.taken.drain(..) {
+            let refusal = result.err().map(Refusal::of_code);
             if let Some(refusal @ (Refusal::Fatal | Refusal::Fenced)) = refusal {
                 fatal = Some(refusal);
             }
-            words.push(Word::One(Ticket::unpack(ticket), refusal.map_or(Ok(()), Err)));
+            if ticket == STATEMENT {
+                self.statements = self.statements.saturating_sub(1);
+                self.stated[usize::from(refusal.is_some())].increment(1);
+            }
+            let Some(transactions) = &mut self.transactions else {
+                if ticket != STATEMENT {
+                    words.push(Word::One(Ticket::unpack(ticket), refusal.map_or(Ok(()), Err)));
+                }
+                continue;
+            };
+            match result {
+                Ok(offset) if ticket == CHECKPOINT => transactions.written = Some(offset),
+                // Delivered once it is committed.
+                Ok(_) => {}
+                // Taken out of the queue with the transaction.
+                Err(Code::PurgeQueue | Code::PurgeInflight) => {}
+                Err(_) => {
+                    transactions.spoil();
+                    if let (false, Some(refusal)) = (matches!(ticket, STATEMENT | CHECKPOINT), refusal) {
+                        words.push(Word::One(Ticket::unpack(ticket), Err(refusal)));
+                    }
+                }
+            }
         }
         fatal
     }
@@ -287,27 +406,28 @@ impl KafkaSink {
         self.producer = None;
         self.statements = 0;
         words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(refusal))));
-        self.rebuild_at = (refusal != Refusal::Fenced).then(|| now + self.rebuild_pause);
+        match &mut self.transactions {
+            Some(transactions) => transactions.begin_again(now, refusal == Refusal::Fenced),
+            None if refusal == Refusal::Fenced => self.halted = Some(Halt::Fenced("unknown".to_owned())),
+            None => {}
+        }
+        self.rebuild_at = now + self.rebuild_pause;
         self.rebuild_pause = (self.rebuild_pause * 2).min(REBUILD_EVERY.1);
     }
 
     fn rebuild(&mut self, now: Instant) {
-        let Some(at) = self.rebuild_at else {
-            if self.fenced_at.is_none_or(|at| now.duration_since(at) >= FENCED_EVERY) {
-                self.fenced_at = Some(now);
-                say!(
-                    error,
-                    faults::PRODUCER_FENCED,
-                    "kafka: shipping has stopped: {}",
-                    Refusal::Fenced.advice(self.topic(Topic::Clicks))
-                );
+        if let Some(halted) = &self.halted {
+            if self.halted_at.is_none_or(|at| now.duration_since(at) >= HALTED_EVERY) {
+                self.halted_at = Some(now);
+                halted.say(&self.edge, &self.config.checkpoints);
             }
             return;
-        };
+        }
+        let at = self.rebuild_at;
         if now < at {
             return;
         }
-        self.rebuild_at = Some(now + REBUILD_EVERY.1);
+        self.rebuild_at = now + REBUILD_EVERY.1;
         match build(&self.config, &self.edge) {
             Ok(producer) => {
                 self.rebuilds.increment(1);
@@ -326,74 +446,17 @@ impl KafkaSink {
     }
 }
 
+/// What the records beside the clicks say of themselves.
+fn headers(kind: &str, source: &str) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(4)
+        .insert(Header { key: "content-type", value: Some("application/json") })
+        .insert(Header { key: "ce_specversion", value: Some("1.0") })
+        .insert(Header { key: "ce_type", value: Some(kind) })
+        .insert(Header { key: "ce_source", value: Some(source) })
+}
+
 fn build(config: &Config, edge: &str) -> Result<BaseProducer<Reports>, ProducerError> {
     let reports = Reports { observer: Observer::new(), came: Mutex::default() };
     let settings = config.producer(edge).map_err(ProducerError)?;
     BaseProducer::from_config_and_context(&settings, reports).map_err(|why| ProducerError(why.to_string()))
-}
-
-/// The record's timestamp after so many refusals of it. One in the past is refused for its age: now passes. One of a clock that
-/// runs ahead is refused for being ahead of the broker's, by an amount nobody here knows: an hour less, then two, four…
-fn clamped(at_ms: u64, now_ms: u64, refusals: u8) -> u64 {
-    const HOUR_MS: u64 = 3_600_000;
-    match refusals {
-        0 => at_ms,
-        1 if at_ms.saturating_add(HOUR_MS) < now_ms => now_ms,
-        n => at_ms.min(now_ms).saturating_sub(HOUR_MS << (n - 1).min(16)),
-    }
-}
-
-/// Times as text; all but the milliseconds is kept from one click to the next.
-#[derive(Default)]
-struct Rfc3339 {
-    second: u64,
-    text: Vec<u8>,
-}
-
-impl Rfc3339 {
-    fn of(&mut self, at_ms: u64) -> &[u8] {
-        if self.second != at_ms / 1000 || self.text.is_empty() {
-            self.second = at_ms / 1000;
-            self.text.clear();
-            let second = jiff::Timestamp::from_second(self.second as i64).unwrap_or_default();
-            // Writing into a Vec cannot fail.
-            let _ = write!(self.text, "{second}");
-            self.text.pop();
-            self.text.extend_from_slice(b".000Z");
-        }
-        let (ms, len) = (at_ms % 1000, self.text.len());
-        for (place, digit) in [(4, ms / 100), (3, ms / 10 % 10), (2, ms % 10)] {
-            self.text[len - place] = b'0' + digit as u8;
-        }
-        &self.text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rfc_3339_with_milliseconds() {
-        let mut time = Rfc3339::default();
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (1_795_000_000_007, "2026-11-18T11:06:40.007Z"),
-            (1_795_000_000_999, "2026-11-18T11:06:40.999Z"),
-            (1_795_000_001_000, "2026-11-18T11:06:41.000Z"),
-        ] {
-            assert_eq!(std::str::from_utf8(time.of(ms)).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn a_refused_timestamp_moves_to_now_from_the_past_and_back_from_the_future() {
-        const HOUR: u64 = 3_600_000;
-        let now = 1_000 * HOUR;
-        assert_eq!(clamped(now + 5, now, 0), now + 5);
-        assert_eq!(clamped(now - 500 * HOUR, now, 1), now);
-        assert_eq!(clamped(now, now, 1), now - HOUR);
-        assert_eq!(clamped(now, now, 3), now - 4 * HOUR);
-        assert_eq!(clamped(now, now, 200), 0);
-    }
 }

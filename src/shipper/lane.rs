@@ -3,6 +3,10 @@
 use std::{cmp::Ordering, time::Instant};
 
 use super::{
+    kafka::{
+        Halt,
+        checkpoint::{Lanes, Upto, noted},
+    },
     statement::Said,
     track::{State, Track},
 };
@@ -30,11 +34,13 @@ pub(super) struct LaneState {
     pub(super) unreadable_until: Option<Instant>,
     /// What it said of itself last.
     pub(super) said: Option<Said>,
+    /// Nothing was ever delivered that Kafka's checkpoints do not know of.
+    exact: bool,
 }
 
 impl LaneState {
     /// A lane that goes on where the journal and the sink's files say. `found` is per topic what the files hold of it.
-    pub(super) fn new(reader: Reader, found: [Mark; TOPICS]) -> LaneState {
+    pub(super) fn new(edge: &str, reader: Reader, found: [Mark; TOPICS]) -> LaneState {
         let counted = reader.delivered();
         let start = reader.start();
         let track = |topic: Topic| Track::new(start, counted[topic as usize].max(found[topic as usize]));
@@ -47,7 +53,48 @@ impl LaneState {
             read_ms: 0,
             unreadable_until: None,
             said: None,
+            exact: noted(edge, &reader.sink_note()).is_some(),
             reader,
+        }
+    }
+
+    /// What will be delivered once everything in flight is.
+    pub(super) fn upto(&self) -> ((u64, u16), [Upto; TOPICS]) {
+        (self.key(), self.tracks.each_ref().map(Track::upto))
+    }
+
+    /// The lane's name in checkpoints.
+    fn key(&self) -> (u64, u16) {
+        (self.reader.directory(), self.reader.lane())
+    }
+
+    /// Why the lane cannot go on from what is committed.
+    pub(super) fn contradicts(&self, committed: &Lanes) -> Option<Halt> {
+        let lane = self.reader.lane();
+        let there = committed.get(&self.key());
+        let mut known: Vec<u64> = self.reader.standing().ended.iter().map(|end| end.epoch).collect();
+        known.extend(self.marks.iter().map(|mark| mark.epoch).chain([self.reader.epoch()]).filter(|epoch| *epoch > 0));
+        // An epoch older than all that are remembered covers none of the clicks that wait.
+        let oldest = known.iter().copied().min().unwrap_or(u64::MAX);
+        for topic in 0..TOPICS {
+            let mark = there.map_or(Mark::default(), |there| there[topic].mark);
+            if self.exact && self.marks[topic] > mark {
+                return Some(Halt::Behind(lane));
+            }
+            if mark.epoch > oldest && !known.contains(&mark.epoch) {
+                return Some(Halt::Forked(lane, mark.epoch));
+            }
+        }
+        None
+    }
+
+    /// Goes on from what is committed.
+    pub(super) fn resume(&mut self, committed: &Lanes) {
+        self.exact = true;
+        let none = Default::default();
+        let there = committed.get(&self.key()).unwrap_or(&none);
+        for (track, upto) in self.tracks.iter_mut().zip(there) {
+            track.resume(upto);
         }
     }
 

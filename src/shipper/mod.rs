@@ -190,19 +190,20 @@ fn open(start: Start) -> Result<ship::Ship, StartError> {
     let Start { config, target, dead_letters, edge, readers } = start;
     let dead_letters = dead::DeadLetters::new(dead_letters, config.file.rotate_bytes.0);
     let mut found = [scan::Found::default(), scan::Found::default()];
+    let notes: Vec<SinkNote> = readers.iter().map(Reader::sink_note).collect();
+    let most = config.max_in_flight as usize;
     let sink = match target {
         Target::Files { dir, sync_every } => {
-            let notes: Vec<SinkNote> = readers.iter().map(Reader::sink_note).collect();
             let (files, read) = file::FileSink::open(dir, config.file.clone(), &edge, &notes, sync_every)?;
             found = read;
             sink::Sink::Files(Box::new(files))
         }
-        Target::Kafka(kafka) => sink::Sink::Kafka(Box::new(kafka::KafkaSink::new(kafka, &edge)?)),
+        Target::Kafka(kafka) => sink::Sink::Kafka(Box::new(kafka::KafkaSink::new(kafka, &edge, &notes, most)?)),
     };
     let lanes = readers.into_iter().map(|reader| {
         let marks = found.each_ref().map(|found| found.marks.get(&reader.lane()).copied().unwrap_or(Mark::default()));
-        lane::LaneState::new(reader, marks)
+        lane::LaneState::new(&edge, reader, marks)
     });
     let lanes: Vec<lane::LaneState> = lanes.collect();
-    Ok(ship::Ship::new(edge, config.max_in_flight as usize, sink, lanes, dead_letters, &config.duplicate)?)
+    Ok(ship::Ship::new(edge, most, sink, lanes, dead_letters, &config.duplicate)?)
 }

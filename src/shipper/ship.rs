@@ -16,6 +16,7 @@ use self::again::Label;
 use super::{
     Summary,
     dead::DeadLetters,
+    duplicate::Verdict,
     gate::{Gate, Held, Turn},
     lane::{LaneState, TOPICS},
     letter::{Taken, Ticket, Word},
@@ -130,7 +131,8 @@ impl Ship {
             let round = self.round(now, true);
             if self.lanes.iter().all(LaneState::done) || now >= deadline {
                 self.state(true, now, clock::wall_ms());
-                self.sink.settle(now + SETTLING);
+                let lanes = &self.lanes;
+                self.sink.settle(now + SETTLING, &|| lanes.iter().map(LaneState::upto).collect());
                 return self.summary();
             }
             if !round.more {
@@ -142,8 +144,7 @@ impl Ship {
     /// One round; with `all`, whatever the sink has gathered is written and synced now.
     pub(super) fn round(&mut self, now: Instant, all: bool) -> Round {
         let mut round = Round::default();
-        self.sink.tend(now, all, &mut self.words);
-        round.moved |= self.hear(now);
+        round.moved |= self.tend(now, all);
         let mut room = [0; TOPICS];
         for topic in Topic::ALL {
             // Nothing is read for a sink that takes nothing: it would be read again in each round.
@@ -165,11 +166,23 @@ impl Ship {
         }
         self.order = order;
         if all {
-            self.sink.tend(now, true, &mut self.words);
-            round.moved |= self.hear(now);
+            round.moved |= self.tend(now, true);
         }
         self.acknowledge(now);
         round
+    }
+
+    /// Lets the sink do what is due, and hears what it has to say.
+    fn tend(&mut self, now: Instant, all: bool) -> bool {
+        let lanes = &self.lanes;
+        let found = self.sink.tend(now, all, &mut self.words, &|| lanes.iter().map(LaneState::upto).collect());
+        let heard = self.hear(now);
+        let Some(found) = found else { return heard };
+        match self.lanes.iter().find_map(|lane| lane.contradicts(&found)) {
+            Some(why) => self.sink.halt(why, &mut self.words),
+            None => self.lanes.iter_mut().for_each(|lane| lane.resume(&found)),
+        }
+        true
     }
 
     /// What a topic holds over all lanes.
@@ -194,7 +207,8 @@ impl Ship {
             match word {
                 Word::One(ticket, result) => self.hear_one(ticket, result, now),
                 Word::Every(topic, Ok(())) => {
-                    self.gates[topic as usize].delivered(false);
+                    let tried = self.held(topic).on_trial > 0;
+                    self.gates[topic as usize].delivered(tried);
                     self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
                 }
                 Word::Every(topic, Err(refusal)) => {
@@ -317,6 +331,12 @@ impl Ship {
             );
             return false;
         };
+        if track.has_beyond(frame) {
+            // Its place is kept, for what is committed next has to cover it too.
+            self.numbers.found.increment(1);
+            track.push(frame, parcel.click.at_ms, Verdict::First, State::Delivered);
+            return true;
+        }
         // Asked before the click is judged: a click judged twice would be its own duplicate.
         if self.sink.page(topic, now).is_none() {
             return false;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     file::{FileSink, Synced},
-    kafka::KafkaSink,
+    kafka::{Halt, KafkaSink, checkpoint::Lanes},
     letter::{Letter, Taken, Word},
 };
 use crate::{journal::SinkNote, kafka::Refusal, model::click::Topic};
@@ -45,22 +45,39 @@ impl Sink {
         }
     }
 
-    /// Waits until what lanes said has arrived, until the deadline at most.
-    pub(super) fn settle(&mut self, deadline: Instant) {
+    /// Waits until what lanes said has arrived, until the deadline at most; `lanes` as for [`Sink::tend`].
+    pub(super) fn settle(&mut self, deadline: Instant, lanes: &dyn Fn() -> Lanes) {
         if let Sink::Kafka(kafka) = self {
-            kafka.settle(deadline);
+            kafka.settle(deadline, lanes);
         }
     }
 
-    /// Does what is due, everything if `all`, and says what is known of clicks in flight.
-    pub(super) fn tend(&mut self, now: Instant, all: bool, words: &mut Vec<Word>) {
+    /// Does what is due, everything if `all`, and says what is known of clicks in flight. Once a sink finds out where to go on
+    /// from, it says so; `lanes` says what it will have for good once it has everything in flight.
+    pub(super) fn tend(
+        &mut self,
+        now: Instant,
+        all: bool,
+        words: &mut Vec<Word>,
+        lanes: &dyn Fn() -> Lanes,
+    ) -> Option<Lanes> {
         match self {
-            Sink::Files(files) => files.tend(now, all, |topic, synced| {
-                // A disk's error is nobody's fault among the clicks.
-                let word = if synced == Synced::All { Ok(()) } else { Err(Refusal::Retriable) };
-                words.push(Word::Every(topic, word));
-            }),
-            Sink::Kafka(kafka) => kafka.tend(now, words),
+            Sink::Files(files) => {
+                files.tend(now, all, |topic, synced| {
+                    // A disk's error is nobody's fault among the clicks.
+                    let word = if synced == Synced::All { Ok(()) } else { Err(Refusal::Retriable) };
+                    words.push(Word::Every(topic, word));
+                });
+                None
+            }
+            Sink::Kafka(kafka) => kafka.tend(now, all, words, lanes),
+        }
+    }
+
+    /// Stops for good: what the sink found contradicts the journal.
+    pub(super) fn halt(&mut self, why: Halt, words: &mut Vec<Word>) {
+        if let Sink::Kafka(kafka) = self {
+            kafka.halt(why, words);
         }
     }
 
@@ -68,7 +85,7 @@ impl Sink {
     pub(super) fn note(&self) -> SinkNote {
         match self {
             Sink::Files(files) => files.note(),
-            Sink::Kafka(_) => [0; 64],
+            Sink::Kafka(kafka) => kafka.note(),
         }
     }
 

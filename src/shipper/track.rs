@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::duplicate::Verdict;
+use super::{duplicate::Verdict, kafka::checkpoint::Upto};
 use crate::{
     journal::{Frame, Mark},
     kafka::Refusal,
@@ -59,6 +59,8 @@ pub(super) struct Track {
     /// Ticket of the queue's front; tickets count up.
     first: u64,
     delivered: Mark,
+    /// Committed as the sink knows: what is read of it is not sent again.
+    committed: Upto,
     in_flight: usize,
     /// Of these, clicks that were refused before.
     on_trial: usize,
@@ -75,6 +77,7 @@ impl Track {
             sent: VecDeque::new(),
             first: 0,
             delivered,
+            committed: Upto::default(),
             in_flight: 0,
             on_trial: 0,
             failed: [0; FAILED],
@@ -137,9 +140,45 @@ impl Track {
         self.sent.front().map(|sent| sent.at_ms).or(self.barred_ms)
     }
 
-    /// Whether this frame was delivered before: by the last run, or found in the sink's files.
+    /// Whether this frame and all before it were delivered: by the last run, or found in the sink's files, or committed.
     pub(super) fn has(&self, frame: &Frame<'_>) -> bool {
-        Mark { epoch: frame.epoch, next: frame.seq } < self.delivered
+        Mark { epoch: frame.epoch, next: frame.seq } < self.delivered.max(self.committed.mark)
+    }
+
+    /// Whether this frame was committed though one before it was not.
+    pub(super) fn has_beyond(&self, frame: &Frame<'_>) -> bool {
+        self.committed.lies_beyond(frame.epoch, frame.seq)
+    }
+
+    /// Takes up what the sink found to be committed. What was in flight and is not among it has failed.
+    pub(super) fn resume(&mut self, committed: &Upto) {
+        for at in 0..self.sent.len() {
+            self.set(self.first + at as u64, |sent| match sent.state {
+                _ if committed.covers(sent.epoch, sent.seq) => State::Delivered,
+                State::InFlight => State::Failed(sent.refusals),
+                other => other,
+            });
+        }
+        if self.sent.is_empty() {
+            self.delivered = self.delivered.max(committed.mark);
+        }
+        self.committed = committed.clone();
+    }
+
+    /// What will be committed once everything in flight is.
+    pub(super) fn upto(&self) -> Upto {
+        let mut upto = Upto { mark: self.delivered, beyond: Vec::new() };
+        let mut gap = false;
+        for sent in &self.sent {
+            match sent.state {
+                State::Failed(_) => gap = true,
+                State::InFlight | State::Delivered => upto.add(sent.epoch, sent.seq, gap),
+            }
+        }
+        // What an earlier process committed and this one has not read again yet.
+        let read = self.sent.back().map_or(upto.mark, |sent| Mark { epoch: sent.epoch, next: sent.seq + 1 });
+        upto.keep_from(read, &self.committed);
+        upto
     }
 
     /// Notes a frame that was read for the first time; gives the ticket under which the sink reports on it.

@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rdkafka::{
-    ClientContext, Message, Offset, TopicPartitionList,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    Message, Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::BorrowedMessage,
     types::RDKafkaErrorCode,
@@ -236,7 +236,7 @@ struct Stretch {
 
 /// Reads every stretch of a topic to its end.
 fn read_stretches(
-    consumer: &BaseConsumer<Listener>,
+    consumer: &BaseConsumer<Observer>,
     stretches: &mut BTreeMap<i32, Stretch>,
     take: Take<'_>,
 ) -> Result<()> {
@@ -267,11 +267,11 @@ fn read_stretches(
     Ok(())
 }
 
-fn consumer(config: &crate::kafka::Config) -> Result<BaseConsumer<Listener>> {
+fn consumer(config: &crate::kafka::Config) -> Result<BaseConsumer<Observer>> {
     let mut settings = config.client("clicks").map_err(anyhow::Error::msg)?;
     // The group is never joined nor committed to: partitions are assigned by hand.
     settings.set("group.id", "waypost-clicks").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    BaseConsumer::from_config_and_context(&settings, Listener(Observer::silent())).context("kafka")
+    BaseConsumer::from_config_and_context(&settings, Observer::silent()).context("kafka")
 }
 
 /// When the oldest record of each partition that lost its first ones was written, the latest of these times; 0 if none lost any.
@@ -311,7 +311,7 @@ enum Polled<'a> {
     Nothing(Option<KafkaError>),
 }
 
-fn poll(consumer: &BaseConsumer<Listener>) -> Result<Polled<'_>> {
+fn poll(consumer: &BaseConsumer<Observer>) -> Result<Polled<'_>> {
     match consumer.poll(LOOK) {
         Some(Ok(message)) => Ok(Polled::Message(message)),
         Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) => {
@@ -331,7 +331,7 @@ fn hand_over(message: &BorrowedMessage<'_>, take: Take<'_>) -> Result<()> {
 }
 
 /// Assigns every partition of a topic from where reading begins, and says what is to be read.
-fn assign(consumer: &BaseConsumer<Listener>, name: &str, range: Range) -> Result<BTreeMap<i32, Stretch>> {
+fn assign(consumer: &BaseConsumer<Observer>, name: &str, range: Range) -> Result<BTreeMap<i32, Stretch>> {
     let metadata = consumer
         .fetch_metadata(Some(name), PATIENCE)
         .map_err(|_| anyhow::anyhow!("no broker answered: {}", reason(consumer)))?;
@@ -363,7 +363,7 @@ fn assign(consumer: &BaseConsumer<Listener>, name: &str, range: Range) -> Result
 /// The first record of each partition whose timestamp is not before this time; absent where there is none. Every record before it
 /// is older, whatever order they were written in.
 fn offsets_since(
-    consumer: &BaseConsumer<Listener>,
+    consumer: &BaseConsumer<Observer>,
     name: &str,
     partitions: usize,
     since_ms: u64,
@@ -384,27 +384,12 @@ fn offsets_since(
     Ok(offsets)
 }
 
-/// Keeps the client's last error for a message.
-struct Listener(Observer);
-
-impl ClientContext for Listener {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.0.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Listener {}
-
-fn reason(consumer: &BaseConsumer<Listener>) -> String {
+fn reason(consumer: &BaseConsumer<Observer>) -> String {
     // What went wrong with the connection is only told to who asks.
     for _ in 0..16 {
         if consumer.poll(Duration::from_millis(10)).is_none() {
             break;
         }
     }
-    consumer.context().0.last_error().unwrap_or_else(|| "the brokers say nothing".to_owned())
+    consumer.context().last_error().unwrap_or_else(|| "the brokers say nothing".to_owned())
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     journal::{Config as JournalConfig, Journal, Lane, Parts},
     model::click::{Click, Outcome, Text},
-    shipper::{Config, Start, Target, event::tests, open, track::FAILED},
+    shipper::{Config, Start, Target, event::tests, kafka::checkpoint::Lanes, open, track::FAILED},
     size::Bytes,
 };
 
@@ -142,7 +142,7 @@ fn what_was_written_but_not_acknowledged_when_the_process_died_is_not_written_ag
         // Read and synced, but the journal is not told; then the process dies, in the middle of a line.
         let mut room = [70, 10];
         edge.ship.read_on(0, &mut room, Instant::now());
-        edge.ship.sink.tend(Instant::now(), true, &mut Vec::new());
+        edge.ship.sink.tend(Instant::now(), true, &mut Vec::new(), &Lanes::new);
         drop(edge);
         let last = fs::read_dir(dir.path().join("clicks")).unwrap().map(|e| e.unwrap().path()).max().unwrap();
         let mut torn = fs::read(&last).unwrap();
@@ -165,7 +165,7 @@ fn a_topic_that_has_to_wait_does_not_hold_the_other_and_goes_on_where_it_stopped
     }
     let mut room = [0, 1_000];
     edge.ship.read_on(0, &mut room, Instant::now());
-    edge.ship.sink.tend(Instant::now(), true, &mut edge.ship.words);
+    edge.ship.sink.tend(Instant::now(), true, &mut edge.ship.words, &Lanes::new);
     edge.ship.hear(Instant::now());
     edge.ship.acknowledge(Instant::now());
     assert_eq!(edge.lines(Topic::Orphan).len(), 100);
@@ -227,7 +227,7 @@ fn what_cannot_be_shipped_at_the_end_is_counted() {
         edge.click(0, if number % 10 == 0 { Topic::Orphan } else { Topic::Clicks }, number);
     }
     edge.ship.read_on(0, &mut [30, 0], Instant::now());
-    edge.ship.sink.tend(Instant::now(), true, &mut edge.ship.words);
+    edge.ship.sink.tend(Instant::now(), true, &mut edge.ship.words, &Lanes::new);
     edge.ship.hear(Instant::now());
     edge.ship.acknowledge(Instant::now());
     let summary = edge.ship.summary();
@@ -432,7 +432,7 @@ fn a_fatal_error_builds_another_producer_and_sends_what_was_not_acknowledged() {
     let mut edge = Edge::open(dir.path(), 1, target);
     // The lane's first word is through, so that the error meets clicks.
     edge.ship.round(Instant::now(), false);
-    edge.ship.sink.settle(Instant::now() + Duration::from_secs(30));
+    edge.ship.sink.settle(Instant::now() + Duration::from_secs(30), &Lanes::new);
     for number in 0..300 {
         edge.click(0, Topic::Clicks, number);
     }
