@@ -15,7 +15,11 @@ use rdkafka::{
 };
 use waypost::kafka::Config;
 
-use super::install::{Install, PASSWORD, STORE_PASSWORD, USER, install, run};
+use super::{
+    install::{Install, PASSWORD, STORE_PASSWORD, USER, install, run},
+    proxy::Proxy,
+    site::{lanes, orphan},
+};
 
 /// How long a broker may take to boot on a busy machine.
 const BOOT: Duration = Duration::from_secs(90);
@@ -40,19 +44,32 @@ pub(crate) struct Broker {
     kind: Kind,
     dir: tempfile::TempDir,
     ports: [u16; 3],
+    /// The port at which clients of [`Kind::Plain`] may find it besides its own: a proxy's.
+    proxied: Option<u16>,
     child: Option<Child>,
 }
 
 impl Broker {
     /// Starts a broker and waits until it answers; `None` where there is no Kafka to test with, and the test is to be skipped.
     pub(crate) fn start(kind: Kind) -> Option<Broker> {
+        Broker::started(kind, None)
+    }
+
+    /// A broker of kind [`Kind::Plain`] that whoever comes through the proxy finds at the proxy only.
+    pub(crate) fn behind(proxy: &Proxy) -> Option<Broker> {
+        let broker = Broker::started(Kind::Plain, Some(proxy.port()))?;
+        proxy.lead_to(broker.ports[1]);
+        Some(broker)
+    }
+
+    fn started(kind: Kind, proxied: Option<u16>) -> Option<Broker> {
         let install = install()?;
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
             let dir = tempfile::tempdir().unwrap();
             let name = if kind == Kind::Plain { "plain" } else { "sasl" };
             install.formatted(name, &dir.path().join("data")).unwrap();
-            let mut broker = Broker { install, kind, dir, ports: free_ports(), child: None };
+            let mut broker = Broker { install, kind, dir, ports: free_ports(), proxied, child: None };
             match broker.boot() {
                 Ok(()) => return Some(broker),
                 Err(why) if why.contains("Address already in use") => last = why,
@@ -150,6 +167,13 @@ impl Broker {
         }
     }
 
+    /// Makes a topic of clicks with so many partitions, that of its orphans and that of its lanes.
+    pub(crate) fn create_all(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        for (topic, partitions) in [(topic, partitions), (&*orphan(topic), 1), (&*lanes(topic), 1)] {
+            self.create(topic, partitions, settings);
+        }
+    }
+
     /// Lets [`USER`] describe and write a topic.
     pub(crate) fn allow(&self, topic: &str) {
         run(self.install.java().args(["Harness", "allow", &self.inside(), USER, topic])).unwrap();
@@ -218,6 +242,17 @@ broker.heartbeat.interval.ms=300
 ",
             data.display()
         );
+        if let Some(proxied) = self.proxied {
+            text += &format!(
+                "\
+listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{proxied}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"
+            );
+            return text;
+        }
         if self.kind == Kind::Plain {
             text += &format!(
                 "\

@@ -6,5 +6,7 @@
 pub(crate) mod broker;
 pub(crate) mod install;
 pub(crate) mod mock;
+pub(crate) mod oracle;
+pub(crate) mod proxy;
 pub(crate) mod reader;
 pub(crate) mod site;
