@@ -1,8 +1,6 @@
 //! Faults between Waypost and a real Apache Kafka, made for real, under load: what buyers were answered is what the topic holds,
 //! and the audit proves it.
 
-use std::time::Duration;
-
 use crate::{
     clock::{Clock, HOUR},
     dsl::{PATIENCE, Site, until},
@@ -10,8 +8,7 @@ use crate::{
         broker::Broker,
         oracle::{audit_is_complete, proved},
         proxy::{Mode, Proxy},
-        reader::Record,
-        site::{Load, audited, backlog, click, delivered, each_once, identity_holds, numbers},
+        site::{Load, audited, backlog, click, delivered, each_once, identity_holds, numbers, orphan},
     },
 };
 
@@ -62,4 +59,71 @@ fn clicks_of_a_clock_that_steps_hours_and_a_day_ahead_of_the_brokers_all_arrive_
     }
     clock.set(0);
     audit_is_complete(&site, &broker.address());
+}
+
+/// Less patience with the broker than the default's 30 s, and statistics soon enough to assert on.
+fn hasty(site: Site) -> Site {
+    [("SOCKET_TIMEOUT_MS", "1000"), ("SOCKET_CONNECTION_SETUP_TIMEOUT_MS", "2000"), ("STATISTICS_INTERVAL_MS", "200")]
+        .into_iter()
+        .fold(site, |site, (key, value)| site.env(&format!("WAYPOST__KAFKA__PROPERTIES__{key}"), value))
+}
+
+/// Two clients click on a site behind a proxy while `fault` is on and off in turns; everything answered is in the topic, and the
+/// audit says so. `moves`: a metric that the fault moves.
+fn under(topic: &str, fault: Mode, rounds: usize, moves: &str) {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    broker.create_all(topic, 3, &[]);
+    let site = hasty(audited(&proxy.address(), topic)).env("WAYPOST__EDGE__WORKERS", "2").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    for _ in 0..rounds {
+        let before = site.metric(moves, "");
+        proxy.set(fault);
+        // Answered all the while, and nothing of it is known to be delivered.
+        load.more(400);
+        until("clicks wait", || (backlog(&site) > 300.0).then_some(()));
+        if fault == Mode::SwallowAnswers {
+            let delivered = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as i64;
+            until("clicks appended and not known to be", || (broker.written(topic) > delivered).then_some(()));
+        }
+        let line = site.tells("kafka_error", "bounded", "clicks-not-delivered");
+        assert_eq!(line["class"], "retriable", "{line}");
+        until(moves, || (site.metric(moves, "") > before).then_some(()));
+        load.more(100);
+        proxy.set(Mode::Pass);
+        let reached = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+        delivered(&site, "clicks", reached + 500);
+    }
+    let answers = load.end();
+    all_delivered(&site);
+    assert!(site.metric("waypost_kafka_errors_total", "class=\"retriable\"") > 0.0);
+    let records = broker.read(&[topic, &orphan(topic)], answers.len(), PATIENCE);
+    let repeats = proved(&site, &answers, &records);
+    audit_is_complete(&site, &broker.address());
+    println!("{topic}: {} clicks answered in {rounds} rounds of {fault:?}, {repeats} repeats", answers.len());
+}
+
+/// The broker has appended and the acknowledgement is lost.
+#[test]
+fn answers_of_the_broker_that_are_lost_on_their_way_lose_no_click() {
+    under("swallowed", Mode::SwallowAnswers, 3, "waypost_kafka_request_timeouts_total");
+}
+
+#[test]
+fn a_link_on_which_nothing_moves_loses_no_click() {
+    under("stalled", Mode::Stall, 3, "waypost_kafka_request_timeouts_total");
+}
+
+#[test]
+fn connections_that_are_reset_in_the_middle_of_batches_lose_no_click() {
+    under("reset", Mode::Reset, 5, "waypost_kafka_disconnects_total");
+}
+
+#[test]
+#[ignore = "long form: 120 rounds of the network's faults, minutes"]
+fn many_rounds_of_the_networks_faults_lose_no_click() {
+    under("swallowed", Mode::SwallowAnswers, 30, "waypost_kafka_request_timeouts_total");
+    under("stalled", Mode::Stall, 30, "waypost_kafka_request_timeouts_total");
+    under("reset", Mode::Reset, 60, "waypost_kafka_disconnects_total");
 }

@@ -17,6 +17,7 @@ mod kafka;
 mod kafka_away;
 mod kafka_clicks;
 mod kafka_client;
+mod kafka_cluster;
 mod kafka_faults;
 mod kafka_refused;
 mod keys;

@@ -4,6 +4,7 @@
 //! and is skipped, unless `CI=true`: there it fails.
 
 pub(crate) mod broker;
+pub(crate) mod cluster;
 pub(crate) mod install;
 pub(crate) mod mock;
 pub(crate) mod oracle;

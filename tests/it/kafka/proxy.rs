@@ -44,7 +44,6 @@ struct State {
     /// The broker's port.
     target: u16,
     connections: Vec<Arc<Connection>>,
-    swallowed: u64,
     ended: bool,
 }
 
@@ -60,7 +59,7 @@ impl Proxy {
     pub(crate) fn new() -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = State { mode: Mode::Reset, target: 0, connections: Vec::new(), swallowed: 0, ended: false };
+        let state = State { mode: Mode::Reset, target: 0, connections: Vec::new(), ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = shared.clone();
         let accepts = std::thread::spawn(move || accepting.accept(&listener));
@@ -96,11 +95,6 @@ impl Proxy {
             !reset
         });
         self.shared.changed.notify_all();
-    }
-
-    /// Bytes of answers that were lost so far.
-    pub(crate) fn swallowed(&self) -> u64 {
-        self.shared.state().swallowed
     }
 }
 
@@ -165,7 +159,6 @@ impl Shared {
             }
             if answers && (state.mode == Mode::SwallowAnswers || connection.is_torn()) {
                 connection.torn.store(true, Ordering::Relaxed);
-                state.swallowed += read as u64;
                 continue;
             }
             drop(state);
