@@ -213,8 +213,13 @@ impl Ship {
         let Some(lane) = self.lanes.get_mut(ticket.lane) else { return };
         let track = &mut lane.tracks[topic];
         let Err(refusal) = result else {
+            let clamps = track.get(ticket.number).map_or(0, |sent| sent.clamps);
             self.gates[topic].delivered(track.proved_bad(ticket.number));
-            return track.deliver(ticket.number);
+            track.deliver(ticket.number);
+            if self.gates[topic].passed(clamps, now) {
+                self.lanes.iter_mut().for_each(|lane| lane.tracks[topic].acquit(clamps));
+            }
+            return;
         };
         self.numbers.failed(refusal, 1);
         match refusal {
@@ -324,10 +329,12 @@ impl Ship {
         let labels = self.press.label(&parcel);
         let verdict = self.press.judge(topic, &parcel, &labels);
         self.numbers.labelled(labels.class, verdict);
-        let number = self.lanes[lane].tracks[topic as usize].push(frame, parcel.click.at_ms, verdict, State::InFlight);
+        let clamps = self.gates[topic as usize].clamps(now);
+        let track = &mut self.lanes[lane].tracks[topic as usize];
+        let number = track.push(frame, parcel.click.at_ms, verdict, State::InFlight, clamps);
         self.lanes[lane].read_ms = parcel.click.at_ms;
         let ticket = Ticket { lane, topic, number };
-        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps: 0, stub: None }, now) {
+        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps, stub: None }, now) {
             Taken::Yes => {}
             Taken::Later => self.lanes[lane].tracks[topic as usize].fail(number),
             Taken::Refused(refusal) => self.hear_one(ticket, Err(refusal), now),
@@ -377,6 +384,7 @@ impl Ship {
 
     /// Lets the lanes that have something to say say it; each of them if this is the end.
     fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
+        let clamps = self.gates.iter().map(Gate::moved).max().unwrap_or(0);
         for lane in &mut self.lanes {
             let standing = lane.reader.standing();
             let Some(kind) = statement::due(lane, &standing, now, closing) else {
@@ -384,7 +392,7 @@ impl Ship {
             };
             let names = Topic::ALL.map(|topic| self.sink.topic(topic));
             let value = statement::statement((&self.edge, names), kind, lane, &standing, wall_ms);
-            if self.sink.state(lane.reader.lane(), value.to_string().as_bytes(), wall_ms) {
+            if self.sink.state(lane.reader.lane(), value.to_string().as_bytes(), wall_ms, clamps) {
                 lane.said = Some(Said::now(lane, standing, kind, now));
             }
         }

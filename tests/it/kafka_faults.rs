@@ -29,31 +29,35 @@ fn clicks_of_a_clock_that_steps_hours_and_a_day_ahead_of_the_brokers_all_arrive_
     let clamped = || site.metric("waypost_clicks_timestamp_clamped_total", "");
     assert_eq!(clamped(), 0.0);
     let steps = [2 * HOUR, 25 * HOUR, -HOUR];
-    for (from, ms) in (50..).step_by(50).zip(steps) {
+    for (from, ms) in (50..).step_by(300).zip(steps) {
         clock.set(ms);
         let before = clamped();
-        click(&site, from..from + 50);
-
-        delivered(&site, "clicks", from + 50);
-
-        assert_eq!(clamped() - before >= 50.0, ms > HOUR, "{ms} ms ahead");
+        click(&site, from..from + 300);
+        delivered(&site, "clicks", from + 300);
+        // Moved step by step each, they would have to be sent alone, a few dozen a second; the clock that is right again is noticed
+        // within half a minute.
+        let moved = clamped() - before;
+        assert!((299.0..600.0).contains(&moved), "{ms} ms ahead, {moved} sent with a moved time");
+        let stated = || site.metric("waypost_lane_statements_total", "result=\"delivered\"");
+        let before = stated();
+        until("a lane's statement passes too", || (stated() > before).then_some(()));
     }
-    assert!(site.metric("waypost_clicks_delivery_failed_total", "code=\"invalid_timestamp\"") >= 100.0);
+    assert!(site.metric("waypost_clicks_delivery_failed_total", "code=\"invalid_timestamp\"") > 0.0);
     let line = site.tells("clicks_refused", "bounded", "clicks-refused").to_string();
     assert!(line.contains("check this machine's clock"), "{line}");
     identity_holds(&site);
     assert_eq!(site.metric("waypost_clicks_dead_lettered_total", ""), 0.0, "no click is at fault");
 
-    let records = broker.read(&["ahead"], 200, PATIENCE);
+    let records = broker.read(&["ahead"], 950, PATIENCE);
     let (found, repeated) = numbers(&records);
-    each_once(&found, 0..200);
+    each_once(&found, 0..950);
     assert_eq!(repeated, 0);
     let now = jiff::Timestamp::now().as_millisecond();
     for record in &records {
         let event = record.json();
         let number: usize = event["sub1"].as_str().unwrap().parse().unwrap();
         let ahead = event["clicked_at_ms"].as_i64().unwrap() - now;
-        let step = if number < 50 { 0 } else { steps[number / 50 - 1] };
+        let step = if number < 50 { 0 } else { steps[(number - 50) / 300] };
         assert!((ahead - step).abs() < 60_000, "the value holds the click's own time: {ahead} for {step}");
         assert!(record.timestamp <= now + HOUR, "the record's is one that the broker takes");
     }
@@ -63,9 +67,14 @@ fn clicks_of_a_clock_that_steps_hours_and_a_day_ahead_of_the_brokers_all_arrive_
 
 /// Less patience with the broker than the default's 30 s, and statistics soon enough to assert on.
 fn hasty(site: Site) -> Site {
-    [("SOCKET_TIMEOUT_MS", "1000"), ("SOCKET_CONNECTION_SETUP_TIMEOUT_MS", "2000"), ("STATISTICS_INTERVAL_MS", "200")]
-        .into_iter()
-        .fold(site, |site, (key, value)| site.env(&format!("WAYPOST__KAFKA__PROPERTIES__{key}"), value))
+    [
+        ("SOCKET_TIMEOUT_MS", "1000"),
+        ("SOCKET_CONNECTION_SETUP_TIMEOUT_MS", "2000"),
+        ("API_VERSION_REQUEST_TIMEOUT_MS", "1000"),
+        ("STATISTICS_INTERVAL_MS", "200"),
+    ]
+    .into_iter()
+    .fold(site, |site, (key, value)| site.env(&format!("WAYPOST__KAFKA__PROPERTIES__{key}"), value))
 }
 
 /// Two clients click on a site behind a proxy while `fault` is on and off in turns; everything answered is in the topic, and the
