@@ -126,11 +126,15 @@ impl Refusal {
             }
             Refusal::InvalidTimestamp => {
                 format!(
-                    "`{topic}` refuses the click's time; raise message.timestamp.before.max.ms, and check this machine's clock"
+                    "`{topic}` refuses the click's time; check this machine's clock, and raise message.timestamp.before.max.ms for clicks of long ago"
                 )
             }
             Refusal::Invalid => {
-                format!("`{topic}` refuses the record; look for a cleanup.policy or a plug-in that wants keys")
+                // Of several bad timestamps in one batch librdkafka says no more than this.
+                format!(
+                    "`{topic}` refuses the record; check this machine's clock, and look for a cleanup.policy or a plug-in that \
+                     wants keys"
+                )
             }
             Refusal::Fatal => "the producer is built anew and replays what was not acknowledged".to_owned(),
             Refusal::Fenced => {

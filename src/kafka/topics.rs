@@ -116,7 +116,11 @@ impl TopicAim {
             ("max.message.bytes", "1048588".to_owned(), Rule::AtLeast),
         ];
         let Some(retention) = self.retention else {
-            settings.push(("cleanup.policy", "compact".to_owned(), Rule::Exactly));
+            settings.extend([
+                ("cleanup.policy", "compact".to_owned(), Rule::Exactly),
+                // An edge whose clock runs ahead can still commit.
+                ("message.timestamp.type", "LogAppendTime".to_owned(), Rule::Exactly),
+            ]);
             return settings;
         };
         settings.extend([

@@ -4,6 +4,8 @@
 //! - Their fault, perhaps: one bad record fails its whole batch. So what came back is sent again 64 at a time, what is refused
 //!   with those alone, and what is refused alone has proved to be bad: it becomes a dead letter, and its stub is sent alone.
 //!   Nothing is sent beside a suspect, for that would make its batch suspect again.
+//! - Their timestamp: moved step by step until it passes; what is new is then moved as far at once, and every half minute one click
+//!   shows whether that is still wanted. Else each click would be tried alone, step by step, as long as a clock runs ahead.
 //! - A stub that is refused too, or a dead letter that cannot be written, waits, counted and said aloud, and is tried alone every
 //!   half minute. Until it passes nothing else becomes a dead letter: the fault is the topic's, or the disk's. The rest goes on,
 //!   as far as the bound on what lies behind an undelivered click lets it.
@@ -22,6 +24,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 const TOGETHER: usize = 64;
 /// How long what was refused beyond its proof waits for the next attempt.
 const ALONE_EVERY: Duration = Duration::from_secs(30);
+/// How long new clicks' timestamps are moved before one is sent with its own again.
+const OWN_TIME_EVERY: Duration = Duration::from_secs(30);
 /// A failure is said aloud at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
@@ -51,6 +55,9 @@ pub(super) enum Turn {
 pub(super) struct Gate {
     paused: Option<(Instant, Duration)>,
     alone_at: Option<Instant>,
+    /// By so many steps a timestamp had to be moved to pass, and when to try without.
+    clamps: u8,
+    own_time_at: Option<Instant>,
     said_at: Option<Instant>,
     kept_back: u64,
 }
@@ -93,6 +100,30 @@ impl Gate {
         if proved {
             self.alone_at = None;
         }
+    }
+
+    /// By how many steps a new click's timestamp is moved.
+    pub(super) fn clamps(&mut self, now: Instant) -> u8 {
+        if self.own_time_at.is_some_and(|at| now >= at) {
+            self.own_time_at = Some(now + OWN_TIME_EVERY);
+            return 0;
+        }
+        self.clamps
+    }
+
+    /// By how many steps a timestamp had to be moved, as last seen.
+    pub(super) fn moved(&self) -> u8 {
+        self.clamps
+    }
+
+    /// A click passed with its timestamp moved by so many steps; whether clicks that were refused may pass with that many too.
+    pub(super) fn passed(&mut self, clamps: u8, now: Instant) -> bool {
+        if clamps == self.clamps {
+            return false;
+        }
+        self.clamps = clamps;
+        self.own_time_at = (clamps > 0).then(|| now + OWN_TIME_EVERY);
+        clamps > 0
     }
 
     /// Something failed that was not its own fault.
@@ -201,5 +232,19 @@ mod tests {
         }
         gate.delivered(false);
         assert_eq!(gate.turn(&held(0, [0; FAILED]), 9, now), Turn::New(9));
+    }
+
+    #[test]
+    fn how_far_a_timestamp_had_to_be_moved_holds_for_new_clicks_until_one_passes_unmoved() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        assert!(!gate.passed(0, now));
+        assert_eq!(gate.clamps(now), 0);
+        assert!(gate.passed(3, now), "what was refused may pass now");
+        assert!(!gate.passed(3, now), "nothing new");
+        assert_eq!(gate.clamps(now), 3);
+        let later = now + OWN_TIME_EVERY;
+        assert_eq!([gate.clamps(later), gate.clamps(later)], [0, 3], "one shows whether it is still wanted");
+        assert!(!gate.passed(0, later));
+        assert_eq!(gate.clamps(later + OWN_TIME_EVERY), 0);
     }
 }

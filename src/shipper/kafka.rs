@@ -245,8 +245,8 @@ impl KafkaSink {
         }
     }
 
-    /// Sends what a lane says of itself.
-    pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64) -> bool {
+    /// Sends what a lane says of itself, its timestamp moved by so many steps.
+    pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64, clamps: u8) -> bool {
         if !self.takes() {
             return false;
         }
@@ -262,7 +262,7 @@ impl KafkaSink {
         let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.config.lanes, STATEMENT)
             .payload(value)
             .key(id.as_bytes())
-            .timestamp(at_ms as i64)
+            .timestamp(clamped(at_ms, at_ms, clamps) as i64)
             .headers(headers);
         let sent = producer.send(record).is_ok();
         self.statements += u64::from(sent);

@@ -208,8 +208,13 @@ impl Ship {
                 Word::One(ticket, result) => self.hear_one(ticket, result, now),
                 Word::Every(topic, Ok(())) => {
                     let tried = self.held(topic).on_trial > 0;
+                    let tracks = || self.lanes.iter().map(|lane| &lane.tracks[topic as usize]);
+                    let clamps = tracks().filter_map(Track::clamped_in_flight).max();
                     self.gates[topic as usize].delivered(tried);
                     self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
+                    if let Some(clamps) = clamps {
+                        self.passed(topic, clamps, now);
+                    }
                 }
                 Word::Every(topic, Err(refusal)) => {
                     let in_flight = self.held(topic).in_flight;
@@ -227,8 +232,10 @@ impl Ship {
         let Some(lane) = self.lanes.get_mut(ticket.lane) else { return };
         let track = &mut lane.tracks[topic];
         let Err(refusal) = result else {
+            let clamps = track.get(ticket.number).map_or(0, |sent| sent.clamps);
             self.gates[topic].delivered(track.proved_bad(ticket.number));
-            return track.deliver(ticket.number);
+            track.deliver(ticket.number);
+            return self.passed(ticket.topic, clamps, now);
         };
         self.numbers.failed(refusal, 1);
         match refusal {
@@ -249,6 +256,13 @@ impl Ship {
             }
         }
         self.gates[topic].say(self.sink.topic(ticket.topic), refusal, now);
+    }
+
+    /// A click passed with its timestamp moved by so many steps.
+    fn passed(&mut self, topic: Topic, clamps: u8, now: Instant) {
+        if self.gates[topic as usize].passed(clamps, now) {
+            self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].acquit(clamps));
+        }
     }
 
     /// Reads a lane on by at most a batch. `room` is what each topic may still send in this round.
@@ -334,7 +348,7 @@ impl Ship {
         if track.has_beyond(frame) {
             // Its place is kept, for what is committed next has to cover it too.
             self.numbers.found.increment(1);
-            track.push(frame, parcel.click.at_ms, Verdict::First, State::Delivered);
+            track.push(frame, parcel.click.at_ms, Verdict::First, State::Delivered, 0);
             return true;
         }
         // Asked before the click is judged: a click judged twice would be its own duplicate.
@@ -344,10 +358,12 @@ impl Ship {
         let labels = self.press.label(&parcel);
         let verdict = self.press.judge(topic, &parcel, &labels);
         self.numbers.labelled(labels.class, verdict);
-        let number = self.lanes[lane].tracks[topic as usize].push(frame, parcel.click.at_ms, verdict, State::InFlight);
+        let clamps = self.gates[topic as usize].clamps(now);
+        let track = &mut self.lanes[lane].tracks[topic as usize];
+        let number = track.push(frame, parcel.click.at_ms, verdict, State::InFlight, clamps);
         self.lanes[lane].read_ms = parcel.click.at_ms;
         let ticket = Ticket { lane, topic, number };
-        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps: 0, stub: None }, now) {
+        match self.post(&parcel, frame, ticket, Label { labels: &labels, verdict, clamps, stub: None }, now) {
             Taken::Yes => {}
             Taken::Later => self.lanes[lane].tracks[topic as usize].fail(number),
             Taken::Refused(refusal) => self.hear_one(ticket, Err(refusal), now),
@@ -397,6 +413,7 @@ impl Ship {
 
     /// Lets the lanes that have something to say say it; each of them if this is the end.
     fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
+        let clamps = self.gates.iter().map(Gate::moved).max().unwrap_or(0);
         for lane in &mut self.lanes {
             let standing = lane.reader.standing();
             let Some(kind) = statement::due(lane, &standing, now, closing) else {
@@ -404,7 +421,7 @@ impl Ship {
             };
             let names = Topic::ALL.map(|topic| self.sink.topic(topic));
             let value = statement::statement((&self.edge, names), kind, lane, &standing, wall_ms);
-            if self.sink.state(lane.reader.lane(), value.to_string().as_bytes(), wall_ms) {
+            if self.sink.state(lane.reader.lane(), value.to_string().as_bytes(), wall_ms, clamps) {
                 lane.said = Some(Said::now(lane, standing, kind, now));
             }
         }

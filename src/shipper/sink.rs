@@ -38,10 +38,11 @@ impl Sink {
     }
 
     /// Sends what a lane says of itself; `false`: not now. Files have no readers that could not see for themselves.
-    pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64) -> bool {
+    /// `clamps`: by how many steps its timestamp is moved.
+    pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64, clamps: u8) -> bool {
         match self {
             Sink::Files(_) => true,
-            Sink::Kafka(kafka) => kafka.state(lane, value, at_ms),
+            Sink::Kafka(kafka) => kafka.state(lane, value, at_ms, clamps),
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Sent {
     pub(super) at_ms: u64,
     pub(super) state: State,
     pub(super) verdict: Verdict,
-    /// How often its record's timestamp was refused.
+    /// By how many steps its record's timestamp is moved: how often it was refused, or those before it.
     pub(super) clamps: u8,
     /// Its refusals so far, kept while it is in flight again.
     pub(super) refusals: u8,
@@ -182,7 +182,8 @@ impl Track {
     }
 
     /// Notes a frame that was read for the first time; gives the ticket under which the sink reports on it.
-    pub(super) fn push(&mut self, frame: &Frame<'_>, at_ms: u64, verdict: Verdict, state: State) -> u64 {
+    /// `clamps`: by how many steps its record's timestamp is moved.
+    pub(super) fn push(&mut self, frame: &Frame<'_>, at_ms: u64, verdict: Verdict, state: State, clamps: u8) -> u64 {
         self.count(state, 0, 1);
         self.sent.push_back(Sent {
             pos: frame.pos,
@@ -191,7 +192,7 @@ impl Track {
             at_ms,
             state,
             verdict,
-            clamps: 0,
+            clamps,
             refusals: 0,
             reason: None,
             dead: None,
@@ -255,6 +256,28 @@ impl Track {
             sent.clamps = sent.clamps.saturating_add(1);
             State::Failed(sent.refusals)
         });
+    }
+
+    /// Timestamps pass once moved by so many steps: what was refused short of a proof, perhaps for its own, is as good as new.
+    pub(super) fn acquit(&mut self, clamps: u8) {
+        if self.failed == [0; FAILED] {
+            return;
+        }
+        for at in 0..self.sent.len() {
+            let sent = self.sent[at];
+            if matches!(sent.state, State::Failed(1..PROVED)) && sent.reason != Some(Refusal::TooLarge) {
+                self.set(self.first + at as u64, |sent| {
+                    (sent.clamps, sent.refusals) = (clamps, 0);
+                    State::Failed(0)
+                });
+            }
+        }
+    }
+
+    /// By how many steps a timestamp in flight is moved at the most; none if nothing is in flight.
+    pub(super) fn clamped_in_flight(&self) -> Option<u8> {
+        let in_flight = self.sent.iter().filter(|sent| self.in_flight > 0 && sent.state == State::InFlight);
+        in_flight.map(|sent| sent.clamps).max()
     }
 
     /// Whether the click had been refused alone, so that it was bad beyond doubt.
@@ -348,7 +371,7 @@ mod tests {
 
     fn track(frames: u64) -> (Track, Vec<u64>) {
         let mut track = Track::new(0, Mark::default());
-        let tickets = (0..frames).map(|seq| track.push(&frame(seq), seq, Verdict::First, State::InFlight)).collect();
+        let tickets = (0..frames).map(|seq| track.push(&frame(seq), seq, Verdict::First, State::InFlight, 0)).collect();
         (track, tickets)
     }
 
@@ -372,7 +395,7 @@ mod tests {
     #[test]
     fn what_came_back_is_found_by_its_position_and_keeps_its_verdict() {
         let (mut track, tickets) = track(3);
-        track.push(&frame(3), 3, Verdict::Visitor, State::InFlight);
+        track.push(&frame(3), 3, Verdict::Visitor, State::InFlight, 0);
         track.deliver(tickets[0]);
         track.fail_all();
         assert_eq!((track.failed(), track.in_flight()), ([3, 0, 0, 0, 0], 0));

@@ -4,18 +4,25 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
+import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
 import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.header.Header;
@@ -33,6 +40,8 @@ public final class Harness {
             case "read" -> read(rest[0], Long.parseLong(rest[1]), Long.parseLong(rest[2]),
                     Arrays.asList(rest).subList(3, rest.length));
             case "allow" -> allow(rest[0], rest[1], rest[2]);
+            case "forbid" -> forbid(rest[0], rest[1], rest[2]);
+            case "lead" -> lead(rest[0], rest[1]);
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -118,16 +127,49 @@ public final class Harness {
 
     /** Lets a user describe and write a topic. */
     private static void allow(String brokers, String user, String topic) throws Exception {
-        Properties settings = new Properties();
-        settings.put("bootstrap.servers", brokers);
         ResourcePattern pattern = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
         List<AclBinding> rules = new ArrayList<>();
         for (AclOperation operation : List.of(AclOperation.DESCRIBE, AclOperation.WRITE)) {
             rules.add(new AclBinding(pattern,
                     new AccessControlEntry("User:" + user, "*", operation, AclPermissionType.ALLOW)));
         }
-        try (Admin admin = Admin.create(settings)) {
+        try (Admin admin = admin(brokers)) {
             admin.createAcls(rules).all().get();
         }
+    }
+
+    /** Takes away what {@link #allow} gave. */
+    private static void forbid(String brokers, String user, String topic) throws Exception {
+        ResourcePattern pattern = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
+        AclBindingFilter all = new AclBindingFilter(pattern.toFilter(), new AccessControlEntryFilter(
+                "User:" + user, "*", AclOperation.ANY, AclPermissionType.ALLOW));
+        try (Admin admin = admin(brokers)) {
+            if (admin.deleteAcls(List.of(all)).all().get().isEmpty()) {
+                throw new IllegalStateException(user + " was not allowed anything on " + topic);
+            }
+        }
+    }
+
+    /** Makes the second copy of each partition the first, and has the first ones lead. */
+    private static void lead(String brokers, String topic) throws Exception {
+        try (Admin admin = admin(brokers)) {
+            Map<TopicPartition, Optional<NewPartitionReassignment>> moves = new LinkedHashMap<>();
+            for (TopicPartitionInfo partition
+                    : admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions()) {
+                List<Integer> copies = new ArrayList<>();
+                partition.replicas().forEach(node -> copies.add(node.id()));
+                Collections.rotate(copies, -1);
+                moves.put(new TopicPartition(topic, partition.partition()),
+                        Optional.of(new NewPartitionReassignment(copies)));
+            }
+            admin.alterPartitionReassignments(moves).all().get();
+            admin.electLeaders(ElectionType.PREFERRED, moves.keySet()).all().get();
+        }
+    }
+
+    private static Admin admin(String brokers) {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", brokers);
+        return Admin.create(settings);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
@@ -15,7 +16,11 @@ use rdkafka::{
 };
 use waypost::kafka::Config;
 
-use super::install::{Install, PASSWORD, STORE_PASSWORD, USER, install, run};
+use super::{
+    install::{Install, PASSWORD, STORE_PASSWORD, USER, install, run},
+    proxy::Proxy,
+    site::{lanes, orphan},
+};
 
 /// How long a broker may take to boot on a busy machine.
 const BOOT: Duration = Duration::from_secs(90);
@@ -40,19 +45,32 @@ pub(crate) struct Broker {
     kind: Kind,
     dir: tempfile::TempDir,
     ports: [u16; 3],
+    /// The port at which clients of [`Kind::Plain`] may find it besides its own: a proxy's.
+    proxied: Option<u16>,
     child: Option<Child>,
 }
 
 impl Broker {
     /// Starts a broker and waits until it answers; `None` where there is no Kafka to test with, and the test is to be skipped.
     pub(crate) fn start(kind: Kind) -> Option<Broker> {
+        Broker::started(kind, None)
+    }
+
+    /// A broker of kind [`Kind::Plain`] that whoever comes through the proxy finds at the proxy only.
+    pub(crate) fn behind(proxy: &Proxy) -> Option<Broker> {
+        let broker = Broker::started(Kind::Plain, Some(proxy.port()))?;
+        proxy.lead_to(broker.ports[1]);
+        Some(broker)
+    }
+
+    fn started(kind: Kind, proxied: Option<u16>) -> Option<Broker> {
         let install = install()?;
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
             let dir = tempfile::tempdir().unwrap();
             let name = if kind == Kind::Plain { "plain" } else { "sasl" };
             install.formatted(name, &dir.path().join("data")).unwrap();
-            let mut broker = Broker { install, kind, dir, ports: free_ports(), child: None };
+            let mut broker = Broker { install, kind, dir, ports: free_ports(), proxied, child: None };
             match broker.boot() {
                 Ok(()) => return Some(broker),
                 Err(why) if why.contains("Address already in use") => last = why,
@@ -115,17 +133,14 @@ impl Broker {
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
+            kill(&mut child);
         }
     }
 
     /// A clean stop.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
-                .unwrap();
-            child.wait().unwrap();
+            stop(&mut child);
         }
     }
 
@@ -137,16 +152,13 @@ impl Broker {
 
     /// Makes a topic of one copy.
     pub(crate) fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        for (key, value) in settings {
-            wanted = wanted.set(key, value);
-        }
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", self.inside()).create().unwrap();
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        for result in runtime.block_on(admin.create_topics([&wanted], &options)).unwrap() {
-            result.unwrap();
+        create(&self.inside(), topic, partitions, 1, settings);
+    }
+
+    /// Makes a topic of clicks with so many partitions, that of its orphans and that of its lanes.
+    pub(crate) fn create_all(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        for (topic, partitions) in [(topic, partitions), (&*orphan(topic), 1), (&*lanes(topic), 1)] {
+            self.create(topic, partitions, settings);
         }
     }
 
@@ -155,37 +167,20 @@ impl Broker {
         run(self.install.java().args(["Harness", "allow", &self.inside(), USER, topic])).unwrap();
     }
 
+    /// Takes away what [`Broker::allow`] gave.
+    pub(crate) fn forbid(&self, topic: &str) {
+        run(self.install.java().args(["Harness", "forbid", &self.inside(), USER, topic])).unwrap();
+    }
+
     /// The installation, for its Java.
     pub(crate) fn install(&self) -> &'static Install {
         self.install
     }
 
     fn boot(&mut self) -> Result<(), String> {
-        let file = self.dir.path().join("server.properties");
-        fs::write(&file, self.server_properties()).unwrap();
-        let log = self.dir.path().join("broker.log");
-        let out = fs::File::create(&log).unwrap();
-        let child = self
-            .install
-            .java()
-            .args(["Harness", "broker"])
-            .arg(&file)
-            .stdin(Stdio::piped())
-            .stderr(out.try_clone().unwrap())
-            .stdout(out)
-            .spawn()
-            .unwrap();
-        let child = self.child.insert(child);
-        // The client port opens only after the broker is ready to answer.
-        let deadline = Instant::now() + BOOT;
-        while TcpStream::connect(("127.0.0.1", self.ports[0])).is_err() {
-            let died = child.try_wait().unwrap().is_some();
-            if died || Instant::now() > deadline {
-                self.kill();
-                return Err(fs::read_to_string(&log).unwrap_or_default());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut child = spawn(self.install, self.dir.path(), &self.server_properties());
+        answers(&mut child, self.dir.path(), self.ports[0])?;
+        self.child = Some(child);
         Ok(())
     }
 
@@ -218,6 +213,17 @@ broker.heartbeat.interval.ms=300
 ",
             data.display()
         );
+        if let Some(proxied) = self.proxied {
+            text += &format!(
+                "\
+listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client},PROXIED://127.0.0.1:{proxied}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"
+            );
+            return text;
+        }
         if self.kind == Kind::Plain {
             text += &format!(
                 "\
@@ -259,8 +265,58 @@ impl Drop for Broker {
     }
 }
 
+/// Starts a broker whose files lie in `dir`. It ends with this process.
+pub(super) fn spawn(install: &Install, dir: &Path, properties: &str) -> Child {
+    let file = dir.join("server.properties");
+    fs::write(&file, properties).unwrap();
+    let out = fs::File::create(dir.join("broker.log")).unwrap();
+    let mut java = install.java();
+    java.args(["Harness", "broker"]).arg(&file).stdin(Stdio::piped()).stderr(out.try_clone().unwrap()).stdout(out);
+    java.spawn().unwrap()
+}
+
+/// Waits until a broker answers on its client port, which opens only after it is ready; where it does not, ends it and gives its log.
+pub(super) fn answers(child: &mut Child, dir: &Path, port: u16) -> Result<(), String> {
+    let deadline = Instant::now() + BOOT;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if child.try_wait().unwrap().is_some() || Instant::now() > deadline {
+            kill(child);
+            return Err(fs::read_to_string(dir.join("broker.log")).unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// `kill -9`.
+pub(super) fn kill(child: &mut Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A clean stop.
+pub(super) fn stop(child: &mut Child) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM).unwrap();
+    child.wait().unwrap();
+}
+
+/// Makes a topic by the broker at `address`.
+pub(super) fn create(address: &str, topic: &str, partitions: i32, copies: i32, settings: &[(&str, &str)]) {
+    let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
+    for (key, value) in settings {
+        wanted = wanted.set(key, value);
+    }
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for result in runtime.block_on(admin.create_topics([&wanted], &options)).unwrap() {
+        result.unwrap();
+    }
+}
+
 /// Ports that were free a moment ago, held all at once so that they differ.
-fn free_ports() -> [u16; 3] {
-    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+pub(super) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let held = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -4,7 +4,10 @@
 //! and is skipped, unless `CI=true`: there it fails.
 
 pub(crate) mod broker;
+pub(crate) mod cluster;
 pub(crate) mod install;
 pub(crate) mod mock;
+pub(crate) mod oracle;
+pub(crate) mod proxy;
 pub(crate) mod reader;
 pub(crate) mod site;

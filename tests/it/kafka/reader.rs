@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
 use serde::Deserialize;
 
-use super::{broker::Broker, install::output};
+use super::{
+    broker::Broker,
+    install::{Install, output},
+};
 
 /// A record as the Java consumer saw it.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,13 +40,34 @@ impl Record {
     }
 }
 
+/// Every record of the topics from the first on, by the brokers at `address`; waits up to `patience` until there are `at_least`
+/// so many.
+pub(crate) fn read(
+    install: &Install,
+    address: &str,
+    topics: &[&str],
+    at_least: usize,
+    patience: Duration,
+) -> Vec<Record> {
+    let (at_least, patience) = (at_least.to_string(), patience.as_millis().to_string());
+    let mut java = install.java();
+    java.args(["Harness", "read", address, &at_least, &patience]).args(topics);
+    let lines = String::from_utf8(output(&mut java).unwrap()).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
+}
+
 impl Broker {
-    /// Every record of the topics from the first on; waits up to `patience` until there are `at_least` so many.
+    /// [`read`] from this broker.
     pub(crate) fn read(&self, topics: &[&str], at_least: usize, patience: Duration) -> Vec<Record> {
-        let (at_least, patience) = (at_least.to_string(), patience.as_millis().to_string());
-        let mut java = self.install().java();
-        java.args(["Harness", "read", &self.inside(), &at_least, &patience]).args(topics);
-        let lines = String::from_utf8(output(&mut java).unwrap()).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
+        read(self.install(), &self.inside(), topics, at_least, patience)
+    }
+
+    /// How many records this broker has appended to a topic, acknowledged or not.
+    pub(crate) fn written(&self, topic: &str) -> i64 {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.inside()).create().unwrap();
+        let patience = Duration::from_secs(10);
+        let metadata = consumer.fetch_metadata(Some(topic), patience).unwrap();
+        let partitions = metadata.topics()[0].partitions();
+        partitions.iter().map(|partition| consumer.fetch_watermarks(topic, partition.id(), patience).unwrap().1).sum()
     }
 }

@@ -18,6 +18,11 @@ use crate::{
 /// Between two clicks of one client, so that a test's load is a load and not a flood.
 const PACE: Duration = Duration::from_millis(1);
 
+/// The topic for what lanes say.
+pub(crate) fn lanes(topic: &str) -> String {
+    format!("{topic}.lanes")
+}
+
 /// A site with the live links `live` and `other` that streams to `topic` and `TOPIC.orphan` on this broker. Not started yet.
 pub(crate) fn streaming(address: &str, topic: &str) -> Site {
     Site::new(&[link("live"), link("other")])
@@ -32,6 +37,11 @@ pub(crate) fn streaming(address: &str, topic: &str) -> Site {
 /// The topic for what is not on a live link.
 pub(crate) fn orphan(topic: &str) -> String {
     format!("{topic}.orphan")
+}
+
+/// As [`streaming`], with a topic of lanes of its own, so that an audit of these topics is about this site alone.
+pub(crate) fn audited(address: &str, topic: &str) -> Site {
+    streaming(address, topic).env("WAYPOST__KAFKA__LANES", &lanes(topic))
 }
 
 /// Clicks on the live link with these numbers as `sub1`, one after the other on one connection; each is redirected.
@@ -95,40 +105,53 @@ pub(crate) fn each_once(found: &HashMap<u64, usize>, answered: impl IntoIterator
 
 /// Clients that click until they are told to end. A click that is not redirected fails the test.
 pub(crate) struct Load {
-    next: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Vec<u64>>>,
+    clients: Vec<JoinHandle<Answers>>,
 }
+
+/// Where each click's number was redirected to.
+pub(crate) type Answers = HashMap<u64, String>;
 
 impl Load {
     /// Starts so many clients, whose clicks are numbered from 0.
     pub(crate) fn start(site: &Site, clients: usize) -> Load {
         let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let answered = Arc::new(AtomicU64::new(0));
         let clients = (0..clients).map(|_| {
             let (mut wire, next, stop): (Wire, _, _) = (site.wire(), next.clone(), stop.clone());
+            let answered = answered.clone();
             std::thread::spawn(move || {
-                let mut answered = Vec::new();
+                let mut answers = Answers::new();
                 while !stop.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    assert_eq!(wire.send(&numbered("live", number)).status, 302);
-                    answered.push(number);
+                    let answer = wire.send(&numbered("live", number));
+                    assert_eq!(answer.status, 302);
+                    answers.insert(number, answer.header("location").unwrap().to_owned());
+                    answered.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(PACE);
                 }
-                answered
+                answers
             })
         });
-        Load { clients: clients.collect(), next, stop }
+        Load { clients: clients.collect(), answered, stop }
     }
 
-    /// Waits until so many more clicks were asked for.
+    /// Clicks whose answer was read to its last byte.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more clicks were answered.
     pub(crate) fn more(&self, count: u64) {
-        let before = self.next.load(Ordering::Relaxed);
-        until("more clicks", || (self.next.load(Ordering::Relaxed) >= before + count).then_some(()));
+        let before = self.answered();
+        until("more clicks", || (self.answered() >= before + count).then_some(()));
     }
 
-    /// Ends it and gives the numbers that were answered.
-    pub(crate) fn end(self) -> Vec<u64> {
+    /// Ends it and gives what was answered.
+    pub(crate) fn end(self) -> Answers {
         self.stop.store(true, Ordering::Relaxed);
-        self.clients.into_iter().flat_map(|client| client.join().expect("every click is redirected")).collect()
+        let clients = self.clients.into_iter();
+        clients.flat_map(|client| client.join().expect("every click is redirected")).collect()
     }
 }

@@ -1,0 +1,80 @@
+//! What buyers were answered against what is in the topics.
+
+use std::{
+    collections::{HashMap, HashSet},
+    process::Output,
+};
+
+use serde_json::Value;
+
+use super::{reader::Record, site::Answers};
+use crate::dsl::{Site, until};
+
+/// As many tokens as an argument list takes with ease.
+const TOKENS: usize = 2_000;
+
+/// Every answered click is among the records as it was answered, and nothing that was never answered is; a repeat is its first
+/// over again. Gives the number of repeats.
+pub(crate) fn proved(site: &Site, answers: &Answers, records: &[Record]) -> usize {
+    let mut clicks: HashMap<String, Value> = HashMap::new();
+    let mut repeats = 0;
+    for record in records {
+        let event = record.json();
+        let id = event["click_id"].as_str().unwrap().to_owned();
+        if let Some(first) = clicks.get(&id) {
+            assert_eq!(*first, event, "a repeat is the same click");
+            repeats += 1;
+        } else {
+            clicks.insert(id, event);
+        }
+    }
+    let answers: Vec<(&u64, &String)> = answers.iter().collect();
+    let tokens: Vec<String> = answers.iter().map(|(_, location)| token(location)).collect();
+    for ((number, location), (token, id)) in answers.iter().zip(tokens.iter().zip(ids(site, &tokens))) {
+        let event = clicks.remove(&id).unwrap_or_else(|| panic!("click {number}, {id}, was answered and is not there"));
+        let sent = event["destination"].as_str().unwrap().replace("{click_token}", token);
+        assert_eq!(sent, **location, "{event}");
+        assert_eq!(event["sub1"], number.to_string());
+        assert_eq!((&event["outcome"], &event["status"]), (&"redirected".into(), &302.into()));
+    }
+    assert!(clicks.is_empty(), "there and never answered: {clicks:?}");
+    repeats
+}
+
+/// Waits until `waypost clicks audit` finds the topics of this site complete.
+pub(crate) fn audit_is_complete(site: &Site, address: &str) {
+    let mut said = String::new();
+    until("an audit that finds everything", || {
+        let Output { status, stdout, stderr } =
+            site.command(&["clicks", "audit", "--kafka", address]).output().unwrap();
+        let now = [stdout, stderr].concat();
+        if said.as_bytes() != now {
+            said = String::from_utf8_lossy(&now).into_owned();
+            println!("{said}");
+        }
+        (status.code() == Some(0)).then_some(())
+    });
+}
+
+fn token(location: &str) -> String {
+    let url = url::Url::parse(location).unwrap();
+    url.query_pairs().find(|(name, _)| name == "wp").unwrap().1.into_owned()
+}
+
+/// The click ids that these tokens name.
+fn ids(site: &Site, tokens: &[String]) -> Vec<String> {
+    let mut ids = Vec::new();
+    for tokens in tokens.chunks(TOKENS) {
+        let mut command = site.command(&["token", "verify", "--json", "--data-dir"]);
+        let Output { status, stdout, stderr } = command.arg(site.data()).args(tokens).output().unwrap();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        let lines = String::from_utf8(stdout).unwrap();
+        ids.extend(
+            lines
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap()["click_id"].as_str().unwrap().to_owned()),
+        );
+    }
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), tokens.len(), "every click has an id of its own");
+    ids
+}

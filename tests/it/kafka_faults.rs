@@ -1,0 +1,138 @@
+//! Faults between Waypost and a real Apache Kafka, made for real, under load: what buyers were answered is what the topic holds,
+//! and the audit proves it.
+
+use crate::{
+    clock::{Clock, HOUR},
+    dsl::{PATIENCE, Site, until},
+    kafka::{
+        broker::Broker,
+        oracle::{audit_is_complete, proved},
+        proxy::{Mode, Proxy},
+        site::{Load, audited, backlog, click, delivered, each_once, identity_holds, numbers, orphan},
+    },
+};
+
+/// Waits until nothing waits any more.
+fn all_delivered(site: &Site) {
+    until("nothing waits", || (backlog(site) == 0.0).then_some(()));
+    identity_holds(site);
+}
+
+/// The broker refuses what lies more than an hour ahead of its clock.
+#[test]
+fn clicks_of_a_clock_that_steps_hours_and_a_day_ahead_of_the_brokers_all_arrive_with_their_own_time() {
+    let (Some(broker), Some(clock)) = (Broker::shared(), Clock::ahead_by(0)) else { return };
+    broker.create_all("ahead", 3, &[]);
+    let site = clock.on(audited(&broker.address(), "ahead")).start();
+    click(&site, 0..50);
+    delivered(&site, "clicks", 50);
+    let clamped = || site.metric("waypost_clicks_timestamp_clamped_total", "");
+    assert_eq!(clamped(), 0.0);
+    let steps = [2 * HOUR, 25 * HOUR, -HOUR];
+    for (from, ms) in (50..).step_by(300).zip(steps) {
+        clock.set(ms);
+        let before = clamped();
+        click(&site, from..from + 300);
+        delivered(&site, "clicks", from + 300);
+        // Moved step by step each, they would have to be sent alone, a few dozen a second; the clock that is right again is noticed
+        // within half a minute.
+        let moved = clamped() - before;
+        assert!((299.0..600.0).contains(&moved), "{ms} ms ahead, {moved} sent with a moved time");
+        let stated = || site.metric("waypost_lane_statements_total", "result=\"delivered\"");
+        let before = stated();
+        until("a lane's statement passes too", || (stated() > before).then_some(()));
+    }
+    assert!(site.metric("waypost_clicks_delivery_failed_total", "code=\"invalid_timestamp\"") > 0.0);
+    let line = site.tells("clicks_refused", "bounded", "clicks-refused").to_string();
+    assert!(line.contains("check this machine's clock"), "{line}");
+    identity_holds(&site);
+    assert_eq!(site.metric("waypost_clicks_dead_lettered_total", ""), 0.0, "no click is at fault");
+
+    let records = broker.read(&["ahead"], 950, PATIENCE);
+    let (found, repeated) = numbers(&records);
+    each_once(&found, 0..950);
+    assert_eq!(repeated, 0);
+    let now = jiff::Timestamp::now().as_millisecond();
+    for record in &records {
+        let event = record.json();
+        let number: usize = event["sub1"].as_str().unwrap().parse().unwrap();
+        let ahead = event["clicked_at_ms"].as_i64().unwrap() - now;
+        let step = if number < 50 { 0 } else { steps[(number - 50) / 300] };
+        assert!((ahead - step).abs() < 60_000, "the value holds the click's own time: {ahead} for {step}");
+        assert!(record.timestamp <= now + HOUR, "the record's is one that the broker takes");
+    }
+    clock.set(0);
+    audit_is_complete(&site, &broker.address());
+}
+
+/// Less patience with the broker than the default's 30 s, and statistics soon enough to assert on.
+fn hasty(site: Site) -> Site {
+    [
+        ("SOCKET_TIMEOUT_MS", "1000"),
+        ("SOCKET_CONNECTION_SETUP_TIMEOUT_MS", "2000"),
+        ("API_VERSION_REQUEST_TIMEOUT_MS", "1000"),
+        ("STATISTICS_INTERVAL_MS", "200"),
+    ]
+    .into_iter()
+    .fold(site, |site, (key, value)| site.env(&format!("WAYPOST__KAFKA__PROPERTIES__{key}"), value))
+}
+
+/// Two clients click on a site behind a proxy while `fault` is on and off in turns; everything answered is in the topic, and the
+/// audit says so. `moves`: a metric that the fault moves.
+fn under(topic: &str, fault: Mode, rounds: usize, moves: &str) {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    broker.create_all(topic, 3, &[]);
+    let site = hasty(audited(&proxy.address(), topic)).env("WAYPOST__EDGE__WORKERS", "2").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    for _ in 0..rounds {
+        let before = site.metric(moves, "");
+        proxy.set(fault);
+        // Answered all the while, and nothing of it is known to be delivered.
+        load.more(400);
+        until("clicks wait", || (backlog(&site) > 300.0).then_some(()));
+        if fault == Mode::SwallowAnswers {
+            let delivered = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as i64;
+            until("clicks appended and not known to be", || (broker.written(topic) > delivered).then_some(()));
+        }
+        let line = site.tells("kafka_error", "bounded", "clicks-not-delivered");
+        assert_eq!(line["class"], "retriable", "{line}");
+        until(moves, || (site.metric(moves, "") > before).then_some(()));
+        load.more(100);
+        proxy.set(Mode::Pass);
+        let reached = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+        delivered(&site, "clicks", reached + 500);
+    }
+    let answers = load.end();
+    all_delivered(&site);
+    assert!(site.metric("waypost_kafka_errors_total", "class=\"retriable\"") > 0.0);
+    let records = broker.read(&[topic, &orphan(topic)], answers.len(), PATIENCE);
+    let repeats = proved(&site, &answers, &records);
+    audit_is_complete(&site, &broker.address());
+    println!("{topic}: {} clicks answered in {rounds} rounds of {fault:?}, {repeats} repeats", answers.len());
+}
+
+/// The broker has appended and the acknowledgement is lost.
+#[test]
+fn answers_of_the_broker_that_are_lost_on_their_way_lose_no_click() {
+    under("swallowed", Mode::SwallowAnswers, 3, "waypost_kafka_request_timeouts_total");
+}
+
+#[test]
+fn a_link_on_which_nothing_moves_loses_no_click() {
+    under("stalled", Mode::Stall, 3, "waypost_kafka_request_timeouts_total");
+}
+
+#[test]
+fn connections_that_are_reset_in_the_middle_of_batches_lose_no_click() {
+    under("reset", Mode::Reset, 5, "waypost_kafka_disconnects_total");
+}
+
+#[test]
+#[ignore = "long form: 120 rounds of the network's faults, minutes"]
+fn many_rounds_of_the_networks_faults_lose_no_click() {
+    under("swallowed", Mode::SwallowAnswers, 30, "waypost_kafka_request_timeouts_total");
+    under("stalled", Mode::Stall, 30, "waypost_kafka_request_timeouts_total");
+    under("reset", Mode::Reset, 60, "waypost_kafka_disconnects_total");
+}
