@@ -68,34 +68,43 @@ impl LaneState {
         (self.reader.directory(), self.reader.lane())
     }
 
-    /// Why the lane cannot go on from what is committed.
+    /// Why the lane cannot go on from what is committed. Where a start at least once lies between, the journal alone is right.
     pub(super) fn contradicts(&self, committed: &Lanes) -> Option<Halt> {
-        let lane = self.reader.lane();
-        let there = committed.get(&self.key());
-        let mut known: Vec<u64> = self.reader.standing().ended.iter().map(|end| end.epoch).collect();
-        known.extend(self.marks.iter().map(|mark| mark.epoch).chain([self.reader.epoch()]).filter(|epoch| *epoch > 0));
-        // An epoch older than all that are remembered covers none of the clicks that wait.
-        let oldest = known.iter().copied().min().unwrap_or(u64::MAX);
-        for topic in 0..TOPICS {
-            let mark = there.map_or(Mark::default(), |there| there[topic].mark);
-            if self.exact && self.marks[topic] > mark {
-                return Some(Halt::Behind(lane));
-            }
-            if mark.epoch > oldest && !known.contains(&mark.epoch) {
-                return Some(Halt::Forked(lane, mark.epoch));
-            }
+        if !self.exact {
+            return None;
         }
-        None
+        let lane = self.reader.lane();
+        let none = Default::default();
+        let there: &[Upto; TOPICS] = committed.get(&self.key()).unwrap_or(&none);
+        let known = self.epochs();
+        there.iter().zip(self.marks).find_map(|(upto, here)| {
+            let there = upto.mark;
+            // Of an epoch without a click recovery may know that it is over, and no checkpoint has to.
+            if here > there && here.next > 0 {
+                Some(Halt::Behind { lane, here, there })
+            } else if knows(&known, there.epoch) {
+                None
+            } else {
+                Some(Halt::Forked { lane, epoch: there.epoch })
+            }
+        })
     }
 
-    /// Goes on from what is committed.
+    /// Goes on from what is committed, as far as it is of this directory.
     pub(super) fn resume(&mut self, committed: &Lanes) {
         self.exact = true;
-        let none = Default::default();
-        let there = committed.get(&self.key()).unwrap_or(&none);
-        for (track, upto) in self.tracks.iter_mut().zip(there) {
-            track.resume(upto);
+        let known = self.epochs();
+        if let Some(there) = committed.get(&self.key()) {
+            let ours = self.tracks.iter_mut().zip(there).filter(|(_, upto)| knows(&known, upto.mark.epoch));
+            ours.for_each(|(track, upto)| track.resume(upto));
         }
+    }
+
+    /// The epochs that this directory remembers.
+    fn epochs(&self) -> Vec<u64> {
+        let ended = self.reader.standing().ended.into_iter().map(|end| end.epoch);
+        let marked = self.marks.iter().map(|mark| mark.epoch);
+        ended.chain(marked).chain([self.reader.epoch()]).filter(|epoch| *epoch > 0).collect()
     }
 
     /// Everything below is delivered.
@@ -153,4 +162,9 @@ impl LaneState {
         }
         true
     }
+}
+
+/// Whether an epoch is one of these. One older than all of them covers none of the clicks that wait.
+fn knows(epochs: &[u64], epoch: u64) -> bool {
+    epochs.contains(&epoch) || epochs.iter().all(|known| epoch < *known)
 }

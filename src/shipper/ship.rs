@@ -175,6 +175,8 @@ impl Ship {
     /// Lets the sink do what is due, and hears what it has to say.
     fn tend(&mut self, now: Instant, all: bool) -> bool {
         let lanes = &self.lanes;
+        // Nothing else is sent while something is on trial.
+        let all = all || Topic::ALL.iter().any(|topic| self.held(*topic).on_trial > 0);
         let found = self.sink.tend(now, all, &mut self.words, &|| lanes.iter().map(LaneState::upto).collect());
         let heard = self.hear(now);
         let Some(found) = found else { return heard };

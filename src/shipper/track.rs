@@ -414,6 +414,44 @@ mod tests {
     }
 
     #[test]
+    fn what_will_be_committed_is_all_in_flight_and_says_what_lies_behind_a_gap() {
+        let (mut track, tickets) = track(6);
+        track.fail(tickets[2]);
+        let upto = track.upto();
+        assert_eq!(upto.mark, Mark { epoch: 5, next: 2 });
+        let covered: Vec<u64> = (0..7).filter(|seq| upto.covers(5, *seq)).collect();
+        assert_eq!(covered, [0, 1, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_track_goes_on_from_what_is_committed_and_keeps_what_it_has_not_read_again() {
+        let (mut old, tickets) = track(6);
+        old.fail(tickets[2]);
+        let committed = old.upto();
+        let (mut new, _) = track(0);
+        new.resume(&committed);
+        let read: Vec<(bool, bool)> = (0..7).map(|seq| (new.has(&frame(seq)), new.has_beyond(&frame(seq)))).collect();
+        let (before, gap, beyond) = ((true, false), (false, false), (false, true));
+        assert_eq!(read, [before, before, gap, beyond, beyond, beyond, gap]);
+        // The gap is sent; what lies beyond was not read yet.
+        new.push(&frame(2), 2, Verdict::First, State::InFlight, 0);
+        let upto = new.upto();
+        assert!((0..6).all(|seq| upto.covers(5, seq)) && !upto.covers(5, 6), "{upto:?}");
+        new.push(&frame(3), 3, Verdict::First, State::Delivered, 0);
+        assert_eq!(new.upto().mark, Mark { epoch: 5, next: 4 });
+        assert!((0..6).all(|seq| new.upto().covers(5, seq)));
+    }
+
+    #[test]
+    fn after_a_commit_of_which_nothing_was_heard_what_was_in_flight_is_delivered_or_failed() {
+        let (mut track, tickets) = track(4);
+        let committed = Upto { mark: Mark { epoch: 5, next: 2 }, beyond: Vec::new() };
+        track.fail(tickets[3]);
+        track.resume(&committed);
+        assert_eq!((track.advance(|_| {}), track.in_flight(), track.failed()), (2, 0, [2, 0, 0, 0, 0]));
+    }
+
+    #[test]
     fn frames_before_the_mark_were_delivered_by_the_last_run() {
         let track = Track::new(0, Mark { epoch: 5, next: 2 });
         assert!(track.has(&frame(1)));

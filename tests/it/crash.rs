@@ -53,7 +53,7 @@ fn found(events: &[Value]) -> HashMap<u64, usize> {
 }
 
 /// Starts the site and kills it under load, so often; gives the numbers of the clicks that were answered, and how many were asked for.
-fn kill_under_load(site: &mut Site) -> (Vec<u64>, u64) {
+pub(crate) fn kill_under_load(site: &mut Site) -> (Vec<u64>, u64) {
     let next = Arc::new(AtomicU64::new(0));
     let mut answered = Vec::new();
     for cycle in 0..cycles() {

@@ -12,6 +12,7 @@ mod crash;
 mod data_dir;
 mod domains;
 mod dsl;
+mod exactly_once;
 mod full;
 mod kafka;
 mod kafka_away;

@@ -1,0 +1,331 @@
+//! `kafka.delivery = "exactly-once"` before a real Apache Kafka: a reader of what is committed sees each click once, whatever
+//! ends in the middle.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use serde_json::Value;
+
+use crate::{
+    crash::kill_under_load,
+    dsl::{PATIENCE, Site, request, until},
+    kafka::{
+        broker::Broker,
+        oracle::{audit_is_complete, proved},
+        proxy::{Mode, Proxy},
+        site::{Load, audited, backlog, click, delivered, each_once, identity_holds, numbers},
+    },
+};
+
+fn checkpoints(topic: &str) -> String {
+    format!("{topic}.checkpoints")
+}
+
+/// Topics for a site, and the site, not started yet.
+fn site(broker: &Broker, address: &str, topic: &str) -> Site {
+    broker.create_all(topic, 3, &[]);
+    broker.create(&checkpoints(topic), 1, &[("cleanup.policy", "compact")]);
+    exactly_once(address, topic)
+}
+
+fn exactly_once(address: &str, topic: &str) -> Site {
+    audited(address, topic)
+        .env("WAYPOST__KAFKA__DELIVERY", "exactly-once")
+        .env("WAYPOST__KAFKA__CHECKPOINTS", &checkpoints(topic))
+        .env("WAYPOST__EDGE__ID", &format!("edge-{topic}"))
+}
+
+fn stopped(site: &Site, reason: &str) -> f64 {
+    site.metric("waypost_shipping_stopped", &format!("reason=\"{reason}\""))
+}
+
+/// What is committed of a topic's live clicks: each of these numbers once.
+fn committed_once(broker: &Broker, topic: &str, clicks: std::ops::Range<u64>) {
+    let (found, repeats) = numbers(&broker.read(&[topic], clicks.end as usize, PATIENCE));
+    each_once(&found, clicks);
+    assert_eq!(repeats, 0);
+}
+
+#[test]
+fn over_kills_a_reader_of_what_is_committed_sees_each_click_once() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(&broker, &broker.address(), "once").env("WAYPOST__EDGE__WORKERS", "2");
+    let (answered, asked) = kill_under_load(&mut site);
+    site.restart();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    identity_holds(&site);
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let records = broker.read(&["once"], answered.len(), PATIENCE);
+    let (found, repeats) = numbers(&records);
+    assert_eq!(repeats, 0);
+    let lost: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
+    assert!(lost.is_empty(), "answered, and not there: {lost:?}");
+    assert!(found.iter().all(|(number, times)| *number < asked && *times == 1), "{found:?}");
+    audit_is_complete(&site, &broker.address());
+    println!("{} answered clicks, each found once", answered.len());
+}
+
+#[test]
+fn checkpoints_are_as_the_schema_says_and_cover_what_is_committed() {
+    let Some(broker) = Broker::shared() else { return };
+    let site = site(&broker, &broker.address(), "covered").start();
+    click(&site, 0..40);
+    assert_eq!(site.get("/nobody", &[]).status, 404);
+    delivered(&site, "clicks", 40);
+    delivered(&site, "clicks.orphan", 1);
+    assert!(site.metric("waypost_kafka_transactions_total", "result=\"committed\"") >= 1.0);
+    let mut compiler = boon::Compiler::new();
+    let mut schemas = boon::Schemas::new();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/checkpoint.v1.schema.json");
+    let schema = compiler.compile(path, &mut schemas).unwrap();
+    let records = broker.read(&[&checkpoints("covered")], 2, PATIENCE);
+    for record in &records {
+        assert_eq!((record.partition, record.key.as_deref()), (0, Some("edge-covered")));
+        let value = record.json();
+        schemas.validate(&value, schema).unwrap_or_else(|why| panic!("{why:#}: {value}"));
+    }
+    let last = records.last().unwrap().json();
+    let next = |topic: &str| last["lanes"][0][topic]["upto"]["next"].clone();
+    assert_eq!((next("clicks"), next("orphan")), (Value::from(40), Value::from(1)));
+}
+
+#[test]
+fn over_deaths_of_the_broker_a_reader_of_what_is_committed_sees_each_click_once() {
+    let Some(mut broker) = Broker::start(crate::kafka::broker::Kind::Plain) else { return };
+    let site = site(&broker, &broker.address(), "deaths").start();
+    let load = Load::start(&site, 2);
+    for _ in 0..3 {
+        let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+        delivered(&site, "clicks", before + 200);
+        broker.kill();
+        load.more(200);
+        broker.restart();
+    }
+    let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+    delivered(&site, "clicks", before + 200);
+    let answers = load.end();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    let records = broker.read(&["deaths"], answers.len(), PATIENCE);
+    assert_eq!(proved(&site, &answers, &records), 0);
+    audit_is_complete(&site, &broker.address());
+}
+
+#[test]
+fn under_the_networks_faults_a_reader_of_what_is_committed_sees_each_click_once() {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    let site = site(&broker, &proxy.address(), "faulty")
+        .env("WAYPOST__KAFKA__PROPERTIES__SOCKET_TIMEOUT_MS", "1000")
+        .env("WAYPOST__KAFKA__PROPERTIES__SOCKET_CONNECTION_SETUP_TIMEOUT_MS", "2000")
+        .start();
+    let load = Load::start(&site, 2);
+    for fault in [Mode::SwallowAnswers, Mode::Stall, Mode::Reset, Mode::SwallowAnswers, Mode::Reset] {
+        let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+        delivered(&site, "clicks", before + 200);
+        proxy.set(fault);
+        load.more(600);
+        site.tells("kafka_error", "bounded", "clicks-not-delivered");
+        proxy.set(Mode::Pass);
+    }
+    let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+    delivered(&site, "clicks", before + 200);
+    let answers = load.end();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    let records = broker.read(&["faulty"], answers.len(), PATIENCE);
+    assert_eq!(proved(&site, &answers, &records), 0);
+    audit_is_complete(&site, &broker.address());
+}
+
+/// The broker ends a transaction that was open for too long, and fences whoever had it: that is no other process.
+#[test]
+fn a_transaction_that_expired_in_an_outage_is_sent_again_and_shipping_goes_on() {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    let site = site(&broker, &proxy.address(), "expired")
+        .env("WAYPOST__KAFKA__PROPERTIES__SOCKET_TIMEOUT_MS", "1000")
+        .env("WAYPOST__KAFKA__PROPERTIES__TRANSACTION_TIMEOUT_MS", "2000")
+        .start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    let mut expired = false;
+    // Each time the link stalls, a transaction is open or is not.
+    for _ in 0..10 {
+        proxy.set(Mode::Stall);
+        let written = broker.written("expired");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !expired && Instant::now() < deadline {
+            // The marker of its end, which nobody here asked for.
+            expired = broker.written("expired") > written;
+        }
+        proxy.set(Mode::Pass);
+        let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+        delivered(&site, "clicks", before + 200);
+        if expired {
+            break;
+        }
+    }
+    assert!(expired, "no transaction expired");
+    let answers = load.end();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    assert_eq!(site.metric("waypost_shipping_stopped", ""), 0.0);
+    assert!(site.metric("waypost_kafka_producer_rebuilds_total", "") >= 1.0, "{}", site.log());
+    identity_holds(&site);
+    let records = broker.read(&["expired"], answers.len(), PATIENCE);
+    assert_eq!(proved(&site, &answers, &records), 0);
+}
+
+#[test]
+fn another_edges_open_transaction_holds_up_the_start_and_neither_clicks_nor_what_follows() {
+    let Some(broker) = Broker::shared() else { return };
+    let site = site(&broker, &broker.address(), "held");
+    let other: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("transactional.id", "another-edge")
+        .create()
+        .unwrap();
+    other.init_transactions(PATIENCE).unwrap();
+    other.begin_transaction().unwrap();
+    let topic = checkpoints("held");
+    other.send(BaseRecord::to(&topic).key("edge-other").payload("open")).unwrap();
+    other.flush(PATIENCE).unwrap();
+    let site = site.start();
+    click(&site, 0..50);
+    until("they wait", || (backlog(&site) == 50.0).then_some(()));
+    // Long enough for a start that nothing holds up.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < deadline {
+        assert_eq!(site.metric("waypost_clicks_delivered_total", "topic=\"clicks\""), 0.0);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    other.abort_transaction(PATIENCE).unwrap();
+    delivered(&site, "clicks", 50);
+    committed_once(&broker, "held", 0..50);
+}
+
+#[test]
+fn a_process_that_comes_back_after_another_took_its_place_ships_nothing_more_and_names_it() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut old = site(&broker, &broker.address(), "zombie").start();
+    click(&old, 0..50);
+    delivered(&old, "clicks", 50);
+    // Frozen, perhaps with a transaction open.
+    click(&old, 50..60);
+    old.signal("-STOP");
+    let mut new = exactly_once(&broker.address(), "zombie").start();
+    click(&new, 100..150);
+    delivered(&new, "clicks", 50);
+    old.signal("-CONT");
+    click(&old, 60..70);
+    until("the old one stops shipping", || (stopped(&old, "fenced") == 1.0).then_some(()));
+    let line = old.tells("producer_fenced", "bounded", "shipping-stopped").to_string();
+    assert!(line.contains(&format!("/{}/", new.pid())), "{line}");
+    assert_eq!(old.get("/live?sub1=70", &[]).status, 302, "clicks are taken on");
+    click(&new, 150..200);
+    delivered(&new, "clicks", 100);
+    assert_eq!(stopped(&new, "fenced"), 0.0);
+    let (code, log) = new.stop();
+    assert_eq!(code, Some(0), "{log}");
+    old.kill();
+    // Its clicks come once it is alone again, each once, for its directory is not the other's.
+    old.restart();
+    until("nothing waits", || (backlog(&old) == 0.0).then_some(()));
+    let (found, repeats) = numbers(&broker.read(&["zombie"], 171, PATIENCE));
+    each_once(&found, (0..71).chain(100..200));
+    assert_eq!(repeats, 0);
+}
+
+#[test]
+fn a_copy_of_the_directory_that_shipped_as_this_edge_stops_the_original() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(&broker, &broker.address(), "forked").start();
+    click(&site, 0..50);
+    delivered(&site, "clicks", 50);
+    site.stop();
+    let copy = exactly_once(&broker.address(), "forked");
+    let copied = std::process::Command::new("cp").arg("-a").arg(site.data()).arg(copy.data()).status().unwrap();
+    assert!(copied.success());
+    let mut copy = copy.start();
+    click(&copy, 50..60);
+    delivered(&copy, "clicks", 10);
+    copy.stop();
+    site.restart();
+    click(&site, 60..70);
+    until("it stops shipping", || (stopped(&site, "forked") == 1.0).then_some(()));
+    let line = site.tells("checkpoint_behind", "bounded", "shipping-stopped").to_string();
+    assert!(line.contains("a copy of it has shipped as edge `edge-forked`"), "{line}");
+    committed_once(&broker, "forked", 0..60);
+    // As the message says. Both hold nothing here.
+    site.kill();
+    let mut site = site.env("WAYPOST__KAFKA__DELIVERY", "at-least-once");
+    site.restart();
+    delivered(&site, "clicks", 10);
+    site.stop();
+    let mut site = site.env("WAYPOST__KAFKA__DELIVERY", "exactly-once");
+    site.restart();
+    click(&site, 70..80);
+    delivered(&site, "clicks", 10);
+    committed_once(&broker, "forked", 0..80);
+}
+
+#[test]
+fn a_lost_topic_of_checkpoints_stops_shipping_and_one_start_at_least_once_goes_on_from_the_journal() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(&broker, &broker.address(), "behind").start();
+    click(&site, 0..50);
+    delivered(&site, "clicks", 50);
+    site.stop();
+    broker.create("behind.checkpoints.2", 1, &[("cleanup.policy", "compact")]);
+    let mut site = site.env("WAYPOST__KAFKA__CHECKPOINTS", "behind.checkpoints.2");
+    site.restart();
+    click(&site, 50..60);
+    until("it stops shipping", || (stopped(&site, "checkpoint_behind") == 1.0).then_some(()));
+    let line = site.tells("checkpoint_behind", "bounded", "shipping-stopped").to_string();
+    assert!(line.contains("behind.checkpoints.2") && line.contains("at-least-once"), "{line}");
+    let (_, log) = site.stop();
+    assert!(log.contains("\"remain\":10"), "{log}");
+    let mut site = site.env("WAYPOST__KAFKA__DELIVERY", "at-least-once");
+    site.restart();
+    delivered(&site, "clicks", 10);
+    site.stop();
+    let mut site = site.env("WAYPOST__KAFKA__DELIVERY", "exactly-once");
+    site.restart();
+    click(&site, 60..70);
+    delivered(&site, "clicks", 10);
+    committed_once(&broker, "behind", 0..70);
+}
+
+#[test]
+fn a_click_too_large_for_its_topic_is_dead_lettered_and_all_others_are_committed_once() {
+    let Some(broker) = Broker::shared() else { return };
+    for (topic, settings) in [
+        ("slim", &[("max.message.bytes", "1800")][..]),
+        ("slim.orphan", &[]),
+        ("slim.lanes", &[]),
+        ("slim.checkpoints", &[("cleanup.policy", "compact")]),
+    ] {
+        broker.create(topic, 1, settings);
+    }
+    let mut site = exactly_once(&broker.address(), "slim").start();
+    click(&site, 0..20);
+    let noise: String = (0..120_u32).map(|n| format!("{:08x}", crc32c::crc32c(&n.to_le_bytes()))).collect();
+    let large = request("GET", &format!("/live?sub1=20&sub2={noise}"), &[]);
+    assert_eq!(site.send(&large).status, 302);
+    click(&site, 21..50);
+    delivered(&site, "clicks", 49);
+    until("it is dead-lettered", || (site.metric("waypost_clicks_dead_lettered_total", "") == 1.0).then_some(()));
+    assert!(site.metric("waypost_kafka_transactions_total", "result=\"aborted\"") >= 1.0);
+    identity_holds(&site);
+    site.kill();
+    site.restart();
+    click(&site, 50..60);
+    delivered(&site, "clicks", 10);
+    let (stubs, clicks): (Vec<_>, Vec<_>) =
+        broker.read(&["slim"], 60, PATIENCE).into_iter().partition(|record| record.json()["type"] == "dead_lettered");
+    let (found, repeats) = numbers(&clicks);
+    each_once(&found, (0..60).filter(|number| *number != 20));
+    assert_eq!((stubs.len(), repeats), (1, 0));
+}
