@@ -194,6 +194,7 @@ impl Ship {
             match word {
                 Word::One(ticket, result) => self.hear_one(ticket, result, now),
                 Word::Every(topic, Ok(())) => {
+                    self.gates[topic as usize].heard(now);
                     self.gates[topic as usize].delivered(false);
                     self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
                 }
@@ -212,6 +213,7 @@ impl Ship {
         let topic = ticket.topic as usize;
         let Some(lane) = self.lanes.get_mut(ticket.lane) else { return };
         let track = &mut lane.tracks[topic];
+        self.gates[topic].heard(now);
         let Err(refusal) = result else {
             let clamps = track.get(ticket.number).map_or(0, |sent| sent.clamps);
             self.gates[topic].delivered(track.proved_bad(ticket.number));
@@ -377,7 +379,7 @@ impl Ship {
         }
         if noting {
             self.noted_at = now;
-            self.publish(wall_ms);
+            self.publish(now, wall_ms);
             self.state(false, now, wall_ms);
         }
     }
@@ -398,9 +400,10 @@ impl Ship {
         }
     }
 
-    fn publish(&self, wall_ms: u64) {
+    fn publish(&mut self, now: Instant, wall_ms: u64) {
         for topic in Topic::ALL {
             let held = self.held(topic);
+            self.gates[topic as usize].watch(self.sink.topic(topic), held.in_flight, now);
             self.numbers.in_flight[topic as usize].set(held.in_flight as f64);
             self.numbers.refused_alone[topic as usize]
                 .set(held.failed[usize::from(PROVED)..].iter().sum::<usize>() as f64);

@@ -138,6 +138,43 @@ fn many_rounds_of_the_networks_faults_lose_no_click() {
     under("reset", Mode::Reset, 60, "waypost_kafka_disconnects_total");
 }
 
+/// The only broker goes away under load, cleanly and by kill -9 in turns, for so many clicks each time.
+fn broker_away(topic: &str, rounds: usize, thousands: usize) {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    broker.create_all(topic, 3, &[]);
+    let site = audited(&broker.address(), topic).env("WAYPOST__EDGE__WORKERS", "2").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    for _ in 0..rounds {
+        for away in [Broker::stop, Broker::kill] {
+            away(&mut broker);
+            (0..thousands).for_each(|_| load.more(1000));
+            assert!(backlog(&site) >= 900.0 * thousands as f64, "clicks wait");
+            broker.restart();
+            let so_far = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+            delivered(&site, "clicks", so_far + 1000);
+        }
+    }
+    let answers = load.end();
+    site.tells("kafka_error", "bounded", "clicks-not-delivered");
+    assert!(site.metric("waypost_kafka_errors_total", "class=\"retriable\"") > 0.0);
+    all_delivered(&site);
+    let repeats = proved(&site, &answers, &broker.read(&[topic], answers.len(), PATIENCE));
+    audit_is_complete(&site, &broker.address());
+    println!("{} clicks answered while the broker went away {} times, {repeats} repeats", answers.len(), 2 * rounds);
+}
+
+#[test]
+fn the_only_broker_stopped_and_killed_under_load_loses_no_click() {
+    broker_away("away", 1, 1);
+}
+
+#[test]
+#[ignore = "long form: the broker is away for about a minute, eight times"]
+fn the_only_broker_away_for_minutes_loses_no_click() {
+    broker_away("away", 4, 80);
+}
+
 #[test]
 fn a_right_that_is_taken_away_while_clicks_flow_keeps_them_until_it_is_given_back() {
     let Some(broker) = Broker::start(Kind::Acls) else { return };
@@ -170,7 +207,7 @@ fn a_right_that_is_taken_away_while_clicks_flow_keeps_them_until_it_is_given_bac
 }
 
 #[test]
-fn a_queue_that_is_full_before_a_stalled_broker_holds_clicks_in_the_journal_and_memory_stays_bounded() {
+fn a_queue_that_is_full_before_a_stalled_broker_holds_clicks_in_the_journal_and_goes_on() {
     let proxy = Proxy::new();
     let Some(broker) = Broker::behind(&proxy) else { return };
     broker.create_all("queued", 3, &[]);
