@@ -130,6 +130,36 @@ fn connections_that_are_reset_in_the_middle_of_batches_lose_no_click() {
     under("reset", Mode::Reset, 5, "waypost_kafka_disconnects_total");
 }
 
+/// The broker has appended, the acknowledgement is lost, and then the process is killed: the next one cannot know.
+#[test]
+fn a_kill_while_answers_are_lost_repeats_clicks_and_loses_none_and_the_audit_counts_them() {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    broker.create_all("repeated", 3, &[]);
+    let mut site = audited(&proxy.address(), "repeated").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    proxy.set(Mode::SwallowAnswers);
+    load.more(300);
+    let sent = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as i64;
+    until("clicks appended and not known to be", || (broker.written("repeated") > sent).then_some(()));
+    let answers = load.end();
+    site.kill();
+    proxy.set(Mode::Pass);
+    site.restart();
+    assert!(site.metric("waypost_clicks_recovered_total", "") > 0.0);
+    all_delivered(&site);
+    let repeats = proved(&site, &answers, &broker.read(&["repeated"], answers.len(), PATIENCE));
+    assert!(repeats > 0, "what was appended and not acknowledged");
+    audit_is_complete(&site, &broker.address());
+    let audit = site.command(&["clicks", "audit", "--json", "--kafka", &broker.address()]).output().unwrap();
+    let lanes = String::from_utf8(audit.stdout).unwrap();
+    let counted = lanes.lines().map(|lane| serde_json::from_str::<serde_json::Value>(lane).unwrap());
+    let counted: u64 = counted.filter_map(|lane| lane["topics"]["repeated"]["repeats"].as_u64()).sum();
+    assert_eq!(counted, repeats as u64);
+    println!("{} clicks answered, {repeats} repeats after a kill while answers were lost", answers.len());
+}
+
 #[test]
 #[ignore = "long form: 120 rounds of the network's faults, minutes"]
 fn many_rounds_of_the_networks_faults_lose_no_click() {
