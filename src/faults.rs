@@ -57,6 +57,7 @@ faults_table! {
     JOURNAL_UNREAD = "journal_unread", Bounded, "clicks-not-delivered", "A segment cannot be read.";
     CLICK_UNREADABLE = "click_unreadable", Bounded, "journal-damaged", "A click of a newer build's format.";
     CLICKS_RETURNED = "clicks_returned", Bounded, "clicks-not-delivered", "Clicks come back from the sink through no fault of theirs.";
+    CLICKS_WAIT = "clicks_wait", Bounded, "clicks-not-delivered", "The sink has clicks of a topic and says nothing of any.";
     CLICKS_REFUSED = "clicks_refused", Bounded, "clicks-refused", "The broker refuses clicks for what they are.";
     DEAD_LETTERED = "dead_lettered", Bounded, "clicks-dead-lettered", "A click refused even alone is kept in a file, and a stub goes in its place.";
     PRODUCER_FAILED = "producer_failed", None, "clicks-not-delivered", "The producer has failed for good and is built anew.";

@@ -16,7 +16,10 @@ use std::{
 };
 
 use super::track::{FAILED, PROVED};
-use crate::kafka::Refusal;
+use crate::{
+    faults::{self, say},
+    kafka::Refusal,
+};
 
 /// The pauses after a failure that was not a click's own, doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -26,6 +29,8 @@ const TOGETHER: usize = 64;
 const ALONE_EVERY: Duration = Duration::from_secs(30);
 /// How long new clicks' timestamps are moved before one is sent with its own again.
 const OWN_TIME_EVERY: Duration = Duration::from_secs(30);
+/// Without a word about anything that the sink has for so long, it is said aloud: librdkafka tries some failures again in silence.
+const SILENT: Duration = Duration::from_secs(10);
 /// A failure is said aloud at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
@@ -58,6 +63,9 @@ pub(super) struct Gate {
     /// By so many steps a timestamp had to be moved to pass, and when to try without.
     clamps: u8,
     own_time_at: Option<Instant>,
+    /// Since when nothing was heard of what is in flight.
+    heard_at: Option<Instant>,
+    waits_said_at: Option<Instant>,
     said_at: Option<Instant>,
     kept_back: u64,
 }
@@ -100,6 +108,33 @@ impl Gate {
         if proved {
             self.alone_at = None;
         }
+    }
+
+    /// Something was heard of a click.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// Says that so many clicks are in flight and nothing was heard of any for long, unless that was said a moment ago.
+    pub(super) fn watch(&mut self, topic: &str, in_flight: usize, now: Instant) {
+        if in_flight == 0 {
+            self.heard_at = None;
+            return;
+        }
+        let silent = now.duration_since(*self.heard_at.get_or_insert(now));
+        if silent < SILENT || self.waits_said_at.is_some_and(|at| now.duration_since(at) < SAY_EVERY) {
+            return;
+        }
+        self.waits_said_at = Some(now);
+        say!(
+            warn,
+            faults::CLICKS_WAIT,
+            topic,
+            in_flight,
+            seconds = silent.as_secs(),
+            "clicks were handed over and are neither taken nor refused: look whether brokers are up, partitions have leaders, and as \
+             many copies are in sync as min.insync.replicas wants; clicks wait in the journal"
+        );
     }
 
     /// By how many steps a new click's timestamp is moved.
@@ -150,7 +185,7 @@ impl Gate {
         }
         self.said_at = Some(now);
         let kept_back = std::mem::take(&mut self.kept_back);
-        crate::faults::say!(
+        say!(
             error,
             refusal.fault(),
             topic,

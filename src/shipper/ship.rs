@@ -212,6 +212,7 @@ impl Ship {
                     let tried = self.held(topic).on_trial > 0;
                     let tracks = || self.lanes.iter().map(|lane| &lane.tracks[topic as usize]);
                     let clamps = tracks().filter_map(Track::clamped_in_flight).max();
+                    self.gates[topic as usize].heard(now);
                     self.gates[topic as usize].delivered(tried);
                     self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
                     if let Some(clamps) = clamps {
@@ -233,6 +234,7 @@ impl Ship {
         let topic = ticket.topic as usize;
         let Some(lane) = self.lanes.get_mut(ticket.lane) else { return };
         let track = &mut lane.tracks[topic];
+        self.gates[topic].heard(now);
         let Err(refusal) = result else {
             let clamps = track.get(ticket.number).map_or(0, |sent| sent.clamps);
             self.gates[topic].delivered(track.proved_bad(ticket.number));
@@ -408,7 +410,7 @@ impl Ship {
         }
         if noting {
             self.noted_at = now;
-            self.publish(wall_ms);
+            self.publish(now, wall_ms);
             self.state(false, now, wall_ms);
         }
     }
@@ -429,9 +431,10 @@ impl Ship {
         }
     }
 
-    fn publish(&self, wall_ms: u64) {
+    fn publish(&mut self, now: Instant, wall_ms: u64) {
         for topic in Topic::ALL {
             let held = self.held(topic);
+            self.gates[topic as usize].watch(self.sink.topic(topic), held.in_flight, now);
             self.numbers.in_flight[topic as usize].set(held.in_flight as f64);
             self.numbers.refused_alone[topic as usize]
                 .set(held.failed[usize::from(PROVED)..].iter().sum::<usize>() as f64);

@@ -5,11 +5,12 @@ use crate::{
     clock::{Clock, HOUR},
     dsl::{PATIENCE, Site, until},
     kafka::{
-        broker::Broker,
+        broker::{Broker, Kind},
         oracle::{audit_is_complete, proved},
         proxy::{Mode, Proxy},
-        site::{Load, audited, backlog, click, delivered, each_once, identity_holds, numbers, orphan},
+        site::{Load, audited, backlog, click, delivered, each_once, identity_holds, numbered, numbers, orphan},
     },
+    kafka_refused::{password_file, secured},
 };
 
 /// Waits until nothing waits any more.
@@ -129,10 +130,175 @@ fn connections_that_are_reset_in_the_middle_of_batches_lose_no_click() {
     under("reset", Mode::Reset, 5, "waypost_kafka_disconnects_total");
 }
 
+/// The broker has appended, the acknowledgement is lost, and then the process is killed: the next one cannot know.
+#[test]
+fn a_kill_while_answers_are_lost_repeats_clicks_and_loses_none_and_the_audit_counts_them() {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    broker.create_all("repeated", 3, &[]);
+    let mut site = audited(&proxy.address(), "repeated").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    proxy.set(Mode::SwallowAnswers);
+    load.more(300);
+    let sent = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as i64;
+    until("clicks appended and not known to be", || (broker.written("repeated") > sent).then_some(()));
+    let answers = load.end();
+    site.kill();
+    proxy.set(Mode::Pass);
+    site.restart();
+    assert!(site.metric("waypost_clicks_recovered_total", "") > 0.0);
+    all_delivered(&site);
+    let repeats = proved(&site, &answers, &broker.read(&["repeated"], answers.len(), PATIENCE));
+    assert!(repeats > 0, "what was appended and not acknowledged");
+    audit_is_complete(&site, &broker.address());
+    let audit = site.command(&["clicks", "audit", "--json", "--kafka", &broker.address()]).output().unwrap();
+    let lanes = String::from_utf8(audit.stdout).unwrap();
+    let counted = lanes.lines().map(|lane| serde_json::from_str::<serde_json::Value>(lane).unwrap());
+    let counted: u64 = counted.filter_map(|lane| lane["topics"]["repeated"]["repeats"].as_u64()).sum();
+    assert_eq!(counted, repeats as u64);
+    println!("{} clicks answered, {repeats} repeats after a kill while answers were lost", answers.len());
+}
+
 #[test]
 #[ignore = "long form: 120 rounds of the network's faults, minutes"]
 fn many_rounds_of_the_networks_faults_lose_no_click() {
     under("swallowed", Mode::SwallowAnswers, 30, "waypost_kafka_request_timeouts_total");
     under("stalled", Mode::Stall, 30, "waypost_kafka_request_timeouts_total");
     under("reset", Mode::Reset, 60, "waypost_kafka_disconnects_total");
+}
+
+/// The only broker goes away under load, cleanly and by kill -9 in turns, for so many clicks each time.
+fn broker_away(topic: &str, rounds: usize, thousands: usize) {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    broker.create_all(topic, 3, &[]);
+    let site = audited(&broker.address(), topic).env("WAYPOST__EDGE__WORKERS", "2").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    for _ in 0..rounds {
+        for away in [Broker::stop, Broker::kill] {
+            away(&mut broker);
+            (0..thousands).for_each(|_| load.more(1000));
+            assert!(backlog(&site) >= 900.0 * thousands as f64, "clicks wait");
+            broker.restart();
+            let so_far = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+            delivered(&site, "clicks", so_far + 1000);
+        }
+    }
+    let answers = load.end();
+    site.tells("kafka_error", "bounded", "clicks-not-delivered");
+    assert!(site.metric("waypost_kafka_errors_total", "class=\"retriable\"") > 0.0);
+    all_delivered(&site);
+    let repeats = proved(&site, &answers, &broker.read(&[topic], answers.len(), PATIENCE));
+    audit_is_complete(&site, &broker.address());
+    println!("{} clicks answered while the broker went away {} times, {repeats} repeats", answers.len(), 2 * rounds);
+}
+
+#[test]
+fn the_only_broker_stopped_and_killed_under_load_loses_no_click() {
+    broker_away("away", 1, 1);
+}
+
+#[test]
+#[ignore = "long form: the broker is away for about a minute, eight times"]
+fn the_only_broker_away_for_minutes_loses_no_click() {
+    broker_away("away", 4, 80);
+}
+
+#[test]
+fn a_right_that_is_taken_away_while_clicks_flow_keeps_them_until_it_is_given_back() {
+    let Some(broker) = Broker::start(Kind::Acls) else { return };
+    broker.create_all("clicks", 3, &[]);
+    for topic in ["clicks", "clicks.orphan", "clicks.lanes"] {
+        broker.allow(topic);
+    }
+    let site = secured(&broker, "SCRAM-SHA-256");
+    let file = password_file(&site);
+    let site = site.env("WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", &file).start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 200);
+    broker.forbid("clicks");
+    until("clicks come back", || {
+        (site.metric("waypost_clicks_delivery_failed_total", "code=\"not_authorized\"") > 0.0).then_some(())
+    });
+    let line = site.tells("topic_not_authorized", "bounded", "topic-unusable").to_string();
+    assert!(line.contains("grant WRITE"), "{line}");
+    load.more(500);
+    assert!(backlog(&site) >= 500.0, "they wait");
+    // The other topic is not held up.
+    assert_eq!(site.send(&numbered("nobody", 0)).status, 404);
+    delivered(&site, "clicks.orphan", 1);
+    broker.allow("clicks");
+    let answers = load.end();
+    all_delivered(&site);
+    assert_eq!(site.metric("waypost_clicks_dead_lettered_total", ""), 0.0, "no click is at fault");
+    let repeats = proved(&site, &answers, &broker.read(&["clicks"], answers.len(), PATIENCE));
+    println!("{} clicks answered while a right was taken away, {repeats} repeats", answers.len());
+}
+
+#[test]
+fn a_queue_that_is_full_before_a_stalled_broker_holds_clicks_in_the_journal_and_goes_on() {
+    let proxy = Proxy::new();
+    let Some(broker) = Broker::behind(&proxy) else { return };
+    broker.create_all("queued", 3, &[]);
+    let site = hasty(audited(&proxy.address(), "queued"))
+        .env("WAYPOST__KAFKA__PROPERTIES__QUEUE_BUFFERING_MAX_MESSAGES", "100")
+        .start();
+    let load = Load::start(&site, 4);
+    delivered(&site, "clicks", 200);
+    proxy.set(Mode::Stall);
+    load.more(2000);
+    until("clicks wait", || (backlog(&site) >= 2000.0).then_some(()));
+    until("the queue is full", || (site.metric("waypost_kafka_producer_queue_messages", "") == 100.0).then_some(()));
+    site.tells("kafka_error", "bounded", "clicks-not-delivered");
+    proxy.set(Mode::Pass);
+    load.more(500);
+    let answers = load.end();
+    all_delivered(&site);
+    let repeats = proved(&site, &answers, &broker.read(&["queued"], answers.len(), PATIENCE));
+    audit_is_complete(&site, &broker.address());
+    println!("{} clicks answered before a full queue, {repeats} repeats", answers.len());
+}
+
+/// What the broker had acknowledged and then lost is gone: hence three copies. What it had not is sent again by another producer,
+/// and the audit names what is missing, and nothing else.
+#[test]
+fn a_broker_that_forgot_what_it_acknowledged_fails_the_producer_which_is_built_anew_and_the_audit_names_the_loss() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    broker.create_all("forgot", 1, &[]);
+    let site = audited(&broker.address(), "forgot").start();
+    let load = Load::start(&site, 2);
+    delivered(&site, "clicks", 2000);
+    broker.lose_power("forgot", 0, 64 << 10);
+    let (before, waits) = (load.answered(), backlog(&site));
+    load.more(300);
+    broker.restart();
+    until("another producer", || (site.metric("waypost_kafka_producer_rebuilds_total", "") > 0.0).then_some(()));
+    site.tells("producer_failed", "none", "clicks-not-delivered");
+    site.tells("producer_rebuilt", "none", "clicks-not-delivered");
+    load.more(300);
+    let mut answers = load.end();
+    all_delivered(&site);
+    assert!(site.metric("waypost_kafka_topic_alarm", "topic=\"forgot\",reason=\"replication\"") == 1.0);
+
+    let records = broker.read(&["forgot"], 1, PATIENCE);
+    let (found, _) = numbers(&records);
+    let lost: Vec<u64> = answers.keys().copied().filter(|number| !found.contains_key(number)).collect();
+    assert!(!lost.is_empty(), "what was acknowledged before the cut");
+    assert!(lost.iter().all(|number| *number < before), "nothing else: {lost:?} of {before}, of which {waits} waited");
+    lost.iter().for_each(|number| drop(answers.remove(number)));
+    let repeats = proved(&site, &answers, &records);
+    let missing = until("an audit that names them", || {
+        let audit = site.command(&["clicks", "audit", "--json", "--kafka", &broker.address()]).output().unwrap();
+        let said = String::from_utf8(audit.stdout).unwrap();
+        let spans: Vec<_> = said
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .flat_map(|lane| lane["topics"]["forgot"]["missing"].as_array().cloned().unwrap_or_default())
+            .collect();
+        (audit.status.code() == Some(1)).then_some(spans)
+    });
+    let seqs = |span: &serde_json::Value| span["to"].as_u64().unwrap() - span["from"].as_u64().unwrap();
+    assert_eq!(missing.iter().map(seqs).sum::<u64>(), lost.len() as u64, "{missing:?}");
+    println!("{} clicks found, {} lost by the broker and named, {repeats} repeats", answers.len(), lost.len());
 }

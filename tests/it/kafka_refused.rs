@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// Waits until an alarm about a topic stands at a value.
-fn alarm(site: &Site, topic: &str, reason: &str, value: f64) {
+pub(crate) fn alarm(site: &Site, topic: &str, reason: &str, value: f64) {
     let label = format!("topic=\"{topic}\",reason=\"{reason}\"");
     until(&format!("{label} at {value}"), || (site.metric("waypost_kafka_topic_alarm", &label) == value).then_some(()));
 }
 
 /// Waits until so many clicks wait; the journal's gauges are set ten times a second.
-fn waiting(site: &Site, clicks: f64) {
+pub(crate) fn waiting(site: &Site, clicks: f64) {
     until(&format!("{clicks} clicks wait"), || (backlog(site) == clicks).then_some(()));
 }
 
@@ -226,7 +226,7 @@ fn who_may_not_write_keeps_the_clicks_and_delivers_them_once_allowed() {
 }
 
 /// A site for a broker with SASL_SSL, by its configuration file, which holds no password.
-fn secured(broker: &Broker, mechanism: &str) -> Site {
+pub(crate) fn secured(broker: &Broker, mechanism: &str) -> Site {
     let site = Site::new(&[link("live")]).env("WAYPOST__KAFKA__PROPERTIES__RECONNECT_BACKOFF_MAX_MS", "500");
     site.write("password", &format!("{PASSWORD}\n"));
     let mut config = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", broker.address());
@@ -237,7 +237,7 @@ fn secured(broker: &Broker, mechanism: &str) -> Site {
 }
 
 /// Where [`secured`] left the password.
-fn password_file(site: &Site) -> String {
+pub(crate) fn password_file(site: &Site) -> String {
     site.path("password").display().to_string()
 }
 

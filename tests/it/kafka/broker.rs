@@ -144,6 +144,16 @@ impl Broker {
         }
     }
 
+    /// What a power cut does to the only copy of a partition: the broker is gone, and the newest bytes with it.
+    pub(crate) fn lose_power(&mut self, topic: &str, partition: i32, bytes: u64) {
+        self.kill();
+        let log = self.dir.path().join(format!("data/{topic}-{partition}/00000000000000000000.log"));
+        let log = fs::File::options().write(true).open(log).unwrap();
+        let len = log.metadata().unwrap().len();
+        assert!(len > 2 * bytes, "something is left: {len}");
+        log.set_len(len - bytes).unwrap();
+    }
+
     /// Starts it again on its ports and its data.
     pub(crate) fn restart(&mut self) {
         assert!(self.child.is_none(), "the broker still runs");

@@ -66,10 +66,12 @@ impl Cluster {
         (0..NODES).map(|node| format!("127.0.0.1:{}", self.ports[node])).collect::<Vec<_>>().join(",")
     }
 
-    /// Makes a topic of clicks with so many partitions, that of its orphans and that of its lanes.
-    pub(crate) fn create_all(&self, topic: &str, partitions: i32) {
-        for (topic, partitions) in [(topic, partitions), (&*orphan(topic), 1), (&*lanes(topic), 1)] {
-            create(&self.address(), topic, partitions, NODES as i32, &[("min.insync.replicas", IN_SYNC)]);
+    /// Makes a topic of clicks with so many partitions that wants so many copies in sync, that of its orphans and that of its lanes.
+    pub(crate) fn create_all(&self, topic: &str, partitions: i32, in_sync: usize) {
+        let in_sync = in_sync.to_string();
+        create(&self.address(), topic, partitions, NODES as i32, &[("min.insync.replicas", &in_sync)]);
+        for topic in [orphan(topic), lanes(topic)] {
+            create(&self.address(), &topic, 1, NODES as i32, &[]);
         }
     }
 
