@@ -19,15 +19,21 @@ const RATE_OVER: f64 = 10.0;
 
 pub(super) struct Gauges {
     lanes: Vec<LaneGauges>,
-    sync_seconds: Histogram,
-    spilled_bytes: Counter,
     oldest: Gauge,
     disk_used: Gauge,
     disk_budget: Gauge,
     disk_seconds: Gauge,
     stopped: Gauge,
-    errors: [(&'static str, Counter); 2],
+    stalls: Counter,
     refreshed: Option<Instant>,
+}
+
+/// What the spiller counts while it works.
+#[derive(Clone)]
+pub(super) struct Counters {
+    sync_seconds: Histogram,
+    spilled_bytes: Counter,
+    errors: [(&'static str, Counter); 2],
 }
 
 impl std::fmt::Debug for Gauges {
@@ -54,35 +60,24 @@ struct LaneGauges {
 impl Gauges {
     pub(super) fn new(reports: &[LaneReport]) -> Gauges {
         let lanes = reports.iter().map(LaneGauges::new).collect();
-        let error = |reason| (reason, table::counter(&table::JOURNAL_SPILL_ERRORS, &[reason]));
         Gauges {
             lanes,
-            sync_seconds: table::histogram(&table::JOURNAL_SYNC_SECONDS, &[]),
-            spilled_bytes: table::counter(&table::JOURNAL_SPILLED_BYTES, &[]),
             oldest: table::gauge(&table::JOURNAL_OLDEST_UNDURABLE, &[]),
             disk_used: table::gauge(&table::JOURNAL_DISK_USED, &[]),
             disk_budget: table::gauge(&table::JOURNAL_DISK_BUDGET, &[]),
             disk_seconds: table::gauge(&table::JOURNAL_DISK_SECONDS, &[]),
             stopped: table::gauge(&table::JOURNAL_SPILL_STOPPED, &[]),
-            errors: [error("disk"), error("budget")],
+            stalls: table::counter(&table::JOURNAL_SPILL_ERRORS, &["stalled"]),
             refreshed: None,
         }
     }
 
-    /// A segment was synced.
-    pub(super) fn synced(&self, took: Duration, bytes: u64) {
-        self.sync_seconds.record(took.as_secs_f64());
-        self.spilled_bytes.increment(bytes);
+    /// The disk has stopped to answer.
+    pub(super) fn stalled(&self) {
+        self.stalls.increment(1);
     }
 
-    /// A round of spilling or a checkpoint failed.
-    pub(super) fn spill_error(&self, reason: &str) {
-        for (_, counter) in self.errors.iter().filter(|(name, _)| *name == reason) {
-            counter.increment(1);
-        }
-    }
-
-    /// Whether any lane waits after an error: the alarm.
+    /// Whether a lane waits after an error, or for the disk: the alarm.
     pub(super) fn spill_stopped(&self, stopped: bool) {
         self.stopped.set(if stopped { 1.0 } else { 0.0 });
     }
@@ -109,6 +104,36 @@ impl Gauges {
         self.disk_used.set(used as f64);
         self.disk_budget.set(budget as f64);
         self.disk_seconds.set(budget.saturating_sub(used) as f64 / rate.max(1.0));
+    }
+}
+
+impl Counters {
+    pub(super) fn new() -> Counters {
+        let error = |reason| (reason, table::counter(&table::JOURNAL_SPILL_ERRORS, &[reason]));
+        Counters {
+            sync_seconds: table::histogram(&table::JOURNAL_SYNC_SECONDS, &[]),
+            spilled_bytes: table::counter(&table::JOURNAL_SPILLED_BYTES, &[]),
+            errors: [error("disk"), error("budget")],
+        }
+    }
+
+    /// A segment was synced.
+    pub(super) fn synced(&self, took: Duration, bytes: u64) {
+        self.sync_seconds.record(took.as_secs_f64());
+        self.spilled_bytes.increment(bytes);
+    }
+
+    /// A round of spilling or a checkpoint failed.
+    pub(super) fn spill_error(&self, reason: &str) {
+        for (_, counter) in self.errors.iter().filter(|(name, _)| *name == reason) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counters").finish_non_exhaustive()
     }
 }
 

@@ -97,6 +97,7 @@ mod identity;
 mod inspect;
 mod lane;
 mod layout;
+mod observer;
 mod open;
 mod pins;
 mod reader;

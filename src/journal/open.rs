@@ -12,10 +12,11 @@ use crate::{
         Config, Lane, LaneReport, Reader, Spiller,
         disk::{Disk, boot_id, lock, refused_file_system},
         error::{OpenError, io_error},
-        gauges::Gauges,
+        gauges::{Counters, Gauges},
         identity,
         lane::Shared,
         layout,
+        observer::Observed,
         recover::{Place, Recovered},
         ring,
         spill::{Origin, SpillLane},
@@ -96,7 +97,7 @@ impl Journal {
             let recovered = place(lane).recover()?;
             builder.add(disk, directory, &journal, recovered)?;
         }
-        Ok(builder.finish(config))
+        Ok(builder.finish(disk, config))
     }
 
     /// What was found in each lane.
@@ -147,13 +148,14 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(self, config: &Config) -> Journal {
+    fn finish(self, disk: &Disk, config: &Config) -> Journal {
+        let shared = self.spills.iter().map(|lane| lane.shared.clone());
         let gauges = Gauges::new(&self.reports);
         let spiller = Spiller {
+            observed: Observed::new(config, shared, gauges, disk.asked(), self.disk_pressed),
             lanes: self.spills,
             config: config.clone(),
-            disk_pressed: self.disk_pressed,
-            gauges,
+            counters: Counters::new(),
             checkpoint_at: None,
         };
         Journal { reports: self.reports, parts: Parts { lanes: self.lanes, readers: self.readers, spiller } }

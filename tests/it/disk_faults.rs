@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,9 +12,9 @@ use std::{
 };
 
 use crate::{
-    dsl::{Answer, PATIENCE, Site, request, until},
+    dsl::{PATIENCE, Site, request, until},
     kafka::{
-        broker::{Broker, Kind},
+        broker::Broker,
         reader::Record,
         site::{backlog, each_once, identity_holds, numbers, streaming},
     },
