@@ -12,11 +12,11 @@ use std::{
 };
 
 use crate::{
-    dsl::{PATIENCE, Site, request, until},
+    dsl::{Answer, PATIENCE, Site, request, until},
     kafka::{
-        broker::Broker,
+        broker::{Broker, Kind},
         reader::Record,
-        site::{backlog, each_once, identity_holds, numbers, streaming},
+        site::{backlog, click, each_once, identity_holds, numbers, streaming},
     },
     mount::Mount,
 };
@@ -24,6 +24,9 @@ use crate::{
 /// No answer may take longer while the disk is in trouble and Kafka is well: far below the stalls that are made here (seconds), far
 /// above what a busy machine of two cores does to a client's thread.
 const PROMPT: Duration = Duration::from_millis(250);
+
+/// What a request waits for room: the default of `wait_for_room`, less what the clocks of two processes may differ in.
+const WAIT: Duration = Duration::from_millis(90);
 
 /// A site whose data directory is a small file system of its own, and whose rings are in memory.
 struct Case {
@@ -65,7 +68,7 @@ impl Case {
         let recorded = answered.len() - unrecorded;
         until("nothing waits", || (backlog(&self.site) == 0.0).then_some(()));
         identity_holds(&self.site);
-        assert_eq!(self.site.metric("waypost_clicks_unrecorded_total", ""), unrecorded as f64);
+        assert_eq!(self.site.metric("waypost_clicks_unrecorded_total", "reason=\"full\""), unrecorded as f64);
         let (code, log) = self.site.stop();
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains("panicked"), "{log}");
@@ -132,6 +135,12 @@ impl Clicking {
     }
 }
 
+/// Clicks with these numbers, one after the other; each is redirected.
+fn clicked(site: &Site, range: std::ops::Range<u64>) -> Vec<u64> {
+    click(site, range.clone());
+    range.collect()
+}
+
 /// The alarm of a disk that takes nothing, and its line in the log.
 fn alarmed(site: &Site, reason: &str) {
     until("the alarm", || (site.metric("waypost_journal_spill_stopped", "") == 1.0).then_some(()));
@@ -178,4 +187,90 @@ fn a_disk_frozen_for_seconds_loses_no_click_and_slows_none_while_kafka_is_well()
     until("no alarm", || (case.site.metric("waypost_journal_spill_stopped", "") == 0.0).then_some(()));
     let answered = clicking.end(trouble, "disk frozen");
     case.proved(&broker, "diskfrozen", &answered, 0);
+}
+
+/// Clicks on one connection until three answers in a row are no redirect or came late: one alone may be this machine's. Gives the
+/// numbers that were redirected.
+fn fill_ring(site: &Site, from: u64) -> Vec<u64> {
+    let mut wire = site.wire();
+    let pad = "x".repeat(1500);
+    let (mut answered, mut late) = (Vec::new(), 0);
+    for number in from..from + 20_000 {
+        let begun = Instant::now();
+        let status = wire.send(&request("GET", &format!("/live?sub1={number}&sub2={pad}"), &[])).status;
+        late = if status != 302 || begun.elapsed() >= WAIT { late + 1 } else { 0 };
+        if status == 302 {
+            answered.push(number);
+        }
+        if late == 3 {
+            return answered;
+        }
+    }
+    panic!("the ring never filled");
+}
+
+/// Whether the answer's token says that there is no record of the click.
+fn flagged(site: &Site, answer: &Answer) -> bool {
+    let mut verify = site.command(&["token", "verify", "--json", "--data-dir"]);
+    let said = verify.arg(site.data()).arg(answer.token().unwrap()).output().unwrap();
+    let verdict: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    verdict["flags"].to_string().contains("unjournaled")
+}
+
+fn room_is_missing(site: &Site, reason: &str) {
+    let answer = until("not ready", || site.admin("/readyz").filter(|answer| answer.status == 503));
+    assert!(answer.text().contains("room"), "{}", answer.text());
+    assert_eq!(site.tells("not_ready", "yes", "edge-not-ready")["missing"], "lane 0 has room");
+    until("the alarm", || (site.metric("waypost_journal_spill_stopped", "") == 1.0).then_some(()));
+    let line = site.tells("spill_stopped", "bounded", "spill-stopped");
+    assert!(line["reason"].as_str().unwrap().contains(reason), "{line}");
+}
+
+#[test]
+fn a_full_disk_and_kafka_away_fill_the_ring_then_redirect_with_a_flag_until_the_disk_has_room() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    let Some(mut case) = Case::new(&broker, "clicks").map(Case::start) else { return };
+    let mut answered = clicked(&case.site, 0..50);
+    let filler = case.disk.fill();
+    broker.stop();
+    answered.extend(fill_ring(&case.site, 50));
+    let begun = Instant::now();
+    let answer = case.site.get("/live?sub1=30000", &[]);
+    assert!(answer.status == 302 && answer.header("set-cookie").is_some() && flagged(&case.site, &answer));
+    assert!(begun.elapsed() >= WAIT, "it waited for room first");
+    answered.push(30_000);
+    room_is_missing(&case.site, "No space left");
+    let unrecorded = || case.site.metric("waypost_clicks_unrecorded_total", "reason=\"full\"");
+    let lost = until("they are counted", || Some(unrecorded()).filter(|count| *count >= 4.0));
+    // The disk comes back first.
+    std::fs::remove_file(filler).unwrap();
+    case.site.logged("spilling again");
+    case.site.logged("ready again");
+    answered.extend(clicked(&case.site, 31_000..31_500));
+    assert_eq!(unrecorded(), lost, "and are recorded again");
+    broker.restart();
+    case.proved(&broker, "clicks", &answered, lost as usize);
+}
+
+#[test]
+fn a_full_disk_and_kafka_away_fill_the_ring_then_refuse_where_that_is_the_policy_until_kafka_is_back() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    let Some(case) = Case::new(&broker, "clicks") else { return };
+    let mut case = case.env("WAYPOST__JOURNAL__ON_FULL", "refuse").start();
+    let mut answered = clicked(&case.site, 0..50);
+    let _filler = case.disk.fill();
+    broker.stop();
+    answered.extend(fill_ring(&case.site, 50));
+    let begun = Instant::now();
+    assert_eq!(case.site.get("/live?sub1=30000", &[]).status, 503);
+    assert!(begun.elapsed() >= WAIT, "it waited for room first");
+    room_is_missing(&case.site, "No space left");
+    until("they are counted", || {
+        (case.site.metric("waypost_clicks_unrecorded_total", "reason=\"refused\"") >= 4.0).then_some(())
+    });
+    // Kafka comes back, the disk stays full.
+    broker.restart();
+    case.site.logged("ready again");
+    answered.extend(clicked(&case.site, 31_000..31_500));
+    case.proved(&broker, "clicks", &answered, 0);
 }
