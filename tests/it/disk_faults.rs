@@ -13,10 +13,11 @@ use std::{
 
 use crate::{
     dsl::{Answer, PATIENCE, Site, request, until},
+    inject::Injected,
     kafka::{
         broker::{Broker, Kind},
         reader::Record,
-        site::{backlog, click, each_once, identity_holds, numbers, streaming},
+        site::{backlog, click, delivered, each_once, identity_holds, numbers, streaming},
     },
     mount::Mount,
 };
@@ -63,12 +64,26 @@ impl Case {
         self
     }
 
+    /// `rm -rf` on what lies in the data directory.
+    fn removed(&self) {
+        for entry in std::fs::read_dir(self.site.data()).unwrap() {
+            let path = entry.unwrap().path();
+            let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            gone.unwrap();
+        }
+    }
+
     /// Every answered click is on the topic, each once by its id, and the audit proves it from the topics alone.
     fn proved(&mut self, broker: &Broker, topic: &str, answered: &[u64], unrecorded: usize) {
+        assert_eq!(self.site.metric("waypost_clicks_unrecorded_total", "reason=\"full\""), unrecorded as f64);
+        self.found(broker, topic, answered, unrecorded);
+    }
+
+    /// The same of a process that was started anew, and counts from there.
+    fn found(&mut self, broker: &Broker, topic: &str, answered: &[u64], unrecorded: usize) {
         let recorded = answered.len() - unrecorded;
         until("nothing waits", || (backlog(&self.site) == 0.0).then_some(()));
         identity_holds(&self.site);
-        assert_eq!(self.site.metric("waypost_clicks_unrecorded_total", "reason=\"full\""), unrecorded as f64);
         let (code, log) = self.site.stop();
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains("panicked"), "{log}");
@@ -273,4 +288,135 @@ fn a_full_disk_and_kafka_away_fill_the_ring_then_refuse_where_that_is_the_policy
     case.site.logged("ready again");
     answered.extend(clicked(&case.site, 31_000..31_500));
     case.proved(&broker, "clicks", &answered, 0);
+}
+
+/// What a broken disk says to each of the calls that the spiller makes.
+const REFUSALS: [(&str, &str); 4] = [
+    ("pwrite64:error=EIO", "Input/output error"),
+    ("fdatasync:error=EIO", "Input/output error"),
+    ("pwrite64:error=ENOSPC", "No space left"),
+    ("openat:error=EROFS", "Read-only file system"),
+];
+
+#[test]
+fn errors_on_write_on_sync_and_on_create_lose_no_click_and_slow_none_while_kafka_is_well() {
+    let Some(broker) = Broker::shared() else { return };
+    let Some(case) = Case::new(&broker, "diskerrors") else { return };
+    let mut case = case.env("WAYPOST__JOURNAL__SPILL", "always").start();
+    let clicking = Clicking::start(&case.site);
+    clicking.more(300);
+    let trouble = Instant::now();
+    for (calls, reason) in REFUSALS {
+        let (told, healed) = (case.site.told("spill_stopped"), healed(&case.site));
+        let Some(injected) = Injected::into_spiller(&case.site, calls) else { return };
+        until("it is told", || (case.site.told("spill_stopped") > told).then_some(()));
+        alarmed(&case.site, "");
+        let log = case.site.log();
+        let last = log.lines().rfind(|line| line.contains("\"event\":\"spill_stopped\"")).unwrap();
+        assert!(last.contains(reason), "{calls}: {last}");
+        assert!(case.site.metric("waypost_journal_spill_errors_total", "reason=\"disk\"") > told as f64);
+        clicking.more(200);
+        drop(injected);
+        until("it heals by itself", || (self::healed(&case.site) > healed).then_some(()));
+        until("no alarm", || (case.site.metric("waypost_journal_spill_stopped", "") == 0.0).then_some(()));
+    }
+    let answered = clicking.end(trouble, "disk errors");
+    case.proved(&broker, "diskerrors", &answered, 0);
+}
+
+fn healed(site: &Site) -> usize {
+    site.log().matches("spilling again").count()
+}
+
+#[test]
+fn syncs_that_fail_while_kafka_is_away_fill_the_ring_and_a_kill_then_loses_no_click_that_was_recorded() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    let Some(mut case) = Case::new(&broker, "clicks").map(Case::start) else { return };
+    let mut answered = clicked(&case.site, 0..50);
+    broker.stop();
+    // Some are in a segment, the rest meets the error.
+    answered.extend(clicked(&case.site, 50..500));
+    until("clicks in a segment", || (case.site.metric("waypost_journal_spilled_bytes_total", "") > 0.0).then_some(()));
+    let Some(injected) = Injected::into_spiller(&case.site, "fdatasync:error=EIO") else { return };
+    answered.extend(fill_ring(&case.site, 1_000));
+    room_is_missing(&case.site, "Input/output error");
+    let unrecorded = until("they are counted", || {
+        let count = case.site.metric("waypost_clicks_unrecorded_total", "reason=\"full\"");
+        (count >= 3.0).then_some(count as usize)
+    });
+    case.site.kill();
+    drop(injected);
+    case.site.restart();
+    assert!(case.site.metric("waypost_clicks_recovered_total", "") >= (answered.len() - unrecorded - 50) as f64);
+    answered.extend(clicked(&case.site, 31_000..31_200));
+    broker.restart();
+    case.found(&broker, "clicks", &answered, unrecorded);
+}
+
+/// What ext4 does by itself when it meets an error it cannot pass: from then on nothing can be written.
+#[test]
+fn a_file_system_that_turns_read_only_loses_no_click_through_kafkas_absence_a_kill_and_its_repair() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    let Some(case) = Case::new(&broker, "clicks") else { return };
+    let mut case = case.env("WAYPOST__JOURNAL__SPILL", "always").start();
+    let clicking = Clicking::start(&case.site);
+    clicking.more(300);
+    let trouble = Instant::now();
+    case.disk.abort();
+    alarmed(&case.site, "");
+    clicking.more(1000);
+    let mut answered = clicking.end(trouble, "read-only disk");
+    broker.stop();
+    answered.extend(clicked(&case.site, 20_000..20_500));
+    case.site.kill();
+    // On the broken disk it says so and does not start.
+    let (code, log) = case.site.refused();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("Read-only file system") && log.contains(&case.site.data().display().to_string()), "{log}");
+    assert!(log.contains("healthy disk"), "what to do: {log}");
+    case.disk.mount_again();
+    case.site.restart();
+    assert!(case.site.metric("waypost_clicks_recovered_total", "") >= 500.0);
+    broker.restart();
+    case.found(&broker, "clicks", &answered, 0);
+}
+
+#[test]
+fn a_data_directory_removed_under_it_loses_no_click_while_kafka_is_well_and_is_told() {
+    let Some(broker) = Broker::shared() else { return };
+    let Some(mut case) = Case::new(&broker, "diskremoved").map(Case::start) else { return };
+    let clicking = Clicking::start(&case.site);
+    clicking.more(300);
+    let trouble = Instant::now();
+    case.removed();
+    let line = case.site.tells("checkpoint_failed", "none", "spill-stopped");
+    assert!(line["error"].as_str().unwrap().contains("removed by somebody else"), "{line}");
+    assert!(case.site.metric("waypost_journal_spill_errors_total", "reason=\"disk\"") > 0.0);
+    clicking.more(1000);
+    let answered = clicking.end(trouble, "data directory removed");
+    case.proved(&broker, "diskremoved", &answered, 0);
+}
+
+#[test]
+fn a_data_directory_removed_under_it_while_kafka_is_away_keeps_the_ring_and_the_next_start_can_take_it_over() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    let Some(mut case) = Case::new(&broker, "clicks").map(|case| case.env("WAYPOST__EDGE__ID", "e1").start()) else {
+        return;
+    };
+    let mut answered = clicked(&case.site, 0..50);
+    delivered(&case.site, "clicks", 50);
+    case.removed();
+    broker.stop();
+    answered.extend(clicked(&case.site, 50..500));
+    alarmed(&case.site, "");
+    case.site.kill();
+    let (code, log) = case.site.refused();
+    assert_eq!(code, Some(1), "{log}");
+    let ring = case.site.path("rings/lane-0000.ring").display().to_string();
+    let lane = case.site.data().join("journal/lane-0000");
+    assert!(log.contains(&ring) && log.contains(&lane.display().to_string()), "what to do: {log}");
+    std::fs::create_dir_all(lane).unwrap();
+    case.site.restart();
+    broker.restart();
+    case.found(&broker, "clicks", &answered, 0);
 }

@@ -13,6 +13,7 @@ mod disk_faults;
 mod domains;
 mod dsl;
 mod full;
+mod inject;
 mod kafka;
 mod kafka_away;
 mod kafka_clicks;

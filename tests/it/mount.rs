@@ -9,6 +9,8 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
+use crate::dsl::until;
+
 /// A file system over a directory; thawed, unmounted and its loop device given back at the end, however the test ends.
 pub(crate) struct Mount {
     at: PathBuf,
@@ -81,10 +83,21 @@ impl Mount {
         frozen
     }
 
-    /// Makes it read-only, or writable again.
-    pub(crate) fn writable(&self, writable: bool) {
-        let how = if writable { "remount,rw" } else { "remount,ro" };
-        tool("mount", &["-o", how, &text(&self.at)]).unwrap();
+    /// Has ext4 give up as after an error of its device: nothing can be written from now on.
+    pub(crate) fn abort(&self) {
+        // Some kernels say that the remount itself failed for it.
+        let _ = tool("mount", &["-o", "remount,abort", &text(&self.at)]);
+        let trial = std::fs::write(self.at.join("trial"), "");
+        assert!(trial.is_err(), "it is not read-only");
+    }
+
+    /// Unmounted, checked and mounted again, once nobody holds it.
+    pub(crate) fn mount_again(&self) {
+        let (device, dir) = (self.device.clone().unwrap(), text(&self.at));
+        until("the unmount", || tool("umount", &[&dir]).ok());
+        // It exits with 1 where it had something to mend.
+        let _ = tool("fsck.ext4", &["-p", &device]);
+        tool("mount", &[&device, &dir]).unwrap();
     }
 }
 
