@@ -5,7 +5,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -224,6 +224,31 @@ pub(super) fn refused_file_system(dir: &Path) -> io::Result<Option<&'static str>
         0xca45_1a4e => Some("bcachefs"),
         _ => None,
     })
+}
+
+/// Bytes that this user may still write on the file system of `dir`.
+pub(super) fn room(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// A file and the name it was opened by.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Named {
+    pub(super) fn new(path: PathBuf, file: &File) -> io::Result<Named> {
+        let meta = file.metadata()?;
+        Ok(Named { path, id: (meta.dev(), meta.ino()) })
+    }
+
+    /// Whether the name still leads to the file: not where it was removed, or something was mounted over it or away.
+    pub(super) fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.id)
+    }
 }
 
 /// The kernel's id of this boot; all zeros where there is none, which matches no ring.

@@ -22,10 +22,22 @@ pub(super) struct Gauges {
     oldest: Gauge,
     disk_used: Gauge,
     disk_budget: Gauge,
+    disk_room: Gauge,
     disk_seconds: Gauge,
     stopped: Gauge,
+    ring_gone: Gauge,
     stalls: Counter,
     refreshed: Option<Instant>,
+}
+
+/// The disk as segments see it, bytes.
+pub(super) struct Room {
+    /// By segments.
+    pub(super) used: u64,
+    /// What they may take.
+    pub(super) budget: u64,
+    /// What they still can take: the rest of the budget, or of the file system if that is less.
+    pub(super) left: u64,
 }
 
 /// What the spiller counts while it works.
@@ -65,8 +77,10 @@ impl Gauges {
             oldest: table::gauge(&table::JOURNAL_OLDEST_UNDURABLE, &[]),
             disk_used: table::gauge(&table::JOURNAL_DISK_USED, &[]),
             disk_budget: table::gauge(&table::JOURNAL_DISK_BUDGET, &[]),
+            disk_room: table::gauge(&table::JOURNAL_DISK_ROOM, &[]),
             disk_seconds: table::gauge(&table::JOURNAL_DISK_SECONDS, &[]),
             stopped: table::gauge(&table::JOURNAL_SPILL_STOPPED, &[]),
+            ring_gone: table::gauge(&table::JOURNAL_RING_GONE, &[]),
             stalls: table::counter(&table::JOURNAL_SPILL_ERRORS, &["stalled"]),
             refreshed: None,
         }
@@ -77,17 +91,18 @@ impl Gauges {
         self.stalls.increment(1);
     }
 
-    /// Whether a lane waits after an error, or for the disk: the alarm.
-    pub(super) fn spill_stopped(&self, stopped: bool) {
-        self.stopped.set(if stopped { 1.0 } else { 0.0 });
+    /// The alarms: whether a lane waits after an error or for the disk, and whether a ring's file is gone.
+    pub(super) fn alarms(&self, stopped: bool, ring_gone: bool) {
+        self.stopped.set(f64::from(u8::from(stopped)));
+        self.ring_gone.set(f64::from(u8::from(ring_gone)));
     }
 
-    /// Sets what is computed from the positions. `disk`: used, budget. `oldest`: the age of the oldest frame without a home.
+    /// Sets what is computed from the positions. `oldest`: the age of the oldest frame without a home.
     pub(super) fn refresh<'a>(
         &mut self,
         now: Instant,
         lanes: impl Iterator<Item = &'a Shared>,
-        disk: (u64, u64),
+        disk: &Room,
         oldest: Duration,
     ) {
         let passed = self.refreshed.map(|at| now.saturating_duration_since(at));
@@ -98,12 +113,12 @@ impl Gauges {
         for (gauges, lane) in self.lanes.iter_mut().zip(lanes) {
             gauges.refresh(lane, passed.unwrap_or_default().as_secs_f64());
         }
-        let (used, budget) = disk;
         let rate: f64 = self.lanes.iter().map(|lane| lane.rate).sum();
         self.oldest.set(oldest.as_secs_f64());
-        self.disk_used.set(used as f64);
-        self.disk_budget.set(budget as f64);
-        self.disk_seconds.set(budget.saturating_sub(used) as f64 / rate.max(1.0));
+        self.disk_used.set(disk.used as f64);
+        self.disk_budget.set(disk.budget as f64);
+        self.disk_room.set(disk.left as f64);
+        self.disk_seconds.set(disk.left as f64 / rate.max(1.0));
     }
 }
 

@@ -12,7 +12,12 @@ use std::{
 
 use crate::{
     faults::{self, say},
-    journal::{Config, Spill, disk::Asked, gauges::Gauges, lane::Shared},
+    journal::{
+        Config, Spill,
+        disk::Asked,
+        gauges::{Gauges, Room},
+        lane::Shared,
+    },
 };
 
 /// The disk is said to have stopped when it has not answered for so long: a sync took 0.4 s at worst on a starved machine.
@@ -34,7 +39,12 @@ pub(super) struct Observer {
     disk_pressed: Arc<AtomicBool>,
     /// Whether a lane waits after an error, as the spiller says.
     pub(super) backing_off: bool,
+    /// Whether a ring's file is gone, as the spiller says.
+    pub(super) ring_gone: bool,
+    /// What the file system has left, as the spiller last saw; at first as good as unbounded.
+    pub(super) file_system_room: u64,
     stalled: bool,
+    room_low: bool,
 }
 
 /// When the frames in a ring came: marks of its head.
@@ -61,7 +71,10 @@ impl Observed {
             disk_bytes: config.disk_bytes.0,
             disk_pressed,
             backing_off: false,
+            ring_gone: false,
+            file_system_room: u64::MAX,
             stalled: false,
+            room_low: false,
         })))
     }
 
@@ -87,13 +100,24 @@ impl Observer {
         self.lanes.iter().map(|(shared, _)| shared.home().index.bytes()).sum()
     }
 
-    /// Sets the gauges, and tells of a disk that has stopped to answer, and of its first answer.
+    /// Sets the gauges, and tells of a disk that has stopped to answer or has no room.
     pub(super) fn publish(&mut self, now: Instant) {
         let oldest = (0..self.lanes.len()).filter_map(|lane| self.age(lane, now)).max().unwrap_or_default();
         let used = self.disk_used();
         self.disk_pressed.store(used >= self.disk_bytes / 4 * 3, Ordering::Relaxed);
-        let waiting = self.asked.waiting(now);
-        let stalled = waiting.is_some_and(|waiting| waiting >= STALLED);
+        self.tell_of_stalls(now);
+        self.tell_of_room();
+        self.gauges.alarms(self.backing_off || self.stalled, self.ring_gone);
+        let disk = Room {
+            used,
+            budget: self.disk_bytes,
+            left: self.disk_bytes.saturating_sub(used).min(self.file_system_room),
+        };
+        self.gauges.refresh(now, self.lanes.iter().map(|(shared, _)| &**shared), &disk, oldest);
+    }
+
+    fn tell_of_stalls(&mut self, now: Instant) {
+        let stalled = self.asked.waiting(now).is_some_and(|waiting| waiting >= STALLED);
         if stalled && !self.stalled {
             self.gauges.stalled();
             say!(
@@ -106,8 +130,24 @@ impl Observer {
             tracing::info!("the disk answers again");
         }
         self.stalled = stalled;
-        self.gauges.spill_stopped(self.backing_off || stalled);
-        self.gauges.refresh(now, self.lanes.iter().map(|(shared, _)| &**shared), (used, self.disk_bytes), oldest);
+    }
+
+    /// Low: less is left than the rings may hold, so that a sink that goes away now has clicks in memory alone. Twice that is
+    /// room again.
+    fn tell_of_room(&mut self) {
+        let rings: u64 = self.lanes.iter().map(|(shared, _)| shared.ring.size()).sum();
+        let low = self.file_system_room < if self.room_low { 2 * rings } else { rings };
+        if low && !self.room_low {
+            say!(
+                warn,
+                faults::JOURNAL_ROOM_LOW,
+                bytes = self.file_system_room,
+                "the file system of the journal has less room than the rings: make room, whatever [journal] disk_bytes allows"
+            );
+        } else if self.room_low && !low {
+            tracing::info!("the file system of the journal has room again");
+        }
+        self.room_low = low;
     }
 }
 

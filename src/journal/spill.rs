@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::File,
     io, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use std::{
 use crate::journal::{
     Config, Mark, STREAMS, Spill,
     checkpoint::{Checkpoint, CheckpointFile},
-    disk::Disk,
+    disk::{self, Disk, Named},
     frame::MAX_FRAME,
     gauges::Counters,
     lane::Shared,
@@ -45,6 +45,9 @@ pub(super) struct SpillLane {
     retry: Option<(Instant, Duration)>,
     /// The last checkpoint that was due is not written.
     pub(super) checkpoint_failing: bool,
+    ring: Named,
+    /// Its file is not under its name any more.
+    pub(super) ring_gone: bool,
     buffer: Vec<u8>,
 }
 
@@ -59,6 +62,7 @@ pub(super) struct Origin {
     pub(super) written: Checkpoint,
     pub(super) next_number: u64,
     pub(super) at_spilled: (u64, [u64; STREAMS]),
+    pub(super) ring: Named,
 }
 
 /// The segment that is written now.
@@ -111,7 +115,7 @@ impl fmt::Display for Stopped {
 
 impl SpillLane {
     pub(super) fn new(shared: Arc<Shared>, tap: Tap, origin: Origin) -> SpillLane {
-        let Origin { disk, directory, dir, quarantine, checkpoint, written, next_number, at_spilled } = origin;
+        let Origin { disk, directory, dir, quarantine, checkpoint, written, next_number, at_spilled, ring } = origin;
         SpillLane {
             shared,
             tap,
@@ -127,12 +131,27 @@ impl SpillLane {
             open: None,
             retry: None,
             checkpoint_failing: false,
+            ring,
+            ring_gone: false,
             buffer: Vec::new(),
         }
     }
 
     pub(super) fn number(&self) -> u16 {
         self.shared.lane
+    }
+
+    /// What the file system of its segments has left, bytes.
+    pub(super) fn file_system_room(&self) -> Option<u64> {
+        disk::room(&self.dir).ok()
+    }
+
+    /// Looks for the ring's file: `Some` if it is newly gone, with its name.
+    pub(super) fn miss_ring(&mut self) -> Option<&Path> {
+        let gone = !self.ring.is_there();
+        let newly = gone && !self.ring_gone;
+        self.ring_gone = gone;
+        newly.then_some(&*self.ring.path)
     }
 
     /// Whether the wait after an error is over.

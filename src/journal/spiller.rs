@@ -81,6 +81,7 @@ impl Spiller {
             }
         }
         if checkpoint {
+            self.look_around();
             self.checkpoint_at = Some(now);
         }
         self.observed.look().publish(now);
@@ -133,6 +134,27 @@ impl Spiller {
             }
         }
         self.observed.look().backing_off = self.lanes.iter().any(SpillLane::backing_off);
+    }
+
+    /// What may change outside of this process: the file system's room, and whether the rings' files are still there.
+    fn look_around(&mut self) {
+        for lane in &mut self.lanes {
+            if let Some(path) = lane.miss_ring().map(|path| path.display().to_string()) {
+                say!(
+                    error,
+                    faults::RING_GONE,
+                    lane = lane.number(),
+                    path,
+                    "the ring's file was removed under the process, which goes on in memory that no other start finds: stop \
+                     it in good order and start it again"
+                );
+            }
+        }
+        let ring_gone = self.lanes.iter().any(|lane| lane.ring_gone);
+        let room = self.lanes.first().and_then(SpillLane::file_system_room);
+        let mut observed = self.observed.look();
+        observed.ring_gone = ring_gone;
+        observed.file_system_room = room.unwrap_or(observed.file_system_room);
     }
 
     fn keep_checkpoint(&mut self, lane: usize) {

@@ -22,9 +22,12 @@ use crate::{
     mount::Mount,
 };
 
-/// No answer may take longer while the disk is in trouble and Kafka is well: far below the stalls that are made here (seconds), far
-/// above what a busy machine of two cores does to a client's thread.
+/// No answer may take longer while the disk is in trouble and Kafka is well, but for one in a thousand, which a busy machine may hold
+/// up. And none at all may take [`WORST`].
 const PROMPT: Duration = Duration::from_millis(250);
+
+/// Half of the shortest stall that is made here: who waits for the disk waits longer.
+const WORST: Duration = Duration::from_secs(1);
 
 /// What a request waits for room: the default of `wait_for_room`, less what the clocks of two processes may differ in.
 const WAIT: Duration = Duration::from_millis(90);
@@ -122,7 +125,7 @@ impl Clicking {
                     let begun = Instant::now();
                     assert_eq!(wire.send(&request("GET", &format!("/live?sub1={number}"), &[])).status, 302);
                     answered.push((number, begun, begun.elapsed()));
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::sleep(Duration::from_millis(3));
                 }
                 answered
             })
@@ -145,7 +148,7 @@ impl Clicking {
         took.sort_unstable();
         let (worst, p999) = (took[took.len() - 1], took[took.len() * 999 / 1000]);
         println!("{what}: {} answers, p99.9 {p999:?}, the slowest {worst:?}", took.len());
-        assert!(worst < PROMPT, "an answer took {worst:?}");
+        assert!(p999 < PROMPT && worst < WORST, "p99.9 {p999:?}, the slowest {worst:?}");
         clicks.into_iter().map(|(number, ..)| number).collect()
     }
 }
@@ -174,12 +177,16 @@ fn a_full_disk_loses_no_click_and_slows_none_while_kafka_is_well_and_the_topics_
     clicking.more(300);
     let filler = case.disk.fill();
     let trouble = Instant::now();
+    case.site.tells("journal_room_low", "bounded", "journal-fills-up");
+    let room = || case.site.metric("waypost_journal_disk_room_bytes", "");
+    until("no room, whatever the budget is", || (room() < 1e6).then_some(()));
     alarmed(&case.site, "No space left");
     assert!(case.site.metric("waypost_journal_spill_errors_total", "reason=\"disk\"") > 0.0);
-    clicking.more(3000);
+    clicking.more(1000);
     std::fs::remove_file(filler).unwrap();
     case.site.logged("spilling again");
-    assert_eq!(case.site.metric("waypost_journal_spill_stopped", ""), 0.0);
+    until("no alarm", || (case.site.metric("waypost_journal_spill_stopped", "") == 0.0).then_some(()));
+    until("room again", || (room() > 10e6).then_some(()));
     let answered = clicking.end(trouble, "disk full");
     case.proved(&broker, "diskfull", &answered, 0);
 }
@@ -419,4 +426,27 @@ fn a_data_directory_removed_under_it_while_kafka_is_away_keeps_the_ring_and_the_
     case.site.restart();
     broker.restart();
     case.found(&broker, "clicks", &answered, 0);
+}
+
+#[test]
+fn rings_removed_under_it_are_told_and_a_restart_in_good_order_loses_no_click() {
+    let Some(broker) = Broker::shared() else { return };
+    let Some(mut case) = Case::new(&broker, "ringremoved").map(Case::start) else { return };
+    let clicking = Clicking::start(&case.site);
+    clicking.more(300);
+    let trouble = Instant::now();
+    let ring = case.site.path("rings/lane-0000.ring");
+    std::fs::remove_file(&ring).unwrap();
+    let line = case.site.tells("ring_gone", "bounded", "ring-gone");
+    assert_eq!(line["path"], ring.display().to_string());
+    until("the alarm", || (case.site.metric("waypost_journal_ring_gone", "") == 1.0).then_some(()));
+    clicking.more(500);
+    let mut answered = clicking.end(trouble, "ring removed");
+    let (code, log) = case.site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    case.site.restart();
+    assert_eq!(case.site.metric("waypost_journal_ring_gone", ""), 0.0);
+    assert_eq!(case.site.told("lane_cut"), 0, "everything had a home");
+    answered.extend(clicked(&case.site, 30_000..30_100));
+    case.found(&broker, "ringremoved", &answered, 0);
 }
