@@ -88,6 +88,21 @@ fn a_ring_that_cannot_be_set_aside_refuses_the_start_with_what_to_do() {
 }
 
 #[test]
+fn a_second_process_on_anothers_rings_refuses_the_start_with_what_to_do() {
+    let first = site();
+    let rings = first.path("rings").display().to_string();
+    let ring_dir = "WAYPOST__JOURNAL__RING_DIR";
+    let first = first.env(ring_dir, &rings).start();
+    let (code, log) = site().env(ring_dir, &rings).refused();
+    assert_eq!(code, Some(1), "{log}");
+    for part in ["another waypost runs on", &rings, "stop it, or give this one a directory of its own"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert_eq!(first.get("/live", &[]).status, 302, "the first goes on");
+    first.events_until("clicks", 1);
+}
+
+#[test]
 fn an_intact_ring_on_a_full_disk_starts_serves_and_delivers_once_there_is_room() {
     let mut site = site().env("WAYPOST__EDGE__ID", "full-1");
     let Some(_mount) = Mount::tmpfs(&site.data(), "16m") else { return };

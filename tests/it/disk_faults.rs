@@ -22,7 +22,7 @@ use crate::{
     mount::Mount,
 };
 
-/// No answer may take longer while the disk is in trouble and Kafka is well, but for one in a thousand, which a busy machine may hold
+/// No answer may take longer while the disk is in trouble and Kafka is well, but for one in a hundred, which a busy machine may hold
 /// up. And none at all may take [`WORST`].
 const PROMPT: Duration = Duration::from_millis(250);
 
@@ -146,9 +146,9 @@ impl Clicking {
         let mut took: Vec<Duration> =
             clicks.iter().filter(|(_, begun, _)| *begun >= trouble).map(|(_, _, took)| *took).collect();
         took.sort_unstable();
-        let (worst, p999) = (took[took.len() - 1], took[took.len() * 999 / 1000]);
-        println!("{what}: {} answers, p99.9 {p999:?}, the slowest {worst:?}", took.len());
-        assert!(p999 < PROMPT && worst < WORST, "p99.9 {p999:?}, the slowest {worst:?}");
+        let [p99, p999, worst] = [990, 999, 1000].map(|rank| took[(took.len() * rank / 1000).min(took.len() - 1)]);
+        println!("{what}: {} answers, p99 {p99:?}, p99.9 {p999:?}, the slowest {worst:?}", took.len());
+        assert!(p99 < PROMPT && worst < WORST, "p99 {p99:?}, the slowest {worst:?}");
         clicks.into_iter().map(|(number, ..)| number).collect()
     }
 }
@@ -193,8 +193,19 @@ fn a_full_disk_loses_no_click_and_slows_none_while_kafka_is_well_and_the_topics_
 
 #[test]
 fn a_disk_frozen_for_seconds_loses_no_click_and_slows_none_while_kafka_is_well() {
+    frozen("diskfrozen", Duration::ZERO);
+}
+
+#[test]
+#[ignore = "long form: the disk is frozen for a minute"]
+fn a_disk_frozen_for_a_minute_loses_no_click_and_slows_none_while_kafka_is_well() {
+    frozen("diskfrozenlong", Duration::from_secs(55));
+}
+
+/// Frozen until it is told of, which takes 2 s, and then for so long.
+fn frozen(topic: &str, longer: Duration) {
     let Some(broker) = Broker::shared() else { return };
-    let Some(mut case) = Case::new(&broker, "diskfrozen").map(Case::start) else { return };
+    let Some(mut case) = Case::new(&broker, topic).map(Case::start) else { return };
     let clicking = Clicking::start(&case.site);
     clicking.more(300);
     let frozen = case.disk.freeze();
@@ -202,13 +213,42 @@ fn a_disk_frozen_for_seconds_loses_no_click_and_slows_none_while_kafka_is_well()
     let journaled = || case.site.metric("waypost_clicks_journaled_total", "");
     let before = journaled();
     alarmed(&case.site, "has not answered");
-    until("the metrics go on", || (journaled() > before + 500.0).then_some(()));
+    assert!(case.site.metric("waypost_journal_spill_errors_total", "reason=\"stalled\"") >= 1.0);
+    until("the metrics go on", || (journaled() > before + 300.0).then_some(()));
     identity_holds(&case.site);
+    while trouble.elapsed() < longer {
+        clicking.more(100);
+    }
     drop(frozen);
     case.site.logged("the disk answers again");
     until("no alarm", || (case.site.metric("waypost_journal_spill_stopped", "") == 0.0).then_some(()));
     let answered = clicking.end(trouble, "disk frozen");
-    case.proved(&broker, "diskfrozen", &answered, 0);
+    case.proved(&broker, topic, &answered, 0);
+}
+
+#[test]
+fn a_frozen_disk_and_kafka_away_show_their_age_fill_the_ring_and_recover_by_the_thaw() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    let Some(mut case) = Case::new(&broker, "clicks").map(Case::start) else { return };
+    let mut answered = clicked(&case.site, 0..50);
+    broker.stop();
+    let frozen = case.disk.freeze();
+    answered.extend(clicked(&case.site, 50..100));
+    let age = || case.site.metric("waypost_journal_oldest_undurable_age_seconds", "");
+    until("what a power loss would cost, though nothing moves", || (age() > 3.0).then_some(()));
+    answered.extend(fill_ring(&case.site, 100));
+    room_is_missing(&case.site, "has not answered");
+    let unrecorded = until("they are counted", || {
+        let count = case.site.metric("waypost_clicks_unrecorded_total", "reason=\"full\"");
+        (count >= 3.0).then_some(count as usize)
+    });
+    drop(frozen);
+    case.site.logged("the disk answers again");
+    case.site.logged("ready again");
+    answered.extend(clicked(&case.site, 31_000..31_200));
+    until("all of them are synced", || (age() == 0.0).then_some(()));
+    broker.restart();
+    case.proved(&broker, "clicks", &answered, unrecorded);
 }
 
 /// Clicks on one connection until three answers in a row are no redirect or came late: one alone may be this machine's. Gives the
