@@ -47,6 +47,8 @@ macro_rules! faults_table {
 faults_table! {
     // the journal
     SPILL_STOPPED = "spill_stopped", Bounded, "spill-stopped", "A lane cannot be written to segments.";
+    JOURNAL_ROOM_LOW = "journal_room_low", Bounded, "journal-fills-up", "The journal's file system has less room than the rings.";
+    RING_GONE = "ring_gone", Bounded, "ring-gone", "A ring's file was removed under the process.";
     CHECKPOINT_FAILED = "checkpoint_failed", None, "spill-stopped", "A lane's checkpoint cannot be written.";
     CLOSED_UNCLEAN = "closed_unclean", Bounded, "clicks-without-a-durable-home", "The process ends while clicks are in a ring alone.";
     LANE_CUT = "lane_cut", Yes, "journal-damaged", "The machine went down, or the ring is gone.";

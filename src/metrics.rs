@@ -79,12 +79,14 @@ metrics_table! {
     JOURNAL_RING_FREE = "waypost_journal_ring_free_bytes", Kind::Gauge, ["lane"], "Bytes of the ring that the worker may write.";
     JOURNAL_RING_SECONDS = "waypost_journal_ring_seconds", Kind::Gauge, ["lane"], "How long the whole ring lasts at the present rate if nothing leaves it.";
     JOURNAL_SPILLED_BYTES = "waypost_journal_spilled_bytes_total", Kind::Counter, [], "Bytes written to segments and synced.";
-    JOURNAL_SPILL_ERRORS = "waypost_journal_spill_errors_total", Kind::Counter, ["reason"], "Rounds of spilling that failed: the disk refused, or its budget is used up.";
-    JOURNAL_SPILL_STOPPED = "waypost_journal_spill_stopped", Kind::Gauge, [], "1 while a lane cannot be spilled: the ring and the sink alone hold its clicks.";
+    JOURNAL_SPILL_ERRORS = "waypost_journal_spill_errors_total", Kind::Counter, ["reason"], "Rounds of spilling that failed: the disk refused, its budget is used up, or it has not answered for seconds (stalled).";
+    JOURNAL_SPILL_STOPPED = "waypost_journal_spill_stopped", Kind::Gauge, [], "1 while a lane cannot be spilled, or the disk does not answer: the ring and the sink alone hold its clicks.";
+    JOURNAL_RING_GONE = "waypost_journal_ring_gone", Kind::Gauge, [], "1 while a ring's file is not under its name any more: a kill of the process costs what the ring alone holds.";
     JOURNAL_CORRUPT_FRAMES = "waypost_journal_corrupt_frames_total", Kind::Counter, ["lane"], "Damaged places met in rings and segments.";
     JOURNAL_DISK_USED = "waypost_journal_disk_used_bytes", Kind::Gauge, [], "Bytes that segments take.";
     JOURNAL_DISK_BUDGET = "waypost_journal_disk_budget_bytes", Kind::Gauge, [], "Bytes that segments may take.";
-    JOURNAL_DISK_SECONDS = "waypost_journal_disk_seconds_left", Kind::Gauge, [], "How long the rest of the disk budget lasts at the present rate if nothing is delivered.";
+    JOURNAL_DISK_ROOM = "waypost_journal_disk_room_bytes", Kind::Gauge, [], "Bytes that segments can still take: the rest of their budget, or of the file system if that is less.";
+    JOURNAL_DISK_SECONDS = "waypost_journal_disk_seconds_left", Kind::Gauge, [], "How long that room lasts at the present rate if nothing is delivered.";
     JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
     // the shipper
     CLICKS_DELIVERED = "waypost_clicks_delivered_total", Kind::Counter, ["topic"], "Clicks that the sink has for good: acknowledged by Kafka, or synced in a file.";

@@ -5,8 +5,13 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -17,8 +22,39 @@ const ZEROS: usize = 1 << 20;
 /// The way to the disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
+    asked: Arc<Asked>,
     #[cfg(test)]
-    pub(super) faults: std::sync::Arc<crate::journal::tests::faults::Faults>,
+    pub(super) faults: Arc<crate::journal::tests::faults::Faults>,
+}
+
+/// Since when the disk has been asked for something without an answer. One thread asks, another may look.
+#[derive(Debug)]
+pub(super) struct Asked {
+    made: Instant,
+    /// Nanoseconds after `made`; 0: nothing is asked.
+    at: AtomicU64,
+}
+
+impl Default for Asked {
+    fn default() -> Asked {
+        Asked { made: Instant::now(), at: AtomicU64::new(0) }
+    }
+}
+
+impl Asked {
+    /// How long the answer is awaited.
+    pub(super) fn waiting(&self, now: Instant) -> Option<Duration> {
+        let at = self.at.load(Ordering::Relaxed);
+        (at > 0).then(|| now.saturating_duration_since(self.made).saturating_sub(Duration::from_nanos(at)))
+    }
+
+    fn begin(&self) {
+        self.at.store(self.made.elapsed().as_nanos() as u64 | 1, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.at.store(0, Ordering::Relaxed);
+    }
 }
 
 /// What is about to be done.
@@ -35,58 +71,75 @@ pub(super) enum Effect<'a> {
 }
 
 impl Disk {
-    /// Writes all of `bytes` at `offset`.
-    pub(super) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.point(&Effect::Write(file, offset, bytes.len()))?;
-        file.write_all_at(bytes, offset)
+    /// For whoever watches whether it answers.
+    pub(super) fn asked(&self) -> Arc<Asked> {
+        self.asked.clone()
     }
 
-    /// The bytes of `file`, and its length, are on the medium.
+    /// Writes all of `bytes` at `offset`.
+    pub(super) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.ask(&Effect::Write(file, offset, bytes.len()), || file.write_all_at(bytes, offset))
+    }
+
+    /// The bytes of `file`, and its length, are on the medium, under a name.
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        self.point(&Effect::Sync(file))?;
-        Ok(rustix::fs::fdatasync(file)?)
+        self.ask(&Effect::Sync(file), || {
+            rustix::fs::fdatasync(file)?;
+            // However well it is synced, a file that was removed meanwhile is gone with this process.
+            match rustix::fs::fstat(file)?.st_nlink {
+                0 => Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed by somebody else")),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// The names in `dir` are on the medium.
     pub(super) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.point(&Effect::SyncDir(dir))?;
-        Ok(rustix::fs::fsync(File::open(dir)?)?)
+        self.ask(&Effect::SyncDir(dir), || Ok(rustix::fs::fsync(File::open(dir)?)?))
     }
 
     /// A new file, 0600; fails where one exists.
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
-        self.point(&Effect::Create(path))?;
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+        self.ask(&Effect::Create(path), || {
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+        })
     }
 
     /// A directory and those above it, 0700.
     pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.point(&Effect::Create(path))?;
-        DirBuilder::new().recursive(true).mode(0o700).create(path)
+        self.ask(&Effect::Create(path), || DirBuilder::new().recursive(true).mode(0o700).create(path))
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.point(&Effect::Rename(from, to))?;
-        std::fs::rename(from, to)
+        self.ask(&Effect::Rename(from, to), || std::fs::rename(from, to))
     }
 
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
-        self.point(&Effect::Remove(path))?;
-        std::fs::remove_file(path)
+        self.ask(&Effect::Remove(path), || std::fs::remove_file(path))
     }
 
     /// Sets `len` bytes aside, writes zeros over them and syncs: a later store can neither find the disk full nor an unwritten extent.
     pub(super) fn set_aside(&self, file: &File, len: u64) -> io::Result<()> {
-        self.point(&Effect::SetAside)?;
-        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len)?;
-        let zeros = vec![0; ZEROS.min(len as usize)];
-        let mut at = 0;
-        while at < len {
-            let part = (len - at).min(zeros.len() as u64);
-            file.write_all_at(&zeros[..part as usize], at)?;
-            at += part;
-        }
+        self.ask(&Effect::SetAside, || {
+            rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len)?;
+            let zeros = vec![0; ZEROS.min(len as usize)];
+            let mut at = 0;
+            while at < len {
+                let part = (len - at).min(zeros.len() as u64);
+                file.write_all_at(&zeros[..part as usize], at)?;
+                at += part;
+            }
+            Ok(())
+        })?;
         self.sync(file)
+    }
+
+    fn ask<T>(&self, effect: &Effect<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.point(effect)?;
+        self.asked.begin();
+        let answer = act();
+        self.asked.end();
+        answer
     }
 
     #[cfg(not(test))]
@@ -171,6 +224,31 @@ pub(super) fn refused_file_system(dir: &Path) -> io::Result<Option<&'static str>
         0xca45_1a4e => Some("bcachefs"),
         _ => None,
     })
+}
+
+/// Bytes that this user may still write on the file system of `dir`.
+pub(super) fn room(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// A file and the name it was opened by.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Named {
+    pub(super) fn new(path: PathBuf, file: &File) -> io::Result<Named> {
+        let meta = file.metadata()?;
+        Ok(Named { path, id: (meta.dev(), meta.ino()) })
+    }
+
+    /// Whether the name still leads to the file: not where it was removed, or something was mounted over it or away.
+    pub(super) fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.id)
+    }
 }
 
 /// The kernel's id of this boot; all zeros where there is none, which matches no ring.

@@ -49,6 +49,18 @@ pub enum OpenError {
         /// The ring.
         path: PathBuf,
     },
+    /// The data directory is new, and rings of another one lie where its own would be.
+    #[error(
+        "this data directory is new, but {path} is the ring of another one and may hold its clicks: start with that data \
+         directory, or set another [journal] ring_dir; if it is gone for good, make the directory {lane}, and this one \
+         takes over what the ring holds"
+    )]
+    OrphanRing {
+        /// The ring.
+        path: PathBuf,
+        /// The directory that tells this one from a mistake.
+        lane: PathBuf,
+    },
     /// The rings of the last run are elsewhere and may hold clicks.
     #[error(
         "the last run left its rings in {was} without a clean stop, and they may hold clicks: start once with [journal] \

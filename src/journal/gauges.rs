@@ -19,15 +19,33 @@ const RATE_OVER: f64 = 10.0;
 
 pub(super) struct Gauges {
     lanes: Vec<LaneGauges>,
-    sync_seconds: Histogram,
-    spilled_bytes: Counter,
     oldest: Gauge,
     disk_used: Gauge,
     disk_budget: Gauge,
+    disk_room: Gauge,
     disk_seconds: Gauge,
     stopped: Gauge,
-    errors: [(&'static str, Counter); 2],
+    ring_gone: Gauge,
+    stalls: Counter,
     refreshed: Option<Instant>,
+}
+
+/// The disk as segments see it, bytes.
+pub(super) struct Room {
+    /// By segments.
+    pub(super) used: u64,
+    /// What they may take.
+    pub(super) budget: u64,
+    /// What they still can take: the rest of the budget, or of the file system if that is less.
+    pub(super) left: u64,
+}
+
+/// What the spiller counts while it works.
+#[derive(Clone)]
+pub(super) struct Counters {
+    sync_seconds: Histogram,
+    spilled_bytes: Counter,
+    errors: [(&'static str, Counter); 2],
 }
 
 impl std::fmt::Debug for Gauges {
@@ -54,18 +72,63 @@ struct LaneGauges {
 impl Gauges {
     pub(super) fn new(reports: &[LaneReport]) -> Gauges {
         let lanes = reports.iter().map(LaneGauges::new).collect();
-        let error = |reason| (reason, table::counter(&table::JOURNAL_SPILL_ERRORS, &[reason]));
         Gauges {
             lanes,
-            sync_seconds: table::histogram(&table::JOURNAL_SYNC_SECONDS, &[]),
-            spilled_bytes: table::counter(&table::JOURNAL_SPILLED_BYTES, &[]),
             oldest: table::gauge(&table::JOURNAL_OLDEST_UNDURABLE, &[]),
             disk_used: table::gauge(&table::JOURNAL_DISK_USED, &[]),
             disk_budget: table::gauge(&table::JOURNAL_DISK_BUDGET, &[]),
+            disk_room: table::gauge(&table::JOURNAL_DISK_ROOM, &[]),
             disk_seconds: table::gauge(&table::JOURNAL_DISK_SECONDS, &[]),
             stopped: table::gauge(&table::JOURNAL_SPILL_STOPPED, &[]),
-            errors: [error("disk"), error("budget")],
+            ring_gone: table::gauge(&table::JOURNAL_RING_GONE, &[]),
+            stalls: table::counter(&table::JOURNAL_SPILL_ERRORS, &["stalled"]),
             refreshed: None,
+        }
+    }
+
+    /// The disk has stopped to answer.
+    pub(super) fn stalled(&self) {
+        self.stalls.increment(1);
+    }
+
+    /// The alarms: whether a lane waits after an error or for the disk, and whether a ring's file is gone.
+    pub(super) fn alarms(&self, stopped: bool, ring_gone: bool) {
+        self.stopped.set(f64::from(u8::from(stopped)));
+        self.ring_gone.set(f64::from(u8::from(ring_gone)));
+    }
+
+    /// Sets what is computed from the positions. `oldest`: the age of the oldest frame without a home.
+    pub(super) fn refresh<'a>(
+        &mut self,
+        now: Instant,
+        lanes: impl Iterator<Item = &'a Shared>,
+        disk: &Room,
+        oldest: Duration,
+    ) {
+        let passed = self.refreshed.map(|at| now.saturating_duration_since(at));
+        if passed.is_some_and(|passed| passed < EVERY) {
+            return;
+        }
+        self.refreshed = Some(now);
+        for (gauges, lane) in self.lanes.iter_mut().zip(lanes) {
+            gauges.refresh(lane, passed.unwrap_or_default().as_secs_f64());
+        }
+        let rate: f64 = self.lanes.iter().map(|lane| lane.rate).sum();
+        self.oldest.set(oldest.as_secs_f64());
+        self.disk_used.set(disk.used as f64);
+        self.disk_budget.set(disk.budget as f64);
+        self.disk_room.set(disk.left as f64);
+        self.disk_seconds.set(disk.left as f64 / rate.max(1.0));
+    }
+}
+
+impl Counters {
+    pub(super) fn new() -> Counters {
+        let error = |reason| (reason, table::counter(&table::JOURNAL_SPILL_ERRORS, &[reason]));
+        Counters {
+            sync_seconds: table::histogram(&table::JOURNAL_SYNC_SECONDS, &[]),
+            spilled_bytes: table::counter(&table::JOURNAL_SPILLED_BYTES, &[]),
+            errors: [error("disk"), error("budget")],
         }
     }
 
@@ -81,34 +144,11 @@ impl Gauges {
             counter.increment(1);
         }
     }
+}
 
-    /// Whether any lane waits after an error: the alarm.
-    pub(super) fn spill_stopped(&self, stopped: bool) {
-        self.stopped.set(if stopped { 1.0 } else { 0.0 });
-    }
-
-    /// Sets what is computed from the positions. `disk`: used, budget. `oldest`: the age of the oldest frame without a home.
-    pub(super) fn refresh<'a>(
-        &mut self,
-        now: Instant,
-        lanes: impl Iterator<Item = &'a Shared>,
-        disk: (u64, u64),
-        oldest: Duration,
-    ) {
-        let passed = self.refreshed.map(|at| now.saturating_duration_since(at));
-        if passed.is_some_and(|passed| passed < EVERY) {
-            return;
-        }
-        self.refreshed = Some(now);
-        for (gauges, lane) in self.lanes.iter_mut().zip(lanes) {
-            gauges.refresh(lane, passed.unwrap_or_default().as_secs_f64());
-        }
-        let (used, budget) = disk;
-        let rate: f64 = self.lanes.iter().map(|lane| lane.rate).sum();
-        self.oldest.set(oldest.as_secs_f64());
-        self.disk_used.set(used as f64);
-        self.disk_budget.set(budget as f64);
-        self.disk_seconds.set(budget.saturating_sub(used) as f64 / rate.max(1.0));
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counters").finish_non_exhaustive()
     }
 }
 

@@ -53,6 +53,10 @@ pub(super) fn directory_id(disk: &Disk, journal: &Path, rings: &Path) -> Result<
     let known = known_elsewhere(journal, rings).map_err(|source| io_error(journal, source))?;
     let id = match known {
         Some(id) => id,
+        // Looked for before anything is written here, so that a start that is refused leaves the directory new.
+        None if let Some((lane, ring)) = any_ring(rings).map_err(|source| io_error(rings, source))? => {
+            return Err(OpenError::OrphanRing { path: ring, lane: journal.join(layout::lane_name(lane)) });
+        }
         None => SysRng.try_next_u64().map_err(|error| io_error(&path, io::Error::other(error)))?,
     };
     write_whole(disk, journal, layout::DIRECTORY, &encode(id))?;
@@ -74,6 +78,19 @@ fn known_elsewhere(journal: &Path, rings: &Path) -> io::Result<Option<u64>> {
             {
                 return Ok(Some(head.directory));
             }
+        }
+    }
+    Ok(None)
+}
+
+/// A ring whose first line is sound, and its lane.
+fn any_ring(rings: &Path) -> io::Result<Option<(u16, PathBuf)>> {
+    for entry in std::fs::read_dir(rings)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "ring")
+            && let Ok(ringfile::Found::Ring(ring)) = RingFile::open(&path, false)
+        {
+            return Ok(Some((ring.fixed.lane, path)));
         }
     }
     Ok(None)

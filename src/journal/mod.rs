@@ -58,9 +58,10 @@
 //!
 //! One worker a lane writes the frame's bytes, then `head`: the only publication. It overwrites what lies below max(acked,
 //! spilled) and below every pin ([`pins`](self), checked by loom). The spiller copies what has waited `sync_interval` under its pin,
-//! writes a block, syncs the file (a new one's directory too), notes where it lies, then moves `spilled`. On an error it closes
-//! the segment at its last good sync and takes the same frames again into a new one: they are still in the ring. At most each
-//! second it writes the checkpoint into the slot that does not count, syncs it, and then removes the segments below it.
+//! writes a block, syncs the file (a new one's directory too), sees that it still has a name, notes where it lies, then moves
+//! `spilled`. On an error it closes the segment at its last good sync and takes the same frames again into a new one: they are
+//! still in the ring. At most each second it writes the checkpoint into the slot that does not count, syncs it, and then removes
+//! the segments below it.
 //!
 //! # Read
 //!
@@ -97,6 +98,7 @@ mod identity;
 mod inspect;
 mod lane;
 mod layout;
+mod observer;
 mod open;
 mod pins;
 mod reader;

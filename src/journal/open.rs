@@ -10,12 +10,13 @@ use crate::{
     clock::wall_ms,
     journal::{
         Config, Lane, LaneReport, Reader, Spiller,
-        disk::{Disk, boot_id, lock, refused_file_system},
+        disk::{Disk, Named, boot_id, lock, refused_file_system},
         error::{OpenError, io_error},
-        gauges::Gauges,
+        gauges::{Counters, Gauges},
         identity,
         lane::Shared,
         layout,
+        observer::Observed,
         recover::{Place, Recovered},
         ring,
         spill::{Origin, SpillLane},
@@ -94,9 +95,9 @@ impl Journal {
         let adopted = found.into_iter().filter(|lane| usize::from(*lane) >= workers && !place(*lane).drained());
         for lane in (0..workers as u16).chain(adopted) {
             let recovered = place(lane).recover()?;
-            builder.add(disk, directory, &journal, recovered)?;
+            builder.add(&place(lane).whose, disk, recovered)?;
         }
-        Ok(builder.finish(config))
+        Ok(builder.finish(disk, config))
     }
 
     /// What was found in each lane.
@@ -121,8 +122,10 @@ struct Builder {
 }
 
 impl Builder {
-    fn add(&mut self, disk: &Disk, directory: u64, journal: &Path, found: Recovered) -> Result<(), OpenError> {
+    fn add(&mut self, whose: &Whose<'_>, disk: &Disk, found: Recovered) -> Result<(), OpenError> {
         let lane = found.report.lane;
+        let path = whose.rings.join(layout::ring_name(lane));
+        let ring = Named::new(path, &found.ring.file).map_err(|source| io_error(whose.rings, source))?;
         let (writer, ship, spill) =
             ring::map(&found.ring.file, found.ring.fixed.size).map_err(|source| io_error(&found.dir, source))?;
         let who = (lane, found.seed, found.report.epoch);
@@ -130,13 +133,14 @@ impl Builder {
         let shared = Shared::new(who, writer.ring().clone(), common, found.home);
         let origin = Origin {
             disk: disk.clone(),
-            directory,
+            directory: whose.directory,
             dir: found.dir,
-            quarantine: journal.join(layout::QUARANTINE),
+            quarantine: whose.journal.join(layout::QUARANTINE),
             checkpoint: found.checkpoint,
             written: found.written,
             next_number: found.next_number,
             at_spilled: found.last,
+            ring,
         };
         if found.report.epoch > 0 {
             self.lanes.push(Lane::new(writer, shared.clone()));
@@ -147,13 +151,14 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(self, config: &Config) -> Journal {
+    fn finish(self, disk: &Disk, config: &Config) -> Journal {
+        let shared = self.spills.iter().map(|lane| lane.shared.clone());
         let gauges = Gauges::new(&self.reports);
         let spiller = Spiller {
+            observed: Observed::new(config, shared, gauges, disk.asked(), self.disk_pressed),
             lanes: self.spills,
             config: config.clone(),
-            disk_pressed: self.disk_pressed,
-            gauges,
+            counters: Counters::new(),
             checkpoint_at: None,
         };
         Journal { reports: self.reports, parts: Parts { lanes: self.lanes, readers: self.readers, spiller } }

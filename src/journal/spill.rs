@@ -1,11 +1,10 @@
 //! The spiller's side of one lane: from the ring into segments, the checkpoint, and what may be removed after it.
 
 use std::{
-    collections::VecDeque,
     fmt,
     fs::File,
     io, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -13,8 +12,9 @@ use std::{
 use crate::journal::{
     Config, Mark, STREAMS, Spill,
     checkpoint::{Checkpoint, CheckpointFile},
-    disk::Disk,
-    gauges::Gauges,
+    disk::{self, Disk, Named},
+    frame::MAX_FRAME,
+    gauges::Counters,
     lane::Shared,
     layout,
     reader::BATCH,
@@ -24,8 +24,6 @@ use crate::journal::{
 
 /// The first and the longest wait after a disk error.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Marks kept of a ring that nobody empties; more are merged into the last.
-const MARKS: usize = 4096;
 
 /// The spiller's side of one lane.
 #[derive(Debug)]
@@ -43,11 +41,13 @@ pub(super) struct SpillLane {
     /// The epoch and next numbers at the end of what is written, and of what is synced.
     at_written: (u64, [u64; STREAMS]),
     at_spilled: (u64, [u64; STREAMS]),
-    clock: Clock,
     open: Option<OpenSegment>,
     retry: Option<(Instant, Duration)>,
     /// The last checkpoint that was due is not written.
     pub(super) checkpoint_failing: bool,
+    ring: Named,
+    /// Its file is not under its name any more.
+    pub(super) ring_gone: bool,
     buffer: Vec<u8>,
 }
 
@@ -62,6 +62,7 @@ pub(super) struct Origin {
     pub(super) written: Checkpoint,
     pub(super) next_number: u64,
     pub(super) at_spilled: (u64, [u64; STREAMS]),
+    pub(super) ring: Named,
 }
 
 /// The segment that is written now.
@@ -76,14 +77,6 @@ struct OpenSegment {
     new: bool,
     /// Written, not yet synced.
     pending: Vec<Extent>,
-}
-
-/// When the frames in the ring came: the spiller's own marks of the head.
-#[derive(Debug, Default)]
-struct Clock {
-    /// Frames below the position came at this time or later.
-    marks: VecDeque<(Instant, u64)>,
-    looked: Option<Instant>,
 }
 
 /// Why a round of spilling ended early.
@@ -122,7 +115,7 @@ impl fmt::Display for Stopped {
 
 impl SpillLane {
     pub(super) fn new(shared: Arc<Shared>, tap: Tap, origin: Origin) -> SpillLane {
-        let Origin { disk, directory, dir, quarantine, checkpoint, written, next_number, at_spilled } = origin;
+        let Origin { disk, directory, dir, quarantine, checkpoint, written, next_number, at_spilled, ring } = origin;
         SpillLane {
             shared,
             tap,
@@ -135,10 +128,11 @@ impl SpillLane {
             next_number,
             at_written: at_spilled,
             at_spilled,
-            clock: Clock::default(),
             open: None,
             retry: None,
             checkpoint_failing: false,
+            ring,
+            ring_gone: false,
             buffer: Vec::new(),
         }
     }
@@ -147,19 +141,17 @@ impl SpillLane {
         self.shared.lane
     }
 
-    /// Bytes of its files on the disk.
-    pub(super) fn disk_used(&self) -> u64 {
-        self.shared.home().index.bytes()
+    /// What the file system of its segments has left, bytes.
+    pub(super) fn file_system_room(&self) -> Option<u64> {
+        disk::room(&self.dir).ok()
     }
 
-    /// Looks at the head. Returns how long the oldest frame that is to be spilled has waited at most.
-    pub(super) fn observe(&mut self, now: Instant, spill: Spill) -> Option<Duration> {
-        let ring = &self.shared.ring;
-        let done = match spill {
-            Spill::Auto => self.shared.durable(),
-            Spill::Always => ring.spilled(),
-        };
-        self.clock.look(now, ring.head(), done)
+    /// Looks for the ring's file: `Some` if it is newly gone, with its name.
+    pub(super) fn miss_ring(&mut self) -> Option<&Path> {
+        let gone = !self.ring.is_there();
+        let newly = gone && !self.ring_gone;
+        self.ring_gone = gone;
+        newly.then_some(&*self.ring.path)
     }
 
     /// Whether the wait after an error is over.
@@ -178,7 +170,7 @@ impl SpillLane {
     }
 
     /// Copies everything up to the head into segments and syncs it. `room`: what is left of the disk budget.
-    pub(super) fn spill(&mut self, config: &Config, mut room: u64, gauges: &Gauges) -> Result<(), Stopped> {
+    pub(super) fn spill(&mut self, config: &Config, mut room: u64, counters: &Counters) -> Result<(), Stopped> {
         let goal = self.shared.ring.head();
         let mut from = match config.spill {
             Spill::Auto => self.shared.durable(),
@@ -194,18 +186,21 @@ impl SpillLane {
             let need = segment::BLOCK as u64 + (to - from);
             let Some(left) = room.checked_sub(need) else {
                 // What fitted stays: given up with the rest, it would be written again at each try and never free the ring.
-                self.commit(gauges)?;
+                self.commit(counters)?;
                 return Err(Stopped::Budget);
             };
             room = left;
-            self.roll_over(config, gauges)?;
+            self.roll_over(config, counters)?;
             if let Err(error) = self.write_block(from, to, at_end) {
-                self.commit(gauges)?;
+                self.commit(counters)?;
                 return Err(error.into());
             }
             from = to;
         }
-        self.commit(gauges)?;
+        let spilled = self.commit(counters)?;
+        if self.backing_off() && !spilled {
+            self.probe(room)?;
+        }
         // What left the ring unspilled was delivered, so this holds with nothing written too.
         self.shared.ring.set_spilled(from);
         Ok(())
@@ -233,9 +228,9 @@ impl SpillLane {
     }
 
     /// Closes a segment that is long enough.
-    fn roll_over(&mut self, config: &Config, gauges: &Gauges) -> io::Result<()> {
+    fn roll_over(&mut self, config: &Config, counters: &Counters) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|open| open.len >= config.segment_bytes.0) {
-            self.commit(gauges)?;
+            self.commit(counters)?;
             self.open = None;
         }
         Ok(())
@@ -278,16 +273,27 @@ impl SpillLane {
         Ok(made)
     }
 
-    /// Syncs what was written, then says where it is, then lets the worker have its room: in this order.
-    fn commit(&mut self, gauges: &Gauges) -> io::Result<()> {
-        let Some(open) = self.open.as_mut().filter(|open| !open.pending.is_empty()) else { return Ok(()) };
+    /// Whether the disk takes a segment again, asked after an error where the sink was quicker and nothing is left to be spilled.
+    fn probe(&mut self, room: u64) -> Result<(), Stopped> {
+        if room < segment::BLOCK as u64 + MAX_FRAME {
+            return Err(Stopped::Budget);
+        }
+        let made = self.create()?;
+        let synced = self.disk.sync(&made.file).and_then(|()| self.disk.sync_dir(&self.dir));
+        let _ = self.disk.remove(&made.path);
+        Ok(synced?)
+    }
+
+    /// Syncs what was written, then says where it is, then lets the worker have its room: in this order. Whether there was anything.
+    fn commit(&mut self, counters: &Counters) -> io::Result<bool> {
+        let Some(open) = self.open.as_mut().filter(|open| !open.pending.is_empty()) else { return Ok(false) };
         let started = Instant::now();
         self.disk.sync(&open.file)?;
         if open.new {
             self.disk.sync_dir(&self.dir)?;
             open.new = false;
         }
-        gauges.synced(started.elapsed(), open.pending.iter().map(|extent| extent.end - extent.offset).sum());
+        counters.synced(started.elapsed(), open.pending.iter().map(|extent| extent.end - extent.offset).sum());
         let mut home = self.shared.home();
         let to = open.pending.last().map_or(0, |extent| extent.to);
         home.index.files.entry(open.number).or_insert_with(|| Segment {
@@ -304,7 +310,7 @@ impl SpillLane {
         home.safe = next.map(|next| Mark { epoch, next });
         drop(home);
         self.shared.ring.set_spilled(to);
-        Ok(())
+        Ok(true)
     }
 
     /// After an error: closes the segment at its last good sync (the same frames are taken again into a new one) and backs
@@ -386,21 +392,5 @@ impl SpillLane {
             }
         }
         self.disk.sync_dir(&self.dir)
-    }
-}
-
-impl Clock {
-    fn look(&mut self, now: Instant, head: u64, done: u64) -> Option<Duration> {
-        let since = self.looked.replace(now).unwrap_or(now);
-        let full = self.marks.len() >= MARKS;
-        match self.marks.back_mut() {
-            Some((_, seen)) if *seen >= head => {}
-            Some((_, seen)) if full => *seen = head,
-            _ => self.marks.push_back((since, head)),
-        }
-        while self.marks.front().is_some_and(|(_, position)| *position <= done) {
-            self.marks.pop_front();
-        }
-        self.marks.front().map(|(came, _)| now.saturating_duration_since(*came))
     }
 }

@@ -2,10 +2,7 @@
 //! It alone touches the disk while the edge serves.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,22 +10,25 @@ use crate::{
     faults::{self, say},
     journal::{
         Config,
-        gauges::Gauges,
+        gauges::Counters,
+        observer::Observed,
         spill::{SpillLane, Stopped},
     },
-    lifecycle::Stop,
+    lifecycle::{self, Stop},
 };
 
 /// At most one checkpoint of a lane in this time.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// The observer looks this often.
+const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 
 /// The thread's work for all lanes. Made by [`crate::journal::Journal::into_parts`].
 #[derive(Debug)]
 pub struct Spiller {
     pub(super) lanes: Vec<SpillLane>,
     pub(super) config: Config,
-    pub(super) disk_pressed: Arc<AtomicBool>,
-    pub(super) gauges: Gauges,
+    pub(super) counters: Counters,
+    pub(super) observed: Observed,
     pub(super) checkpoint_at: Option<Instant>,
 }
 
@@ -36,12 +36,28 @@ impl Spiller {
     /// Works until `stop`, then spills the rest, marks the lanes as cleanly closed and ends. Give it a stop signal of its own:
     /// first the workers and then the shipper must be done, for a lane whose [`crate::journal::Lane`] still lives gets no mark.
     pub fn run(mut self, stop: Stop) {
+        let (stopper, over) = lifecycle::stop();
+        let (observed, pause) = (self.observed.clone(), OBSERVE_EVERY);
+        // Beside the looks after each round here, which do not come while the disk does not answer.
+        let observe = move || {
+            while !over.is_set() {
+                observed.look().publish(Instant::now());
+                thread::sleep(pause);
+            }
+        };
+        let observer = thread::Builder::new().name("wp-observer".to_owned()).spawn(observe);
+        if let Err(error) = &observer {
+            tracing::warn!(%error, "cannot start the thread wp-observer: the journal's gauges stand still while the disk does");
+        }
         let pause = self.pause();
         while !stop.is_set() {
             self.tick(Instant::now());
-            std::thread::sleep(pause);
+            thread::sleep(pause);
         }
         self.close();
+        stopper.stop();
+        // It ends within its pause, and has nothing to lose by a panic.
+        let _ = observer.map(thread::JoinHandle::join);
     }
 
     /// The time between two looks: a quarter of the interval, so that little is added to it.
@@ -53,22 +69,22 @@ impl Spiller {
     pub(super) fn tick(&mut self, now: Instant) {
         let due = self.config.sync_interval.saturating_sub(self.pause());
         let checkpoint = self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) >= CHECKPOINT_EVERY);
-        let mut oldest = Duration::ZERO;
         for lane in 0..self.lanes.len() {
-            let mut age = self.lanes[lane].observe(now, self.config.spill);
-            if age.is_some_and(|age| age >= due) && self.lanes[lane].may_spill(now) {
+            let age = self.observed.look().age(lane, now);
+            // After an error also where nothing is due, or the alarm would outlast it.
+            let wanted = age.is_some_and(|age| age >= due) || self.lanes[lane].backing_off();
+            if wanted && self.lanes[lane].may_spill(now) {
                 self.spill(lane, now);
-                age = self.lanes[lane].observe(now, self.config.spill);
             }
-            oldest = oldest.max(age.unwrap_or_default());
             if checkpoint {
                 self.keep_checkpoint(lane);
             }
         }
         if checkpoint {
+            self.look_around();
             self.checkpoint_at = Some(now);
         }
-        self.publish(now, oldest);
+        self.observed.look().publish(now);
     }
 
     /// The last round: everything still in a ring, then the clean mark.
@@ -93,31 +109,20 @@ impl Spiller {
                 ),
             }
         }
-        self.publish(now, Duration::ZERO);
-    }
-
-    fn publish(&mut self, now: Instant, oldest: Duration) {
-        let used = self.disk_used();
-        self.disk_pressed.store(used >= self.config.disk_bytes.0 / 4 * 3, Ordering::Relaxed);
-        let shared = self.lanes.iter().map(|lane| &*lane.shared);
-        self.gauges.refresh(now, shared, (used, self.config.disk_bytes.0), oldest);
-    }
-
-    fn disk_used(&self) -> u64 {
-        self.lanes.iter().map(SpillLane::disk_used).sum()
+        self.observed.look().publish(now);
     }
 
     fn spill(&mut self, lane: usize, now: Instant) {
-        let room = self.config.disk_bytes.0.saturating_sub(self.disk_used());
+        let room = self.config.disk_bytes.0.saturating_sub(self.observed.look().disk_used());
         let lane = &mut self.lanes[lane];
-        match lane.spill(&self.config, room, &self.gauges) {
+        match lane.spill(&self.config, room, &self.counters) {
             Ok(()) => {
                 if lane.recovered_from_error() {
                     tracing::info!(lane = lane.number(), "spilling again");
                 }
             }
             Err(stopped) => {
-                self.gauges.spill_error(stopped.reason());
+                self.counters.spill_error(stopped.reason());
                 if lane.abandon(now) {
                     say!(
                         error,
@@ -128,7 +133,28 @@ impl Spiller {
                 }
             }
         }
-        self.gauges.spill_stopped(self.lanes.iter().any(SpillLane::backing_off));
+        self.observed.look().backing_off = self.lanes.iter().any(SpillLane::backing_off);
+    }
+
+    /// What may change outside of this process: the file system's room, and whether the rings' files are still there.
+    fn look_around(&mut self) {
+        for lane in &mut self.lanes {
+            if let Some(path) = lane.miss_ring().map(|path| path.display().to_string()) {
+                say!(
+                    error,
+                    faults::RING_GONE,
+                    lane = lane.number(),
+                    path,
+                    "the ring's file was removed under the process, which goes on in memory that no other start finds: stop \
+                     it in good order and start it again"
+                );
+            }
+        }
+        let ring_gone = self.lanes.iter().any(|lane| lane.ring_gone);
+        let room = self.lanes.first().and_then(SpillLane::file_system_room);
+        let mut observed = self.observed.look();
+        observed.ring_gone = ring_gone;
+        observed.file_system_room = room.unwrap_or(observed.file_system_room);
     }
 
     fn keep_checkpoint(&mut self, lane: usize) {
@@ -148,7 +174,7 @@ impl Spiller {
                         "no checkpoint: segments that are delivered stay until one is written, which is tried again"
                     );
                 }
-                self.gauges.spill_error(Stopped::Disk(error).reason());
+                self.counters.spill_error(Stopped::Disk(error).reason());
             }
         }
     }

@@ -7,8 +7,8 @@
 //! 5. **serve**: until SIGTERM or SIGINT; SIGHUP reads links and keys again;
 //! 6. **drain**: not ready, wait for load balancers, finish connections, deliver what the lanes hold, say what stays.
 //!
-//! Threads: the main one (admin, signals, keys), `wp-worker-N`, `wp-spiller`, `wp-shipper`, `wp-links`. A second stop signal
-//! exits at once, at any step: the journal is made for that.
+//! Threads: the main one (admin, signals, keys), `wp-worker-N`, `wp-spiller`, `wp-observer`, `wp-shipper`, `wp-links`. A second stop
+//! signal exits at once, at any step: the journal is made for that.
 
 mod build;
 mod crew;

@@ -14,33 +14,11 @@ use crate::{
         mock::Mock,
         site::{click, delivered, identity_holds, streaming},
     },
+    mount::Mount,
 };
 
 fn site() -> Site {
     Site::new(&[link("live")])
-}
-
-/// A small file system over a directory, unmounted at the end; `None` where this user may not mount.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn over(dir: &Path, size: &str) -> Option<Mount> {
-        std::fs::create_dir_all(dir).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output();
-        if !mounted.is_ok_and(|output| output.status.success()) {
-            eprintln!("a tmpfs cannot be mounted here: not run");
-            return None;
-        }
-        Some(Mount(dir.to_owned()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: the process under test may still hold it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]
@@ -101,7 +79,7 @@ fn a_directory_of_somebody_else_refuses_the_start_with_what_to_do() {
 #[test]
 fn a_ring_that_cannot_be_set_aside_refuses_the_start_with_what_to_do() {
     let site = site();
-    let Some(_mount) = Mount::over(&site.data(), "2m") else { return };
+    let Some(_mount) = Mount::tmpfs(&site.data(), "2m") else { return };
     let (code, log) = site.refused();
     assert_eq!(code, Some(1), "{log}");
     for part in ["cannot set aside 4 MiB for the ring", "No space left", "ring_bytes", "ring_dir"] {
@@ -110,9 +88,24 @@ fn a_ring_that_cannot_be_set_aside_refuses_the_start_with_what_to_do() {
 }
 
 #[test]
+fn a_second_process_on_anothers_rings_refuses_the_start_with_what_to_do() {
+    let first = site();
+    let rings = first.path("rings").display().to_string();
+    let ring_dir = "WAYPOST__JOURNAL__RING_DIR";
+    let first = first.env(ring_dir, &rings).start();
+    let (code, log) = site().env(ring_dir, &rings).refused();
+    assert_eq!(code, Some(1), "{log}");
+    for part in ["another waypost runs on", &rings, "stop it, or give this one a directory of its own"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert_eq!(first.get("/live", &[]).status, 302, "the first goes on");
+    first.events_until("clicks", 1);
+}
+
+#[test]
 fn an_intact_ring_on_a_full_disk_starts_serves_and_delivers_once_there_is_room() {
     let mut site = site().env("WAYPOST__EDGE__ID", "full-1");
-    let Some(_mount) = Mount::over(&site.data(), "16m") else { return };
+    let Some(_mount) = Mount::tmpfs(&site.data(), "16m") else { return };
     site.restart();
     site.get("/live?sub1=before", &[]);
     site.events_until("clicks", 1);
@@ -140,7 +133,7 @@ fn an_intact_ring_on_a_full_disk_starts_serves_and_delivers_once_there_is_room()
 fn a_full_disk_costs_no_click_and_no_redirect_while_kafka_is_well_and_a_kill_neither() {
     let mock = Mock::start(&["clicks", "clicks.orphan"]);
     let mut site = streaming(&mock.address(), "clicks");
-    let Some(_mount) = Mount::over(&site.data(), "2m") else { return };
+    let Some(_mount) = Mount::tmpfs(&site.data(), "2m") else { return };
     let rings = site.path("rings").display().to_string();
     site = site.env("WAYPOST__JOURNAL__RING_DIR", &rings).start();
     click(&site, 0..10);

@@ -213,10 +213,65 @@ fn a_ring_of_another_data_directory_is_refused_and_left_alone() {
     let (one, two, rings) = (scratch(), scratch(), scratch());
     let config = Config { ring_dir: Some(rings.path().to_owned()), ..tiny() };
     drop(Bench::open(one.path(), &config));
+    Bench::open(two.path(), &tiny()).close();
     let error = Bench::open_on(&Disk::default(), two.path(), &config).err().unwrap();
     assert!(matches!(error, OpenError::ForeignRing { .. }), "{error}");
     assert!(error.to_string().contains("lane-0000.ring"), "{error}");
     drop(Bench::open(one.path(), &config));
+}
+
+#[test]
+fn a_ring_whose_data_directory_is_lost_is_taken_over_by_a_new_one_that_is_told_to() {
+    let (one, two, rings) = (scratch(), scratch(), scratch());
+    let config = Config { ring_dir: Some(rings.path().to_owned()), ..tiny() };
+    let mut bench = Bench::open(one.path(), &config);
+    bench.lane.append(0, b"precious").unwrap();
+    drop(bench);
+    for _ in 0..2 {
+        let error = Bench::open_on(&Disk::default(), two.path(), &config).err().unwrap();
+        assert!(matches!(error, OpenError::OrphanRing { .. }), "{error}");
+        let lane = two.path().join("journal/lane-0000").display().to_string();
+        assert!(error.to_string().contains("lane-0000.ring") && error.to_string().contains(&lane), "{error}");
+    }
+    std::fs::create_dir(two.path().join("journal/lane-0000")).unwrap();
+    let mut bench = Bench::open(two.path(), &config);
+    assert_eq!(bench.read_all()[0].payload, b"precious");
+}
+
+#[test]
+fn a_segment_that_somebody_removes_is_no_home_and_its_frames_are_taken_again() {
+    let dir = scratch();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    bench.lane.append(0, b"one").unwrap();
+    bench.spill();
+    let durable = bench.durable();
+    std::fs::remove_file(&segments(dir.path())[0]).unwrap();
+    bench.lane.append(0, b"two").unwrap();
+    let ((), said) = told("spill_stopped", || bench.spiller.tick(bench.now));
+    assert_eq!(said, ["bounded", "spill-stopped"]);
+    assert_eq!(bench.durable(), durable, "a sync of a file without a name counts for nothing");
+    bench.now += Duration::from_secs(1);
+    bench.spill();
+    assert_eq!(bench.durable(), bench.reader.head());
+    assert_eq!(bench.read_from(durable).0[0].payload, b"two");
+}
+
+#[test]
+fn the_alarm_ends_with_its_fault_though_the_sink_left_nothing_to_spill() {
+    let dir = scratch();
+    let disk = Disk::default();
+    let mut bench = Bench::open_on(&disk, dir.path(), &tiny()).unwrap();
+    disk.faults.stop_at(0, u64::MAX);
+    bench.lane.append(0, b"one").unwrap();
+    bench.spill();
+    let (seen, end) = bench.read_from(0);
+    bench.reader.acknowledge(end, marks(bench.reader.delivered(), &seen), [0; 64]);
+    bench.spill();
+    assert!(bench.spiller.lanes[0].backing_off(), "the disk still fails");
+    disk.faults.stop_at(u64::MAX, 0);
+    bench.spill();
+    assert!(!bench.spiller.lanes[0].backing_off());
+    assert_eq!(segments(dir.path()).len(), 0, "what it asked the disk with is gone again");
 }
 
 #[test]

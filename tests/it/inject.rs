@@ -1,0 +1,74 @@
+//! Errors of the disk for the process that runs: strace makes system calls of the spiller's thread fail, and of no other. Not run in
+//! one line where strace is missing or may not attach.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+
+use crate::{dsl::Site, mount::or_skipped};
+
+/// How long it may take to attach.
+const ATTACH: Duration = Duration::from_secs(10);
+
+/// System calls of a thread fail as long as this lives.
+pub(crate) struct Injected(Child);
+
+impl Injected {
+    /// These calls of the spiller's thread fail, as in `fdatasync:error=EIO`.
+    pub(crate) fn into_spiller(site: &Site, calls: &str) -> Option<Injected> {
+        or_skipped("an injected error", Injected::attach(&spiller(site), calls))
+    }
+
+    fn attach(thread: &str, calls: &str) -> Result<Injected, String> {
+        let id = thread.rsplit('/').next().unwrap();
+        let name = calls.split(':').next().unwrap();
+        let mut strace = Command::new("strace");
+        strace.args([
+            "-q",
+            "-p",
+            id,
+            "-e",
+            &format!("trace={name}"),
+            "-e",
+            &format!("inject={calls}"),
+            "-o",
+            "/dev/null",
+        ]);
+        let child = strace.stderr(Stdio::null()).spawn().map_err(|why| format!("strace: {why}"))?;
+        let mut injected = Injected(child);
+        let deadline = Instant::now() + ATTACH;
+        while !traced(thread) {
+            if let Some(status) = injected.0.try_wait().unwrap() {
+                return Err(format!("strace may not attach: {status}"));
+            }
+            assert!(Instant::now() < deadline, "strace neither attached nor ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(injected)
+    }
+}
+
+impl Drop for Injected {
+    fn drop(&mut self) {
+        // It lets go of the thread and ends.
+        let _ = rustix::process::kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// The directory in `/proc` of the spiller's thread.
+fn spiller(site: &Site) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", site.pid())).unwrap();
+    let mut tasks = tasks.map(|task| task.unwrap().path());
+    let spiller =
+        tasks.find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "wp-spiller\n"));
+    spiller.expect("a spiller").display().to_string()
+}
+
+fn traced(thread: &str) -> bool {
+    let status = std::fs::read_to_string(format!("{thread}/status")).unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() != "0"))
+}
