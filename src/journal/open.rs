@@ -145,7 +145,7 @@ impl Builder {
         if found.report.epoch > 0 {
             self.lanes.push(Lane::new(writer, shared.clone()));
         }
-        self.readers.push(Reader::new(shared.clone(), ship, directory));
+        self.readers.push(Reader::new(shared.clone(), ship, whose.directory));
         self.spills.push(SpillLane::new(shared, spill, origin));
         self.reports.push(found.report);
         Ok(())
