@@ -8,27 +8,27 @@
 
 pub(super) mod checkpoint;
 mod halt;
+mod producer;
 mod record;
 mod transactions;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
 use metrics::{Counter, Gauge};
 use rdkafka::{
-    ClientContext,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    error::KafkaError,
-    message::{DeliveryResult, Header, Message, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode as Code,
 };
 
 pub(super) use self::halt::Halt;
+pub use self::producer::ProducerError;
 use self::{
     checkpoint::Lanes,
+    producer::{Report, Reports, build},
     record::{Rfc3339, clamped},
     transactions::{Event, Transactions},
 };
@@ -40,7 +40,7 @@ use crate::{
     clock,
     faults::{self, say},
     journal::SinkNote,
-    kafka::{Config, Observer, Refusal},
+    kafka::{Config, Refusal},
     metrics as table,
     model::click::Topic,
 };
@@ -57,41 +57,6 @@ const HALTED_EVERY: Duration = Duration::from_secs(30);
 const STATEMENT: usize = usize::MAX;
 /// In place of a ticket: a checkpoint.
 const CHECKPOINT: usize = usize::MAX - 1;
-
-/// A ticket, and the record's offset or why it was refused.
-type Report = (usize, Result<i64, Code>);
-
-/// Hears what became of records; [`KafkaSink::tend`] takes it away.
-struct Reports {
-    observer: Observer,
-    came: Mutex<Vec<Report>>,
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.observer.log(level, facility, line);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.observer.stats_raw(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.observer.error(error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
-        let result = match result {
-            Ok(message) => Ok(message.offset()),
-            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(Code::Fail)),
-        };
-        self.came.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, result));
-    }
-}
 
 /// The producer and what a record needs.
 pub(super) struct KafkaSink {
@@ -122,11 +87,6 @@ pub(super) struct KafkaSink {
     /// Those that arrived, and those that failed.
     stated: [Counter; 2],
 }
-
-/// No producer could be built.
-#[derive(Debug, thiserror::Error)]
-#[error("no Kafka producer: {0}")]
-pub struct ProducerError(String);
 
 impl KafkaSink {
     /// Builds the producer; connects to nothing yet, so a broker that is away is no error. `notes` is what the journal's lanes
@@ -453,10 +413,4 @@ fn headers(kind: &str, source: &str) -> OwnedHeaders {
         .insert(Header { key: "ce_specversion", value: Some("1.0") })
         .insert(Header { key: "ce_type", value: Some(kind) })
         .insert(Header { key: "ce_source", value: Some(source) })
-}
-
-fn build(config: &Config, edge: &str) -> Result<BaseProducer<Reports>, ProducerError> {
-    let reports = Reports { observer: Observer::new(), came: Mutex::default() };
-    let settings = config.producer(edge).map_err(ProducerError)?;
-    BaseProducer::from_config_and_context(&settings, reports).map_err(|why| ProducerError(why.to_string()))
 }

@@ -23,8 +23,8 @@ use rdkafka::{
 };
 
 use super::{
-    Reports,
     checkpoint::{Checkpoint, Lanes, carry_along, note, noted},
+    producer::Reports,
 };
 use crate::{
     faults::{self, say},
