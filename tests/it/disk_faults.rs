@@ -208,7 +208,7 @@ fn frozen(topic: &str, longer: Duration) {
     let Some(mut case) = Case::new(&broker, topic).map(Case::start) else { return };
     let clicking = Clicking::start(&case.site);
     clicking.more(300);
-    let frozen = case.disk.freeze();
+    let Some(frozen) = case.disk.freeze() else { return };
     let trouble = Instant::now();
     let journaled = || case.site.metric("waypost_clicks_journaled_total", "");
     let before = journaled();
@@ -232,7 +232,7 @@ fn a_frozen_disk_and_kafka_away_show_their_age_fill_the_ring_and_recover_by_the_
     let Some(mut case) = Case::new(&broker, "clicks").map(Case::start) else { return };
     let mut answered = clicked(&case.site, 0..50);
     broker.stop();
-    let frozen = case.disk.freeze();
+    let Some(frozen) = case.disk.freeze() else { return };
     answered.extend(clicked(&case.site, 50..100));
     let age = || case.site.metric("waypost_journal_oldest_undurable_age_seconds", "");
     until("what a power loss would cost, though nothing moves", || (age() > 3.0).then_some(()));

@@ -73,14 +73,13 @@ impl Mount {
     }
 
     /// Lets nobody write, until what is returned is dropped: every write and sync waits.
-    pub(crate) fn freeze(&self) -> Frozen<'_> {
+    pub(crate) fn freeze(&self) -> Option<Frozen<'_>> {
         // Thaws even if this process is killed meanwhile.
         let late = format!("sleep 60; exec fsfreeze --unfreeze '{}'", text(&self.at));
         let mut rescue = Command::new("sh");
         let rescue = rescue.args(["-c", &late]).stderr(Stdio::null()).process_group(0).spawn().unwrap();
         let frozen = Frozen { mount: self, rescue };
-        tool("fsfreeze", &["--freeze", &text(&self.at)]).unwrap();
-        frozen
+        or_skipped("a frozen file system", tool("fsfreeze", &["--freeze", &text(&self.at)]).map(|_| frozen))
     }
 
     /// Has ext4 give up as after an error of its device: nothing can be written from now on.
