@@ -149,6 +149,14 @@ impl KafkaSink {
         self.producer.is_some() && self.transactions.as_ref().is_none_or(Transactions::takes)
     }
 
+    /// Sees to it that a record is in a transaction, where there are any; not if the producer has failed.
+    fn open(&mut self) -> bool {
+        let (Some(transactions), Some(producer)) = (&mut self.transactions, &self.producer) else { return true };
+        let opened = transactions.open(producer, Instant::now());
+        self.ask_fatal |= opened.is_err();
+        opened.is_ok()
+    }
+
     /// The buffer for the next value, empty; `None` while there is no producer, or it takes none.
     pub(super) fn value(&mut self) -> Option<&mut Vec<u8>> {
         self.takes().then_some(())?;
@@ -158,6 +166,9 @@ impl KafkaSink {
 
     /// Hands the value to the producer, which copies it.
     pub(super) fn post(&mut self, letter: &Letter<'_>) -> Taken {
+        if !self.open() {
+            return Taken::Later;
+        }
         let Some(producer) = &self.producer else { return Taken::Later };
         let now_ms = clock::wall_ms();
         let timestamp = clamped(letter.at_ms, now_ms, letter.clamps);
@@ -185,12 +196,6 @@ impl KafkaSink {
         if let Some(visitor) = &visitor {
             record = record.key(visitor.as_slice());
         }
-        if let Some(transactions) = &mut self.transactions
-            && transactions.open(producer, Instant::now()).is_err()
-        {
-            self.ask_fatal = true;
-            return Taken::Later;
-        }
         match producer.send(record) {
             Ok(()) => Taken::Yes,
             Err((error, _)) if error.rdkafka_error_code() == Some(Code::QueueFull) => Taken::Later,
@@ -207,16 +212,10 @@ impl KafkaSink {
 
     /// Sends what a lane says of itself, its timestamp moved by so many steps.
     pub(super) fn state(&mut self, lane: u16, value: &[u8], at_ms: u64, clamps: u8) -> bool {
-        if !self.takes() {
+        if !self.takes() || !self.open() {
             return false;
         }
         let Some(producer) = &self.producer else { return false };
-        if let Some(transactions) = &mut self.transactions
-            && transactions.open(producer, Instant::now()).is_err()
-        {
-            self.ask_fatal = true;
-            return false;
-        }
         let id = format!("{}/{lane}", self.edge);
         let headers = headers("waypost.lane.v1", &self.source);
         let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.config.lanes, STATEMENT)
@@ -258,13 +257,15 @@ impl KafkaSink {
             (Some(producer), None) if asked => {
                 if let Some((code, why)) = producer.client().fatal_error() {
                     let class = Refusal::of_code(code);
-                    let advice = class.advice(self.topic(Topic::Clicks));
-                    say!(
-                        error,
-                        class.fault(),
-                        reason = class.as_str(),
-                        "kafka: the producer has failed for good: {why}: {advice}"
-                    );
+                    let (fault, advice) = match &self.transactions {
+                        // Not known yet to be another process.
+                        Some(_) if class == Refusal::Fenced => {
+                            (faults::PRODUCER_FAILED, transactions::FENCED.to_owned())
+                        }
+                        _ => (class.fault(), class.advice(self.topic(Topic::Clicks))),
+                    };
+                    let reason = class.as_str();
+                    say!(error, fault, reason, "kafka: the producer has failed for good: {why}: {advice}");
                     let refusal = if class == Refusal::Fenced { Refusal::Fenced } else { Refusal::Fatal };
                     self.drop_producer(refusal, now, words);
                 }
@@ -297,6 +298,10 @@ impl KafkaSink {
                 // Whatever it held has been reported on: a ticket used again would hear of the time before.
                 self.take_reports(words);
                 words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(Refusal::Retriable))));
+            }
+            // Said with the reason, and the producer dropped, once it is asked.
+            Event::Failed(Refusal::Fatal | Refusal::Fenced) if producer.client().fatal_error().is_some() => {
+                self.ask_fatal = true;
             }
             Event::Failed(refusal) => self.drop_producer(refusal, now, words),
             Event::Taken(process) => self.halt(Halt::Fenced(process), words),

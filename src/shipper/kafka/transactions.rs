@@ -48,6 +48,9 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 /// the last checkpoint, and to commit its own.
 const CONTEST: Duration = Duration::from_secs(10);
 
+/// What a fence may be, for the log.
+pub(super) const FENCED: &str = "another process ships as this edge, or a transaction was open for longer than transaction.timeout.ms: looking which";
+
 /// Where the transactions stand.
 #[derive(Default)]
 enum Phase {
