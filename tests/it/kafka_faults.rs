@@ -117,17 +117,17 @@ fn under(topic: &str, fault: Mode, rounds: usize, moves: &str) {
 /// The broker has appended and the acknowledgement is lost.
 #[test]
 fn answers_of_the_broker_that_are_lost_on_their_way_lose_no_click() {
-    under("swallowed", Mode::SwallowAnswers, 3, "waypost_kafka_request_timeouts_total");
+    under("swallowed", Mode::SwallowAnswers, 2, "waypost_kafka_request_timeouts_total");
 }
 
 #[test]
 fn a_link_on_which_nothing_moves_loses_no_click() {
-    under("stalled", Mode::Stall, 3, "waypost_kafka_request_timeouts_total");
+    under("stalled", Mode::Stall, 2, "waypost_kafka_request_timeouts_total");
 }
 
 #[test]
 fn connections_that_are_reset_in_the_middle_of_batches_lose_no_click() {
-    under("reset", Mode::Reset, 5, "waypost_kafka_disconnects_total");
+    under("reset", Mode::Reset, 4, "waypost_kafka_disconnects_total");
 }
 
 /// The broker has appended, the acknowledgement is lost, and then the process is killed: the next one cannot know.
@@ -200,9 +200,9 @@ fn the_only_broker_stopped_and_killed_under_load_loses_no_click() {
 }
 
 #[test]
-#[ignore = "long form: the broker is away for about a minute, eight times"]
+#[ignore = "long form: the broker is away for 60 000 clicks, a minute or more, twice"]
 fn the_only_broker_away_for_minutes_loses_no_click() {
-    broker_away("away", 4, 80);
+    broker_away("away", 1, 60);
 }
 
 #[test]
