@@ -149,30 +149,38 @@ impl Verdict {
 }
 
 /// Where things are.
-struct Place {
+pub(super) struct Place {
     journal: PathBuf,
-    rings: PathBuf,
+    pub(super) rings: PathBuf,
     directory: u64,
 }
 
 impl Place {
     /// Of a data directory, or of the journal's directory in it.
     fn find(dir: &Path) -> Result<Place, InspectError> {
+        Place::find_with(dir, None)
+    }
+
+    /// The same with the rings elsewhere than where the last run had them.
+    pub(super) fn find_with(dir: &Path, rings: Option<&Path>) -> Result<Place, InspectError> {
         let inner = layout::journal_dir(dir);
         let journal = if inner.join(layout::DIRECTORY).exists() { inner } else { dir.to_owned() };
         let io = |path: &Path, source| InspectError::Io { path: path.to_owned(), source };
         let path = journal.join(layout::DIRECTORY);
         let directory = read_directory_id(&path).map_err(|error| io(&path, error))?;
         let directory = directory.ok_or_else(|| InspectError::NoJournal { path: dir.to_owned() })?;
-        let rings = read_rings(&journal).map_err(|error| io(&journal, error))?;
+        let rings = match rings {
+            Some(rings) => Some(rings.to_owned()),
+            None => read_rings(&journal).map_err(|error| io(&journal, error))?,
+        };
         Ok(Place { rings: rings.unwrap_or_else(|| journal.clone()), journal, directory })
     }
 
-    fn lanes(&self) -> Result<Vec<u16>, InspectError> {
+    pub(super) fn lanes(&self) -> Result<Vec<u16>, InspectError> {
         layout::lanes(&self.journal).map_err(|source| InspectError::Io { path: self.journal.clone(), source })
     }
 
-    fn whose(&self, lane: u16) -> Whose<'_> {
+    pub(super) fn whose(&self, lane: u16) -> Whose<'_> {
         Whose { directory: self.directory, lane, journal: &self.journal, rings: &self.rings }
     }
 
@@ -189,12 +197,12 @@ impl Place {
 }
 
 /// A lane as it is seen in one look.
-struct Look {
+pub(super) struct Look {
     checkpoint: Option<Checkpoint>,
     ring: Option<RingFile>,
     view: RingView,
     acked: u64,
-    survey: Survey,
+    pub(super) survey: Survey,
     /// Bytes of the ring that should be frames and are not.
     ring_damaged: bool,
     /// Something was delivered while this was looked at, so not every gap is one.
@@ -203,7 +211,7 @@ struct Look {
 
 impl Look {
     /// `from`: the lowest position of interest; `None`: the first undelivered one.
-    fn take(whose: &Whose<'_>, from: Option<u64>) -> Result<Look, InspectError> {
+    pub(super) fn take(whose: &Whose<'_>, from: Option<u64>) -> Result<Look, InspectError> {
         let path = whose.dir().join(layout::CHECKPOINT);
         let checkpoint = match File::open(&path) {
             Ok(file) => checkpoint::read(&file, whose.directory, whose.lane).map_err(|error| (path, error))?.1,
@@ -238,6 +246,60 @@ impl Look {
         survey.settle(None);
         let moved = words_now(&path).map_err(failed)?.is_some_and(|now| now.acked > acked);
         Ok(Look { checkpoint, ring, view, acked, survey, ring_damaged, moved })
+    }
+}
+
+impl Look {
+    /// How far each stream is delivered.
+    pub(super) fn delivered(&self) -> [Mark; STREAMS] {
+        delivered(&self.survey, self.checkpoint, self.acked)
+    }
+
+    /// Where answered clicks end; `None`: wherever readable frames do, for the ring is gone or was written before the last boot.
+    pub(super) fn head(&self) -> Option<u64> {
+        if let Some(clean) = self.checkpoint.and_then(|checkpoint| checkpoint.clean) {
+            return Some(clean);
+        }
+        match self.view {
+            RingView::Ring { head, this_boot: true, .. } if !self.ring_damaged => Some(head),
+            _ => None,
+        }
+    }
+
+    /// Shows every frame from where the look began, in order.
+    pub(super) fn frames(
+        self,
+        whose: &Whose<'_>,
+        mut visit: impl FnMut(&Frame<'_>) -> io::Result<()>,
+    ) -> Result<(), InspectError> {
+        let Index { extents, files } = self.survey.index;
+        for extent in extents {
+            let Some(path) = files.get(&extent.file).map(|file| &file.path) else { continue };
+            let failed = |source| InspectError::Io { path: path.clone(), source };
+            let opened;
+            let file = match (&self.ring, extent.file) {
+                (Some(ring), RING) => &ring.file,
+                _ => match File::open(path) {
+                    Ok(file) => {
+                        opened = file;
+                        &opened
+                    }
+                    // Delivered and removed meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(failed(error)),
+                },
+            };
+            let mut outcome = Ok(());
+            let inside = |_: u64, pos: u64| pos >= extent.from && pos < extent.to;
+            walk_file(file, extent.offset, extent.end, whose.seed(), inside, |_, item| {
+                if let (Item::Frame(frame), Ok(())) = (&item, &outcome) {
+                    outcome = visit(frame);
+                }
+            })
+            .and(outcome)
+            .map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -336,34 +398,10 @@ pub fn dump(
     for lane in place.lanes()? {
         let whose = place.whose(lane);
         let look = Look::take(&whose, all.then_some(0))?;
-        let Index { extents, files } = look.survey.index;
-        for extent in extents {
-            let Some(path) = files.get(&extent.file).map(|file| &file.path) else { continue };
-            let failed = |source| InspectError::Io { path: path.clone(), source };
-            let opened;
-            let file = match (&look.ring, extent.file) {
-                (Some(ring), RING) => &ring.file,
-                _ => match File::open(path) {
-                    Ok(file) => {
-                        opened = file;
-                        &opened
-                    }
-                    // Delivered and removed meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(failed(error)),
-                },
-            };
-            let mut outcome = Ok(());
-            let inside = |_: u64, pos: u64| pos >= extent.from && pos < extent.to;
-            walk_file(file, extent.offset, extent.end, whose.seed(), inside, |_, item| {
-                if let (Item::Frame(frame), Ok(())) = (&item, &outcome) {
-                    shown += 1;
-                    outcome = visit(lane, frame);
-                }
-            })
-            .and(outcome)
-            .map_err(failed)?;
-        }
+        look.frames(&whose, |frame| {
+            shown += 1;
+            visit(lane, frame)
+        })?;
     }
     Ok(shown)
 }

@@ -97,6 +97,7 @@ pub(super) struct KafkaSink {
     clamped: Counter,
     /// Statements of which nothing was heard yet.
     statements: u64,
+    statements_failed: u64,
     /// Those that arrived, and those that failed.
     stated: [Counter; 2],
 }
@@ -131,6 +132,7 @@ impl KafkaSink {
             rebuilds: table::counter(&table::KAFKA_PRODUCER_REBUILDS, &[]),
             clamped: table::counter(&table::CLICKS_TIMESTAMP_CLAMPED, &[]),
             statements: 0,
+            statements_failed: 0,
             stated: ["delivered", "failed"].map(|result| table::counter(&table::LANE_STATEMENTS, &[result])),
         })
     }
@@ -223,6 +225,11 @@ impl KafkaSink {
         }
     }
 
+    /// Statements of which nothing was heard yet, and those that failed since the start.
+    pub(super) fn unstated(&self) -> (u64, u64) {
+        (self.statements, self.statements_failed)
+    }
+
     /// Takes reports, and builds the producer anew where it has failed for good.
     pub(super) fn tend(&mut self, now: Instant, words: &mut Vec<Word>) {
         let fatal = self.take_reports(words);
@@ -271,6 +278,7 @@ impl KafkaSink {
             let refusal = refused.map(Refusal::of_code);
             if ticket == STATEMENT {
                 self.statements = self.statements.saturating_sub(1);
+                self.statements_failed += u64::from(refusal.is_some());
                 self.stated[usize::from(refusal.is_some())].increment(1);
                 continue;
             }

@@ -9,6 +9,7 @@
 //! Then a pause: none behind a backlog, 2 ms while clicks come, 20 ms when idle.
 
 mod again;
+mod drain;
 
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,8 @@ pub(super) struct Ship {
     words: Vec<Word>,
     noted_at: Instant,
     delivered: [u64; TOPICS],
+    /// Of these, what the sink had already though the journal did not know.
+    found: [u64; TOPICS],
 }
 
 /// What a round found.
@@ -111,6 +114,7 @@ impl Ship {
             // The first round notes where the sink stands: a crash within the first second then reads little.
             noted_at: now.checked_sub(NOTE_EVERY).unwrap_or(now),
             delivered: [0; TOPICS],
+            found: [0; TOPICS],
         })
     }
 
@@ -299,6 +303,7 @@ impl Ship {
                 self.numbers.found.increment(1);
                 self.numbers.delivered[topic as usize].increment(1);
                 self.delivered[topic as usize] += 1;
+                self.found[topic as usize] += 1;
             }
             return true;
         }

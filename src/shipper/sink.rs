@@ -52,6 +52,14 @@ impl Sink {
         }
     }
 
+    /// Statements of which nobody knows yet whether they arrived, and those that failed since the start.
+    pub(super) fn unstated(&self) -> (u64, u64) {
+        match self {
+            Sink::Files(_) => (0, 0),
+            Sink::Kafka(kafka) => kafka.unstated(),
+        }
+    }
+
     /// Does what is due, everything if `all`, and says what is known of clicks in flight.
     pub(super) fn tend(&mut self, now: Instant, all: bool, words: &mut Vec<Word>) {
         match self {

@@ -59,7 +59,8 @@ pub(super) struct Said {
     at: Instant,
     standing: Standing,
     delivered: [Mark; TOPICS],
-    drained: bool,
+    /// That all of a lane without a worker is delivered.
+    pub(super) drained: bool,
 }
 
 /// The occasion on which the lane has something to say now, if it has. `closing`: no worker appends any more.

@@ -64,6 +64,42 @@ pub(super) struct Track {
     on_trial: usize,
     /// Clicks that came back, by how often they were refused; the last place is for that often and more.
     failed: [usize; FAILED],
+    dead: Dead,
+}
+
+/// Dead letters that the prefix passed, as their lane states them: numbers whose stubs stand in the topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dead {
+    ranges: VecDeque<(u64, u64, u64)>,
+    total: u64,
+}
+
+/// Ranges of dead letters kept, the latest: a statement is bounded, and earlier ones have said the others.
+const DEAD_RANGES: usize = 256;
+
+impl Dead {
+    fn add(&mut self, epoch: u64, seq: u64) {
+        self.total += 1;
+        match self.ranges.back_mut() {
+            Some((of, _, to)) if *of == epoch && *to == seq => *to += 1,
+            _ => {
+                if self.ranges.len() == DEAD_RANGES {
+                    self.ranges.pop_front();
+                }
+                self.ranges.push_back((epoch, seq, seq + 1));
+            }
+        }
+    }
+
+    /// Epoch, first number, and the one after the last.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        self.ranges.iter().copied()
+    }
+
+    /// How many there were since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
 }
 
 impl Track {
@@ -78,6 +114,7 @@ impl Track {
             in_flight: 0,
             on_trial: 0,
             failed: [0; FAILED],
+            dead: Dead::default(),
         }
     }
 
@@ -110,6 +147,11 @@ impl Track {
     /// Everything before this mark is delivered.
     pub(super) fn delivered(&self) -> Mark {
         self.delivered
+    }
+
+    /// Dead letters before the prefix.
+    pub(super) fn dead(&self) -> &Dead {
+        &self.dead
     }
 
     /// Clicks that the sink holds.
@@ -249,7 +291,10 @@ impl Track {
         {
             self.delivered = Mark { epoch: front.epoch, next: front.seq + 1 };
             match front.reason.filter(|_| front.dead.is_some()) {
-                Some(reason) => dead(reason),
+                Some(reason) => {
+                    self.dead.add(front.epoch, front.seq);
+                    dead(reason);
+                }
                 None => passed += 1,
             }
             self.first += 1;

@@ -10,6 +10,7 @@ mod countable;
 mod crash;
 mod data_dir;
 mod domains;
+mod drain;
 mod dsl;
 mod full;
 mod kafka;

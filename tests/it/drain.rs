@@ -1,0 +1,265 @@
+//! `waypost journal drain`: what a dead edge's directory holds reaches Kafka, or a file, from wherever the directory is.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use serde_json::Value;
+
+use crate::{
+    dsl::{PATIENCE, Site, until},
+    kafka::{
+        broker::Broker,
+        site::{backlog, click, each_once, numbers, orphan, streaming},
+    },
+};
+
+/// Nobody listens there.
+const AWAY: &str = "127.0.0.1:9";
+
+/// A site that streams to nobody, with topics of its own at the broker for later.
+fn site(broker: Option<&Broker>, topic: &str) -> Site {
+    if let Some(broker) = broker {
+        for name in [topic.to_owned(), orphan(topic), lanes(topic)] {
+            broker.create(&name, 1, &[]);
+        }
+    }
+    streaming(AWAY, topic).env("WAYPOST__KAFKA__LANES", &lanes(topic)).env("WAYPOST__EDGE__WORKERS", "2")
+}
+
+fn lanes(topic: &str) -> String {
+    format!("{topic}.lanes")
+}
+
+fn drain(site: &Site, flags: &[&str]) -> (Option<i32>, String, String) {
+    let data = site.data().display().to_string();
+    let Output { status, stdout, stderr } =
+        site.command(&[&["journal", "drain", &data], flags].concat()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn audit(site: &Site, broker: &Broker) -> (Option<i32>, String) {
+    let output = site.command(&["clicks", "audit", "--kafka", &broker.address()]).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The line of a fault among what the command logged.
+fn told(log: &str, event: &str) -> Value {
+    let line = log.lines().find(|line| line.contains(&format!("\"event\":\"{event}\"")));
+    serde_json::from_str(line.unwrap_or_else(|| panic!("no {event}: {log}"))).unwrap()
+}
+
+fn found_once(broker: &Broker, topic: &str, wanted: u64) {
+    let (found, repeats) = numbers(&broker.read(&[topic], wanted as usize, PATIENCE));
+    each_once(&found, 0..wanted);
+    assert_eq!(repeats, 0);
+}
+
+/// Every file below a directory, with what it holds.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_killed_edges_clicks_are_delivered_from_its_directory_and_the_topics_prove_it() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(Some(&broker), "retired").start();
+    click(&site, 0..30);
+    click(&site, 30..60);
+    site.get("/nobody", &[]);
+    site.kill();
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("61 clicks to deliver") && said.ends_with("drained: nothing stays\n"), "{said}");
+    let line = "clicks: 60 delivered, 0 found delivered, 0 dead-lettered, 0 quarantined, 0 stay";
+    assert!(said.contains(line) && said.contains("clicks.orphan: 1 delivered"), "{said}");
+    assert!(!said.contains("cut"), "{said}");
+    found_once(&broker, "retired", 60);
+    let events: Vec<Value> = broker.read(&["retired"], 60, PATIENCE).iter().map(|record| record.json()).collect();
+    let edge = std::fs::read_to_string(site.data().join("edge.id")).unwrap();
+    assert!(events.iter().all(|event| event["edge"] == edge.trim()));
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(0), "{proved}");
+
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("2 lanes, 0 clicks to deliver") && said.contains("clicks: 0 delivered, 0 found"), "{said}");
+    found_once(&broker, "retired", 60);
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(0), "{proved}");
+    let kinds: Vec<Value> =
+        broker.read(&[&lanes("retired")], 4, PATIENCE).iter().map(|said| said.json()["kind"].clone()).collect();
+    assert!(kinds.contains(&"recovered".into()) && kinds.last() == Some(&"drained".into()), "{kinds:?}");
+}
+
+/// 20 clicks in segments and 5 in the ring alone, in a directory of its own; then kill -9.
+fn with_a_ring_elsewhere(broker: &Broker, topic: &str) -> Site {
+    let site = site(Some(broker), topic);
+    let rings = site.path("rings").display().to_string();
+    let site = site.env("WAYPOST__JOURNAL__RING_DIR", &rings).env("WAYPOST__JOURNAL__SYNC_INTERVAL", "3s");
+    let mut site = site.start();
+    click(&site, 0..20);
+    until("20 clicks in segments", || {
+        let durable = site.metric("waypost_journal_oldest_undurable_age_seconds", "") == 0.0;
+        (durable && backlog(&site) == 20.0 && site.metric("waypost_journal_spilled_bytes_total", "") > 0.0)
+            .then_some(())
+    });
+    click(&site, 20..25);
+    site.kill();
+    site
+}
+
+#[test]
+fn without_its_ring_the_lanes_are_stated_as_cut_and_the_audit_says_so() {
+    let Some(broker) = Broker::shared() else { return };
+    let site = with_a_ring_elsewhere(&broker, "ringless");
+    std::fs::remove_dir_all(site.path("rings")).unwrap();
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "what is there is delivered: {said}{log}");
+    assert!(said.contains("clicks: 20 delivered") && said.contains("lane 0: cut: its ring is gone"), "{said}");
+    let line = told(&log, "lane_cut");
+    assert_eq!((&line["money_at_risk"], &line["runbook"]), (&"yes".into(), &"journal-damaged".into()));
+    assert!(!site.path("rings").exists(), "nothing is made where another machine had its rings");
+    found_once(&broker, "ringless", 20);
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(3), "{proved}");
+    // Said once, a cut stays one, however often the directory is opened again.
+    assert_eq!(drain(&site, &["--kafka", &broker.address()]).0, Some(0));
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(3), "{proved}");
+}
+
+#[test]
+fn with_its_ring_brought_from_elsewhere_nothing_is_missing() {
+    let Some(broker) = Broker::shared() else { return };
+    let site = with_a_ring_elsewhere(&broker, "moved");
+    std::fs::rename(site.path("rings"), site.path("brought")).unwrap();
+    std::fs::create_dir(site.path("empty")).unwrap();
+    for wrong in ["empty", "nowhere"] {
+        let wrong = site.path(wrong).display().to_string();
+        let (code, _, log) = drain(&site, &["--kafka", &broker.address(), "--ring-dir", &wrong]);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains(&format!("{wrong} does not hold")) && log.contains("cut"), "{log}");
+    }
+    let brought = site.path("brought").display().to_string();
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address(), "--ring-dir", &brought]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("clicks: 25 delivered") && !said.contains("cut"), "{said}");
+    found_once(&broker, "moved", 25);
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(0), "{proved}");
+}
+
+#[test]
+fn while_the_broker_is_away_a_drain_gives_up_says_what_stays_and_loses_nothing() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(Some(&broker), "patient").start();
+    click(&site, 0..10);
+    site.kill();
+    let (code, said, log) = drain(&site, &["--kafka", AWAY, "--wait", "2s"]);
+    assert_eq!(code, Some(1), "{said}{log}");
+    assert!(said.contains("clicks: 0 delivered") && said.contains("10 clicks stay in"), "{said}");
+    let line = told(&log, "kafka_error");
+    assert_eq!((&line["money_at_risk"], &line["runbook"]), (&"bounded".into(), &"clicks-not-delivered".into()));
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    found_once(&broker, "patient", 10);
+    assert_eq!(audit(&site, &broker).0, Some(0));
+}
+
+#[test]
+fn a_directory_on_which_an_edge_runs_is_not_drained() {
+    let site = site(None, "living").start();
+    click(&site, 0..5);
+    let file = site.path("out.jsonl").display().to_string();
+    for flags in [&["--kafka", AWAY][..], &["--to-file", &file], &["--to-file", &file, "--done"]] {
+        let (code, said, log) = drain(&site, flags);
+        assert_eq!(code, Some(1), "{flags:?}: {said}{log}");
+        assert!(log.contains("another waypost runs on") && log.contains("lock"), "{log}");
+    }
+    assert!(!site.path("out.jsonl").exists());
+    click(&site, 5..6);
+    until("it goes on as before", || (backlog(&site) == 6.0).then_some(()));
+}
+
+#[test]
+fn what_is_no_data_directory_or_leads_nowhere_is_refused_with_what_to_do() {
+    let site = site(None, "none");
+    let (code, _, log) = drain(&site, &["--kafka", AWAY]);
+    assert_eq!((code, log.contains("holds no journal")), (Some(1), true), "{log}");
+    assert!(!site.data().exists(), "nothing is made");
+    let (code, _, log) = drain(&site, &[]);
+    assert_eq!((code, log.contains("--kafka") && log.contains("--to-file")), (Some(1), true), "{log}");
+    assert_eq!(drain(&site, &["--kafka", AWAY, "--done"]).0, Some(64));
+}
+
+#[test]
+fn clicks_written_to_a_file_are_all_there_and_are_still_delivered_later() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(Some(&broker), "filed").start();
+    click(&site, 0..20);
+    click(&site, 20..40);
+    site.get("/nobody", &[]);
+    site.kill();
+    let before = files(&site.data());
+    let file = site.path("out.jsonl").display().to_string();
+    let (code, said, log) = drain(&site, &["--to-file", &file]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("clicks: 40 clicks in ") && said.contains("clicks.orphan: 1 clicks in "), "{said}");
+    assert!(files(&site.data()) == before, "nothing is changed");
+    let (code, _, log) = drain(&site, &["--to-file", &file]);
+    assert_eq!((code, log.contains("cannot make")), (Some(1), true), "an earlier file is not written over: {log}");
+
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    found_once(&broker, "filed", 40);
+    let mut events = lines(&site.path("out.jsonl"));
+    assert_eq!(events.len(), 40);
+    assert!(events.is_sorted_by_key(|event| event["clicked_at_ms"].as_u64()), "oldest first over both lanes");
+    events.extend(lines(&site.path("out.jsonl.orphan")));
+    let place = |event: &Value| ["lane", "epoch", "seq", "outcome"].map(|key| event[key].to_string());
+    let by_place = |events: Vec<Value>| {
+        let events = events.into_iter().map(|mut event| {
+            // Said at shipping, of clicks before this one.
+            event.as_object_mut().unwrap().remove("safe");
+            (place(&event), event)
+        });
+        events.collect::<BTreeMap<_, _>>()
+    };
+    let delivered = broker.read(&["filed", &orphan("filed")], 41, PATIENCE);
+    let delivered = by_place(delivered.iter().map(|record| record.json()).collect());
+    assert_eq!(by_place(events), delivered, "they are as they were delivered");
+}
+
+#[test]
+fn clicks_written_to_a_file_with_done_are_delivered_to_nobody_else() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(Some(&broker), "done").start();
+    click(&site, 0..20);
+    site.kill();
+    let file = site.path("out.jsonl").display().to_string();
+    let (code, said, log) = drain(&site, &["--to-file", &file, "--done"]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("clicks: 20 clicks in ") && said.contains("nothing stays in"), "{said}");
+    assert_eq!(lines(&site.path("out.jsonl")).len(), 20);
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("0 clicks to deliver") && said.contains("clicks: 0 delivered, 0 found"), "{said}");
+    assert!(broker.read(&["done"], 0, std::time::Duration::from_secs(2)).is_empty());
+}
