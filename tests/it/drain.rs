@@ -4,15 +4,18 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Output,
+    time::Duration,
 };
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::{
-    dsl::{PATIENCE, Site, until},
+    audit::{by_the_page, valid_statements},
+    dsl::{PATIENCE, Site, request, until},
     kafka::{
-        broker::Broker,
-        site::{backlog, click, each_once, numbers, orphan, streaming},
+        broker::{Broker, Kind},
+        site::{backlog, click, delivered, each_once, numbers, orphan, streaming},
     },
 };
 
@@ -104,7 +107,7 @@ fn a_killed_edges_clicks_are_delivered_from_its_directory_and_the_topics_prove_i
     let (code, proved) = audit(&site, &broker);
     assert_eq!(code, Some(0), "{proved}");
     let kinds: Vec<Value> =
-        broker.read(&[&lanes("retired")], 4, PATIENCE).iter().map(|said| said.json()["kind"].clone()).collect();
+        valid_statements(&broker, &lanes("retired")).into_iter().map(|said| said["kind"].clone()).collect();
     assert!(kinds.contains(&"recovered".into()) && kinds.last() == Some(&"drained".into()), "{kinds:?}");
 }
 
@@ -261,5 +264,99 @@ fn clicks_written_to_a_file_with_done_are_delivered_to_nobody_else() {
     let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
     assert_eq!(code, Some(0), "{said}{log}");
     assert!(said.contains("0 clicks to deliver") && said.contains("clicks: 0 delivered, 0 found"), "{said}");
-    assert!(broker.read(&["done"], 0, std::time::Duration::from_secs(2)).is_empty());
+    assert!(broker.read(&["done"], 0, Duration::from_secs(2)).is_empty());
+}
+
+/// Copies what a topic holds into a new one, without the records that `drop` names; what lanes said names the topics as they are called.
+fn copied(broker: &Broker, from: &str, to: &str, drop: impl Fn(&Value) -> bool) {
+    let producer: BaseProducer =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", broker.address()).create().unwrap();
+    for (suffix, name) in [("", to.to_owned()), (".orphan", orphan(to)), (".lanes", lanes(to))] {
+        broker.create(&name, 1, &[]);
+        let least = usize::from(suffix != ".orphan");
+        let patience = if least == 0 { Duration::from_secs(2) } else { PATIENCE };
+        for record in broker.read(&[&format!("{from}{suffix}")], least, patience) {
+            if drop(&record.json()) {
+                continue;
+            }
+            let value = record.value.unwrap().replace(&format!("\"{from}"), &format!("\"{to}"));
+            producer.send(BaseRecord::<str, str>::to(&name).payload(&value)).unwrap();
+        }
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_dead_letter_is_stated_so_that_the_audit_explains_it_without_its_stub() {
+    let Some(broker) = Broker::shared() else { return };
+    broker.create("stubbed", 1, &[("max.message.bytes", "2200")]);
+    broker.create(&orphan("stubbed"), 1, &[]);
+    broker.create(&lanes("stubbed"), 1, &[]);
+    let mut site = streaming(&broker.address(), "stubbed").env("WAYPOST__KAFKA__LANES", &lanes("stubbed")).start();
+    click(&site, 0..3);
+    // Different letters: what is the same all over would be compressed to nothing.
+    let long: String =
+        (0..1000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26)).collect();
+    site.send(&request("GET", &format!("/live?sub1=3&x={long}"), &[&format!("User-Agent: {long}")]));
+    click(&site, 4..6);
+    let label = "topic=\"clicks\",reason=\"too_large\"";
+    until("a dead letter", || (site.metric("waypost_clicks_dead_lettered_total", label) == 1.0).then_some(()));
+    delivered(&site, "clicks", 5);
+    site.tells("dead_lettered", "bounded", "clicks-dead-lettered");
+    assert_eq!(site.stop().0, Some(0));
+    let said = valid_statements(&broker, &lanes("stubbed"));
+    let (epoch, last) = (&said[0]["epoch"], said.last().unwrap());
+    let range = serde_json::json!([{"epoch": epoch, "from": 3, "to": 4}]);
+    assert_eq!(last["topics"]["stubbed"]["dead_lettered"], range, "{last}");
+
+    copied(&broker, "stubbed", "unstubbed", |event| event["type"] == "dead_lettered");
+    let site = site
+        .env("WAYPOST__KAFKA__CLICKS", "unstubbed")
+        .env("WAYPOST__KAFKA__ORPHAN", &orphan("unstubbed"))
+        .env("WAYPOST__KAFKA__LANES", &lanes("unstubbed"));
+    let (code, said) = audit(&site, &broker);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("unstubbed: 5 clicks, 0 repeats, 1 dead-lettered, 0 quarantined, 0 not"), "{said}");
+    if let Some((code, found)) = by_the_page(&site, &broker, &["unstubbed", &orphan("unstubbed")], &lanes("unstubbed"))
+    {
+        assert_eq!(code, Some(0), "{found:#?}");
+    }
+}
+
+#[test]
+fn clicks_without_a_record_are_stated_and_the_audit_tells_them() {
+    let Some(mut broker) = Broker::start(Kind::Plain) else { return };
+    for topic in ["full", "full.orphan", "full.lanes"] {
+        broker.create(topic, 1, &[]);
+    }
+    broker.stop();
+    let mut site = streaming(&broker.address(), "full")
+        .env("WAYPOST__KAFKA__LANES", "full.lanes")
+        .env("WAYPOST__JOURNAL__DISK_BYTES", "4 MiB")
+        .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
+        .env("WAYPOST__JOURNAL__WAIT_FOR_ROOM", "0s")
+        .start();
+    let mut wire = site.wire();
+    let ask = request("GET", &format!("/live?x={}", "x".repeat(3000)), &[]);
+    let unrecorded = || site.metric("waypost_clicks_unrecorded_total", "reason=\"full\"");
+    until("clicks without a record", || {
+        for _ in 0..100 {
+            assert_eq!(wire.send(&ask).status, 302);
+        }
+        (unrecorded() > 0.0).then_some(())
+    });
+    drop(wire);
+    site.tells("spill_stopped", "bounded", "spill-stopped");
+    broker.restart();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    let count = unrecorded();
+    assert_eq!(site.stop().0, Some(0));
+    let said = valid_statements(&broker, "full.lanes");
+    assert_eq!(said.last().unwrap()["unrecorded"].as_f64(), Some(count));
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(0), "what has no number is not missing: {proved}");
+    assert!(proved.contains(&format!("{count} clicks were answered without a record")), "{proved}");
+    if let Some((code, found)) = by_the_page(&site, &broker, &["full", "full.orphan"], "full.lanes") {
+        assert_eq!((code, found[0]["unrecorded"].as_f64()), (Some(0), Some(count)), "{found:#?}");
+    }
 }
