@@ -53,7 +53,7 @@ pub(super) enum Journal {
 impl Journal {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         match self {
-            Journal::Inspect { dir } => write!(out, "{}", journal::inspect(dir)?)?,
+            Journal::Inspect { dir } => write!(out, "{}", journal::inspect(dir)?.told(Topic::ALL.map(Topic::name)))?,
             Journal::Verify { dir } => {
                 let verdict = journal::verify(dir)?;
                 writeln!(out, "{verdict}")?;

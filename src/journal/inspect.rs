@@ -406,16 +406,23 @@ pub fn dump(
     Ok(shown)
 }
 
-impl fmt::Display for Inspection {
+impl Inspection {
+    /// In words, with the names of the streams.
+    pub fn told<'a>(&'a self, streams: [&'a str; STREAMS]) -> impl fmt::Display + 'a {
+        Told { inspection: self, streams }
+    }
+}
+
+struct Told<'a> {
+    inspection: &'a Inspection,
+    streams: [&'a str; STREAMS],
+}
+
+impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "journal {} (id {:016x}), rings in {}",
-            self.journal.display(),
-            self.directory,
-            self.rings.display()
-        )?;
-        for lane in &self.lanes {
+        let Inspection { journal, rings, directory, lanes, quarantine } = self.inspection;
+        writeln!(f, "journal {} (id {directory:016x}), rings in {}", journal.display(), rings.display())?;
+        for lane in lanes {
             write!(
                 f,
                 "lane {}: epoch {}, {} undelivered",
@@ -434,15 +441,15 @@ impl fmt::Display for Inspection {
                     if this_boot { "" } else { ", of an earlier boot" }
                 )?,
             }
-            for (stream, mark) in lane.delivered.iter().enumerate() {
-                writeln!(f, "  stream {stream}: delivered to epoch {} before {}", mark.epoch, mark.next)?;
+            for (stream, mark) in self.streams.iter().zip(lane.delivered) {
+                writeln!(f, "  {stream}: delivered to epoch {} before {}", mark.epoch, mark.next)?;
             }
             for segment in &lane.segments {
                 let damaged = if segment.damaged { ", damaged" } else { "" };
                 writeln!(f, "  {}: {} bytes, to {}{damaged}", segment.path.display(), segment.bytes, segment.to)?;
             }
         }
-        for (path, bytes) in &self.quarantine {
+        for (path, bytes) in quarantine {
             writeln!(f, "quarantined {}: {bytes} bytes", path.display())?;
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::{
         broker::{Broker, Kind},
         site::{backlog, click, delivered, each_once, numbers, orphan, streaming},
     },
+    kafka_refused::large_click,
 };
 
 /// Nobody listens there.
@@ -289,15 +290,12 @@ fn copied(broker: &Broker, from: &str, to: &str, drop: impl Fn(&Value) -> bool) 
 #[test]
 fn a_dead_letter_is_stated_so_that_the_audit_explains_it_without_its_stub() {
     let Some(broker) = Broker::shared() else { return };
-    broker.create("stubbed", 1, &[("max.message.bytes", "2200")]);
+    broker.create("stubbed", 1, &[("max.message.bytes", "1800")]);
     broker.create(&orphan("stubbed"), 1, &[]);
     broker.create(&lanes("stubbed"), 1, &[]);
     let mut site = streaming(&broker.address(), "stubbed").env("WAYPOST__KAFKA__LANES", &lanes("stubbed")).start();
     click(&site, 0..3);
-    // Different letters: what is the same all over would be compressed to nothing.
-    let long: String =
-        (0..1000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26)).collect();
-    site.send(&request("GET", &format!("/live?sub1=3&x={long}"), &[&format!("User-Agent: {long}")]));
+    large_click(&site, 3);
     click(&site, 4..6);
     let label = "topic=\"clicks\",reason=\"too_large\"";
     until("a dead letter", || (site.metric("waypost_clicks_dead_lettered_total", label) == 1.0).then_some(()));
