@@ -72,7 +72,7 @@ def main(lanes_file, *topics):
             whole = bool(statements) and not any(found.values())
             last = max(statements, key=lambda one: one["at_ms"], default=None)
             spoke = {one["epoch"] for one in statements} - {0, max(epochs)}
-            whole &= spoke <= set(ended) and not any(end["cut"] for end in ended.values()) and last["kind"] in ("closing", "drained")
+            whole = whole and spoke <= set(ended) and not any(end["cut"] for end in ended.values()) and last["kind"] in ("closing", "drained")
             missing, unproved = missing or bool(found["missing"]), unproved or not whole
             unrecorded = collections.Counter()
             for one in statements:

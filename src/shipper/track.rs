@@ -397,6 +397,17 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_are_kept_as_ranges_of_which_the_latest_are_stated() {
+        let mut dead = Dead::default();
+        [3, 4, 5, 9].into_iter().for_each(|seq| dead.add(5, seq));
+        dead.add(6, 10);
+        assert_eq!(dead.ranges().collect::<Vec<_>>(), [(5, 3, 6), (5, 9, 10), (6, 10, 11)]);
+        (0..1000).for_each(|n| dead.add(7, 2 * n));
+        assert_eq!((dead.ranges().count(), dead.total()), (DEAD_RANGES, 1005));
+        assert_eq!(dead.ranges().last(), Some((7, 1998, 1999)));
+    }
+
+    #[test]
     fn frames_before_the_mark_were_delivered_by_the_last_run() {
         let track = Track::new(0, Mark { epoch: 5, next: 2 });
         assert!(track.has(&frame(1)));

@@ -61,7 +61,7 @@ pub(crate) fn by_the_page(
         return None;
     }
     let dump = |topic: &str| {
-        let records = broker.read(&[topic], 0, Duration::from_secs(5));
+        let records = broker.read(&[topic], 0, PATIENCE);
         let lines: String = records.into_iter().map(|record| record.value.unwrap() + "\n").collect();
         site.write(topic, &lines);
         site.path(topic).display().to_string()

@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Output,
-    time::Duration,
+    process::{Output, Stdio},
 };
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -132,7 +132,7 @@ fn with_a_ring_elsewhere(broker: &Broker, topic: &str) -> Site {
 #[test]
 fn without_its_ring_the_lanes_are_stated_as_cut_and_the_audit_says_so() {
     let Some(broker) = Broker::shared() else { return };
-    let site = with_a_ring_elsewhere(&broker, "ringless");
+    let mut site = with_a_ring_elsewhere(&broker, "ringless");
     std::fs::remove_dir_all(site.path("rings")).unwrap();
     let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
     assert_eq!(code, Some(0), "what is there is delivered: {said}{log}");
@@ -147,6 +147,35 @@ fn without_its_ring_the_lanes_are_stated_as_cut_and_the_audit_says_so() {
     assert_eq!(drain(&site, &["--kafka", &broker.address()]).0, Some(0));
     let (code, proved) = audit(&site, &broker);
     assert_eq!(code, Some(3), "{proved}");
+    // Not retired after all: it goes on where its rings always were.
+    site.restart();
+    click(&site, 25..30);
+    assert_eq!(site.metric("waypost_clicks_recovered_total", ""), 0.0);
+    until("the clicks are journaled", || (backlog(&site) == 5.0).then_some(()));
+}
+
+#[test]
+fn a_drain_that_is_killed_is_gone_on_with_and_loses_nothing() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut site = site(Some(&broker), "killed-drain").start();
+    click(&site, 0..40);
+    site.kill();
+    let data = site.data().display().to_string();
+    for _ in 0..3 {
+        let mut draining = site.command(&["journal", "drain", &data, "--kafka", AWAY]);
+        let mut draining = draining.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut said = BufReader::new(draining.stdout.take().unwrap()).lines();
+        let line = said.next().unwrap().unwrap();
+        draining.kill().unwrap();
+        draining.wait().unwrap();
+        assert!(line.contains("2 lanes, 40 clicks to deliver"), "{line}");
+    }
+    let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
+    assert_eq!(code, Some(0), "{said}{log}");
+    assert!(said.contains("40 clicks to deliver") && !said.contains("cut"), "{said}");
+    found_once(&broker, "killed-drain", 40);
+    let (code, proved) = audit(&site, &broker);
+    assert_eq!(code, Some(0), "{proved}");
 }
 
 #[test]
@@ -265,7 +294,7 @@ fn clicks_written_to_a_file_with_done_are_delivered_to_nobody_else() {
     let (code, said, log) = drain(&site, &["--kafka", &broker.address()]);
     assert_eq!(code, Some(0), "{said}{log}");
     assert!(said.contains("0 clicks to deliver") && said.contains("clicks: 0 delivered, 0 found"), "{said}");
-    assert!(broker.read(&["done"], 0, Duration::from_secs(2)).is_empty());
+    assert!(broker.read(&["done"], 0, PATIENCE).is_empty());
 }
 
 /// Copies what a topic holds into a new one, without the records that `drop` names; what lanes said names the topics as they are called.
@@ -274,9 +303,7 @@ fn copied(broker: &Broker, from: &str, to: &str, drop: impl Fn(&Value) -> bool) 
         rdkafka::ClientConfig::new().set("bootstrap.servers", broker.address()).create().unwrap();
     for (suffix, name) in [("", to.to_owned()), (".orphan", orphan(to)), (".lanes", lanes(to))] {
         broker.create(&name, 1, &[]);
-        let least = usize::from(suffix != ".orphan");
-        let patience = if least == 0 { Duration::from_secs(2) } else { PATIENCE };
-        for record in broker.read(&[&format!("{from}{suffix}")], least, patience) {
+        for record in broker.read(&[&format!("{from}{suffix}")], 0, PATIENCE) {
             if drop(&record.json()) {
                 continue;
             }
