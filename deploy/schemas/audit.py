@@ -54,8 +54,8 @@ def main(lanes_file, *topics):
             for epoch in sorted(epochs):
                 key = edge, lane, epoch
                 there, end = present[key], ended.get(epoch)
-                gone = {number for _, stand in stands for hole in stand["quarantined"] if hole["epoch"] == epoch
-                        for number in range(hole["from"], hole["to"])}
+                gone = {number for _, stand in stands for hole in stand["quarantined"] + stand.get("dead_lettered", [])
+                        if hole["epoch"] == epoch for number in range(hole["from"], hole["to"])}
                 own = max([safe_of[key]] + [mark(stand["safe"])[1] for _, stand in stands if mark(stand["safe"])[0] == epoch])
                 ended_at = end["next_seq"].get(topic, 0) if end else 0
 
@@ -72,12 +72,15 @@ def main(lanes_file, *topics):
             whole = bool(statements) and not any(found.values())
             last = max(statements, key=lambda one: one["at_ms"], default=None)
             spoke = {one["epoch"] for one in statements} - {0, max(epochs)}
-            whole &= spoke <= set(ended) and not any(end["cut"] for end in ended.values()) and last["kind"] in ("closing", "drained")
+            whole = whole and spoke <= set(ended) and not any(end["cut"] for end in ended.values()) and last["kind"] in ("closing", "drained")
             missing, unproved = missing or bool(found["missing"]), unproved or not whole
+            unrecorded = collections.Counter()
+            for one in statements:
+                unrecorded[one["epoch"]] = max(unrecorded[one["epoch"]], one.get("unrecorded", 0))
             own_keys = [key for key in present if key[:2] == (edge, lane)]
             print(json.dumps({
                 "edge": edge, "lane": lane, "topic": topic, "numbers": sum(len(present[key]) for key in own_keys),
-                "repeats": sum(repeats[key] for key in own_keys), **{verdict: found[verdict] for verdict in sorted(found)}, "whole": whole}))
+                "repeats": sum(repeats[key] for key in own_keys), "unrecorded": sum(unrecorded.values()), **{verdict: found[verdict] for verdict in sorted(found)}, "whole": whole}))
     return 1 if missing else 3 if unproved else 0
 
 

@@ -1,4 +1,6 @@
-//! `waypost journal`: what lies in a data directory, whether or not a process runs on it. Nothing is changed.
+//! `waypost journal`: what lies in a data directory. Apart from `drain`, nothing is changed, and a process may run on it.
+
+mod drain;
 
 use std::{
     io::{self, Write},
@@ -44,12 +46,14 @@ pub(super) enum Journal {
         #[arg(long)]
         all: bool,
     },
+    /// Deliver what a retired edge's data directory holds, from any machine (exit 0 if nothing stays, 1 if something does)
+    Drain(drain::Drain),
 }
 
 impl Journal {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         match self {
-            Journal::Inspect { dir } => write!(out, "{}", journal::inspect(dir)?)?,
+            Journal::Inspect { dir } => write!(out, "{}", journal::inspect(dir)?.told(Topic::ALL.map(Topic::name)))?,
             Journal::Verify { dir } => {
                 let verdict = journal::verify(dir)?;
                 writeln!(out, "{verdict}")?;
@@ -58,6 +62,7 @@ impl Journal {
                 }
             }
             Journal::Dump { dir, all } => dump(dir, *all, out)?,
+            Journal::Drain(drain) => return drain.run(out),
         }
         Ok(ExitCode::SUCCESS)
     }

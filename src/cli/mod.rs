@@ -41,7 +41,7 @@ enum Command {
     Keys(keys::Args),
     /// Tokens of cookies and destinations: verify
     Token(token::Args),
-    /// The journal: inspect, verify, dump
+    /// The journal: inspect, verify, dump, drain
     Journal {
         #[command(subcommand)]
         command: journal::Journal,

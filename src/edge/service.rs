@@ -67,7 +67,7 @@ impl Desk {
     /// Ten times a second, by the worker: carries the counters on, lets go of a replaced edge, and says whether the
     /// lane has room.
     pub fn tick(&mut self) -> bool {
-        self.tally.flush();
+        self.lane.unrecorded(self.tally.flush());
         self.edge.load();
         self.lane.room(click::MAX)
     }

@@ -41,11 +41,13 @@ impl Count {
         self.local.set(self.local.get() + 1);
     }
 
-    fn flush(&self) {
+    /// Carries the cell on; what was in it.
+    fn flush(&self) -> u64 {
         let count = self.local.take();
         if count > 0 {
             self.shared.increment(count);
         }
+        count
     }
 }
 
@@ -93,10 +95,18 @@ impl Tally {
         self.fixed.add();
     }
 
-    /// Carries every cell into the shared metrics; called by the worker ten times a second and at its end.
-    pub fn flush(&self) {
-        let rows = [&self.outcomes, &self.cookies, &self.unrecorded, &self.refused];
-        rows.into_iter().flatten().for_each(Count::flush);
+    /// Carries every cell into the shared metrics; called by the worker ten times a second and at its end. Returns how many clicks
+    /// were answered without a record since the last time, for the lane's statements; a 503 is no answer.
+    pub fn flush(&self) -> u64 {
+        for count in [&self.outcomes, &self.cookies, &self.refused].into_iter().flatten() {
+            count.flush();
+        }
         self.fixed.flush();
+        let mut answered = 0;
+        for (count, (why, _)) in self.unrecorded.iter().zip(Unrecorded::ALL) {
+            let count = count.flush();
+            answered += if why == Unrecorded::Refused { 0 } else { count };
+        }
+        answered
     }
 }

@@ -209,6 +209,16 @@ pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// The same for a lock file that is there, changing nothing.
+pub(super) fn hold(path: &Path) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The file systems on which preallocated blocks can still be missing under a mapped file (glibc manual, `posix_fallocate`;
 /// magic numbers from linux/magic.h, OpenZFS and FUSE). `None`: they hold here.
 pub(super) fn refused_file_system(dir: &Path) -> io::Result<Option<&'static str>> {

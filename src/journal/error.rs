@@ -74,6 +74,23 @@ pub enum OpenError {
         /// The file that says so.
         note: PathBuf,
     },
+    /// There is nothing to adopt.
+    #[error("{path} holds no journal: name the data directory of a waypost")]
+    NoJournal {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The rings are not where they were said to be.
+    #[error(
+        "{path} does not hold {}: name the directory in which the rings are now; without any, what only they held is lost and \
+         stated as cut", .lane.map_or("the rings".to_owned(), |lane| format!("this directory's ring of lane {lane}"))
+    )]
+    NoRings {
+        /// What was named.
+        path: PathBuf,
+        /// The lane whose ring is wanted; `None`: the directory itself is not there.
+        lane: Option<u16>,
+    },
     /// More lanes than can be numbered.
     #[error("{workers} workers are more lanes than the journal has numbers for: at most 9999")]
     Lanes {

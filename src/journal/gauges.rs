@@ -58,6 +58,7 @@ struct LaneGauges {
     journaled: Counter,
     backlog_clicks: Gauge,
     backlog_bytes: Gauge,
+    ring: Gauge,
     ring_free: Gauge,
     ring_seconds: Gauge,
     damaged: Counter,
@@ -166,6 +167,7 @@ impl LaneGauges {
             journaled: table::counter(&table::CLICKS_JOURNALED, labels),
             backlog_clicks: table::gauge(&table::JOURNAL_BACKLOG_CLICKS, labels),
             backlog_bytes: table::gauge(&table::JOURNAL_BACKLOG_BYTES, labels),
+            ring: table::gauge(&table::JOURNAL_RING, labels),
             ring_free: table::gauge(&table::JOURNAL_RING_FREE, labels),
             ring_seconds: table::gauge(&table::JOURNAL_RING_SECONDS, labels),
             damaged,
@@ -192,6 +194,7 @@ impl LaneGauges {
         let size = shared.ring.size();
         self.backlog_clicks.set(backlog as f64);
         self.backlog_bytes.set(head.saturating_sub(acked) as f64);
+        self.ring.set(size as f64);
         self.ring_free.set(size.saturating_sub(head.saturating_sub(shared.durable())) as f64);
         if seconds > 0.0 {
             let now = (head - self.head) as f64 / seconds;

@@ -108,8 +108,50 @@ pub(super) fn keep_rings(disk: &Disk, journal: &Path, rings: &Path, directory: u
     {
         return Err(OpenError::RingsMoved { was, now: rings.to_owned(), note });
     }
+    note_rings(disk, journal, rings)
+}
+
+/// Notes where the rings are, whatever was noted before.
+pub(super) fn note_rings(disk: &Disk, journal: &Path, rings: &Path) -> Result<(), OpenError> {
     let text = if rings == journal { HERE } else { rings.as_os_str().as_encoded_bytes() };
     write_whole(disk, journal, layout::RINGS, text)
+}
+
+/// The directory that was noted, if it is another than the journal's and rings of this journal are there. Elsewhere its path may
+/// be another edge's, or nobody's.
+pub(super) fn rings_here(journal: &Path) -> io::Result<Option<PathBuf>> {
+    let Some(rings) = read_rings(journal)?.filter(|rings| rings != journal) else { return Ok(None) };
+    let directory = read_directory_id(&journal.join(layout::DIRECTORY)).unwrap_or_default();
+    let ours = |path: &Path| match RingFile::open(path, false) {
+        Ok(ringfile::Found::Ring(ring)) => Ok(directory.is_none_or(|id| ring.fixed.directory == id)),
+        Ok(_) => Ok(false),
+        Err(error) => Err(error),
+    };
+    let entries = match std::fs::read_dir(&rings) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "ring" || kind == "salvage") && ours(&path)? {
+            return Ok(Some(rings));
+        }
+    }
+    Ok(None)
+}
+
+/// The first lane that was not closed in good order and whose ring is not there.
+pub(super) fn lane_without_ring(journal: &Path, rings: &Path, directory: u64) -> io::Result<Option<u16>> {
+    for lane in layout::lanes(journal)? {
+        if closed(journal, directory, lane)? == Some(false) {
+            let ring = RingFile::open(&rings.join(layout::ring_name(lane)), false)?;
+            if !matches!(ring, ringfile::Found::Ring(ring) if ring.fixed.directory == directory) {
+                return Ok(Some(lane));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Where the rings of the last run are; `None`: nobody noted it.
@@ -124,18 +166,22 @@ pub(super) fn read_rings(journal: &Path) -> io::Result<Option<PathBuf>> {
 
 fn all_clean(journal: &Path, directory: u64) -> io::Result<bool> {
     for lane in layout::lanes(journal)? {
-        let file = match File::open(journal.join(layout::lane_name(lane)).join(layout::CHECKPOINT)) {
-            Ok(file) => file,
-            // Before its checkpoint a lane has no ring.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let (_, found) = checkpoint::read(&file, directory, lane)?;
-        if found.is_none_or(|(_, checkpoint)| checkpoint.clean.is_none()) {
+        if closed(journal, directory, lane)? == Some(false) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether the lane was closed in good order; `None` before its first checkpoint, when it has no ring either.
+fn closed(journal: &Path, directory: u64, lane: u16) -> io::Result<Option<bool>> {
+    let file = match File::open(journal.join(layout::lane_name(lane)).join(layout::CHECKPOINT)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (_, found) = checkpoint::read(&file, directory, lane)?;
+    Ok(Some(found.is_some_and(|(_, checkpoint)| checkpoint.clean.is_some())))
 }
 
 fn write_whole(disk: &Disk, journal: &Path, name: &str, bytes: &[u8]) -> Result<(), OpenError> {

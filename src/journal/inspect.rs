@@ -1,26 +1,24 @@
 //! What lies in a data directory, for those who look from outside: nothing is locked, nothing is changed, and a running
 //! process is not disturbed.
 
+mod words;
+
 use std::{
-    fmt,
     fs::File,
     io,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    journal::{
-        Frame, Mark, STREAMS,
-        checkpoint::{self, Checkpoint},
-        disk::boot_id,
-        identity::{read_directory_id, read_rings},
-        layout,
-        recover::delivered,
-        ringfile::{Found, RingFile, Words},
-        segment::{Index, Item, walk_file},
-        survey::{PathError, Survey, Whose},
-    },
-    size::Bytes,
+use crate::journal::{
+    Frame, Mark, STREAMS,
+    checkpoint::{self, Checkpoint},
+    disk::boot_id,
+    identity::{read_directory_id, read_rings},
+    layout,
+    recover::delivered,
+    ringfile::{Found, RingFile, Words},
+    segment::{Index, Item, walk_file},
+    survey::{PathError, Survey, Whose},
 };
 
 /// The number under which a ring is surveyed beside the segments.
@@ -149,30 +147,38 @@ impl Verdict {
 }
 
 /// Where things are.
-struct Place {
+pub(super) struct Place {
     journal: PathBuf,
-    rings: PathBuf,
+    pub(super) rings: PathBuf,
     directory: u64,
 }
 
 impl Place {
     /// Of a data directory, or of the journal's directory in it.
     fn find(dir: &Path) -> Result<Place, InspectError> {
+        Place::find_with(dir, None)
+    }
+
+    /// The same with the rings elsewhere than where the last run had them.
+    pub(super) fn find_with(dir: &Path, rings: Option<&Path>) -> Result<Place, InspectError> {
         let inner = layout::journal_dir(dir);
         let journal = if inner.join(layout::DIRECTORY).exists() { inner } else { dir.to_owned() };
         let io = |path: &Path, source| InspectError::Io { path: path.to_owned(), source };
         let path = journal.join(layout::DIRECTORY);
         let directory = read_directory_id(&path).map_err(|error| io(&path, error))?;
         let directory = directory.ok_or_else(|| InspectError::NoJournal { path: dir.to_owned() })?;
-        let rings = read_rings(&journal).map_err(|error| io(&journal, error))?;
+        let rings = match rings {
+            Some(rings) => Some(rings.to_owned()),
+            None => read_rings(&journal).map_err(|error| io(&journal, error))?,
+        };
         Ok(Place { rings: rings.unwrap_or_else(|| journal.clone()), journal, directory })
     }
 
-    fn lanes(&self) -> Result<Vec<u16>, InspectError> {
+    pub(super) fn lanes(&self) -> Result<Vec<u16>, InspectError> {
         layout::lanes(&self.journal).map_err(|source| InspectError::Io { path: self.journal.clone(), source })
     }
 
-    fn whose(&self, lane: u16) -> Whose<'_> {
+    pub(super) fn whose(&self, lane: u16) -> Whose<'_> {
         Whose { directory: self.directory, lane, journal: &self.journal, rings: &self.rings }
     }
 
@@ -189,12 +195,12 @@ impl Place {
 }
 
 /// A lane as it is seen in one look.
-struct Look {
+pub(super) struct Look {
     checkpoint: Option<Checkpoint>,
     ring: Option<RingFile>,
     view: RingView,
     acked: u64,
-    survey: Survey,
+    pub(super) survey: Survey,
     /// Bytes of the ring that should be frames and are not.
     ring_damaged: bool,
     /// Something was delivered while this was looked at, so not every gap is one.
@@ -203,7 +209,7 @@ struct Look {
 
 impl Look {
     /// `from`: the lowest position of interest; `None`: the first undelivered one.
-    fn take(whose: &Whose<'_>, from: Option<u64>) -> Result<Look, InspectError> {
+    pub(super) fn take(whose: &Whose<'_>, from: Option<u64>) -> Result<Look, InspectError> {
         let path = whose.dir().join(layout::CHECKPOINT);
         let checkpoint = match File::open(&path) {
             Ok(file) => checkpoint::read(&file, whose.directory, whose.lane).map_err(|error| (path, error))?.1,
@@ -238,6 +244,60 @@ impl Look {
         survey.settle(None);
         let moved = words_now(&path).map_err(failed)?.is_some_and(|now| now.acked > acked);
         Ok(Look { checkpoint, ring, view, acked, survey, ring_damaged, moved })
+    }
+}
+
+impl Look {
+    /// How far each stream is delivered.
+    pub(super) fn delivered(&self) -> [Mark; STREAMS] {
+        delivered(&self.survey, self.checkpoint, self.acked)
+    }
+
+    /// Where answered clicks end; `None`: wherever readable frames do, for the ring is gone or was written before the last boot.
+    pub(super) fn head(&self) -> Option<u64> {
+        if let Some(clean) = self.checkpoint.and_then(|checkpoint| checkpoint.clean) {
+            return Some(clean);
+        }
+        match self.view {
+            RingView::Ring { head, this_boot: true, .. } if !self.ring_damaged => Some(head),
+            _ => None,
+        }
+    }
+
+    /// Shows every frame from where the look began, in order.
+    pub(super) fn frames(
+        self,
+        whose: &Whose<'_>,
+        mut visit: impl FnMut(&Frame<'_>) -> io::Result<()>,
+    ) -> Result<(), InspectError> {
+        let Index { extents, files } = self.survey.index;
+        for extent in extents {
+            let Some(path) = files.get(&extent.file).map(|file| &file.path) else { continue };
+            let failed = |source| InspectError::Io { path: path.clone(), source };
+            let opened;
+            let file = match (&self.ring, extent.file) {
+                (Some(ring), RING) => &ring.file,
+                _ => match File::open(path) {
+                    Ok(file) => {
+                        opened = file;
+                        &opened
+                    }
+                    // Delivered and removed meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(failed(error)),
+                },
+            };
+            let mut outcome = Ok(());
+            let inside = |_: u64, pos: u64| pos >= extent.from && pos < extent.to;
+            walk_file(file, extent.offset, extent.end, whose.seed(), inside, |_, item| {
+                if let (Item::Frame(frame), Ok(())) = (&item, &outcome) {
+                    outcome = visit(frame);
+                }
+            })
+            .and(outcome)
+            .map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -336,95 +396,10 @@ pub fn dump(
     for lane in place.lanes()? {
         let whose = place.whose(lane);
         let look = Look::take(&whose, all.then_some(0))?;
-        let Index { extents, files } = look.survey.index;
-        for extent in extents {
-            let Some(path) = files.get(&extent.file).map(|file| &file.path) else { continue };
-            let failed = |source| InspectError::Io { path: path.clone(), source };
-            let opened;
-            let file = match (&look.ring, extent.file) {
-                (Some(ring), RING) => &ring.file,
-                _ => match File::open(path) {
-                    Ok(file) => {
-                        opened = file;
-                        &opened
-                    }
-                    // Delivered and removed meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(failed(error)),
-                },
-            };
-            let mut outcome = Ok(());
-            let inside = |_: u64, pos: u64| pos >= extent.from && pos < extent.to;
-            walk_file(file, extent.offset, extent.end, whose.seed(), inside, |_, item| {
-                if let (Item::Frame(frame), Ok(())) = (&item, &outcome) {
-                    shown += 1;
-                    outcome = visit(lane, frame);
-                }
-            })
-            .and(outcome)
-            .map_err(failed)?;
-        }
+        look.frames(&whose, |frame| {
+            shown += 1;
+            visit(lane, frame)
+        })?;
     }
     Ok(shown)
-}
-
-impl fmt::Display for Inspection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "journal {} (id {:016x}), rings in {}",
-            self.journal.display(),
-            self.directory,
-            self.rings.display()
-        )?;
-        for lane in &self.lanes {
-            write!(
-                f,
-                "lane {}: epoch {}, {} undelivered",
-                lane.lane,
-                lane.epoch,
-                lane.undelivered.iter().sum::<u64>()
-            )?;
-            writeln!(f, "{}", if lane.clean.is_some() { ", closed cleanly" } else { "" })?;
-            match lane.ring {
-                RingView::Absent => writeln!(f, "  ring: none")?,
-                RingView::Unreadable => writeln!(f, "  ring: cannot be read")?,
-                RingView::Ring { size, head, acked, spilled, this_boot } => writeln!(
-                    f,
-                    "  ring: {}, head {head}, acked {acked}, spilled {spilled}{}",
-                    Bytes(size),
-                    if this_boot { "" } else { ", of an earlier boot" }
-                )?,
-            }
-            for (stream, mark) in lane.delivered.iter().enumerate() {
-                writeln!(f, "  stream {stream}: delivered to epoch {} before {}", mark.epoch, mark.next)?;
-            }
-            for segment in &lane.segments {
-                let damaged = if segment.damaged { ", damaged" } else { "" };
-                writeln!(f, "  {}: {} bytes, to {}{damaged}", segment.path.display(), segment.bytes, segment.to)?;
-            }
-        }
-        for (path, bytes) in &self.quarantine {
-            writeln!(f, "quarantined {}: {bytes} bytes", path.display())?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sum = |streams: [u64; STREAMS]| streams.iter().sum::<u64>();
-        write!(
-            f,
-            "{} frames read, {} undelivered, {} missing, {} damaged places, {} torn tails, {} strange files, {} in quarantine: {}",
-            self.frames,
-            sum(self.undelivered),
-            sum(self.missing),
-            self.damaged,
-            self.torn,
-            self.strange,
-            self.quarantined,
-            if self.sound() { "sound" } else { "NOT sound" }
-        )
-    }
 }

@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) epoch: u64,
     /// The worker's next numbers, stored relaxed beside each append, for the metrics alone.
     pub(super) next: Numbers,
+    /// Clicks of this epoch that were answered and found no room; told by the worker ten times a second.
+    pub(super) unrecorded: AtomicU64,
     /// The worker's end still exists, so something may still be appended.
     pub(super) appending: AtomicBool,
     /// Three quarters of the disk budget are used. One for all lanes.
@@ -119,6 +121,7 @@ impl Shared {
             ring,
             epoch,
             next: Numbers::default(),
+            unrecorded: AtomicU64::new(0),
             appending: AtomicBool::new(epoch > 0),
             disk_pressed,
             damaged: AtomicU64::new(0),
@@ -196,6 +199,14 @@ impl Lane {
         self.next = next;
         self.shared.next.0[usize::from(stream)].store(seq + 1, Ordering::Relaxed);
         Ok(seq)
+    }
+
+    /// So many more clicks were answered and not appended: the lane's statements say how many there are in this epoch. Not for each
+    /// click: the readers look at the same line of the cache.
+    pub fn unrecorded(&self, clicks: u64) {
+        if clicks > 0 {
+            self.shared.unrecorded.fetch_add(clicks, Ordering::Relaxed);
+        }
     }
 
     /// Bytes in the ring that have no durable home yet.

@@ -91,6 +91,7 @@
 mod checkpoint;
 mod disk;
 mod error;
+mod export;
 mod frame;
 mod gauges;
 mod history;
@@ -119,6 +120,7 @@ use serde::Deserialize;
 
 pub use self::{
     error::OpenError,
+    export::{Undelivered, keep_others_out, undelivered},
     frame::{Frame, MAX_FRAME},
     history::End,
     inspect::{InspectError, Inspection, LaneInspection, RingView, SegmentView, Verdict, dump, inspect, verify},

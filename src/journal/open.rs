@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -60,39 +60,66 @@ impl Journal {
         let journal = layout::journal_dir(data_dir);
         made(disk, &journal)?;
         disk.sync_dir(data_dir).map_err(|source| io_error(data_dir, source))?;
-        let mut locks = Vec::from([locked(data_dir)?]);
-        let rings = match &config.ring_dir {
-            Some(rings) => {
-                made(disk, rings)?;
-                let whole = |dir: &Path| dir.canonicalize().map_err(|source| io_error(dir, source));
-                // Whole, for the next start may come from another working directory, and would miss what is in them.
-                let rings = whole(rings)?;
-                if rings != whole(data_dir)? {
-                    locks.push(locked(&rings)?);
-                }
-                if rings == whole(&journal)? { journal.clone() } else { rings }
-            }
-            None => journal.clone(),
-        };
-        if let Some(kind) = refused_file_system(&rings).map_err(|source| io_error(&rings, source))? {
-            return Err(OpenError::FileSystem { path: rings, kind });
+        let (rings, locks) = lock_both(disk, data_dir, config.ring_dir.as_deref())?;
+        let directory = identity::directory_id(disk, &journal, &rings)?;
+        identity::keep_rings(disk, &journal, &rings, directory)?;
+        Journal::recover(disk, (&journal, &rings, directory), config, workers, locks)
+    }
+
+    /// Opens what another process left in `data_dir`, in order to deliver it: every lane that holds something, none to append to,
+    /// no new epoch. `rings`: where its rings are now; by default where the last run had them, and where that directory is not here
+    /// the lanes count as cut. Called by `journal drain`, perhaps on another machine.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; there is no journal; or `rings` is named and lacks the ring of a lane that was not closed in good order.
+    pub fn adopt(data_dir: &Path, config: &Config, rings: Option<&Path>) -> Result<Journal, OpenError> {
+        let disk = &Disk::default();
+        let journal = layout::journal_dir(data_dir);
+        if !journal.join(layout::DIRECTORY).exists() {
+            return Err(OpenError::NoJournal { path: data_dir.to_owned() });
         }
+        let at = match rings {
+            Some(named) => Some(named.to_owned()).filter(|named| named.is_dir()),
+            None => identity::rings_here(&journal).map_err(|source| io_error(&journal, source))?,
+        };
+        let (at, locks) = match (at, rings) {
+            (None, Some(named)) => return Err(OpenError::NoRings { path: named.to_owned(), lane: None }),
+            (at, _) => lock_both(disk, data_dir, at.as_deref())?,
+        };
+        let directory = identity::directory_id(disk, &journal, &at)?;
+        if rings.is_some()
+            && let Some(lane) =
+                identity::lane_without_ring(&journal, &at, directory).map_err(|source| io_error(&journal, source))?
+        {
+            return Err(OpenError::NoRings { path: at, lane: Some(lane) });
+        }
+        identity::note_rings(disk, &journal, &at)?;
+        Journal::recover(disk, (&journal, &at, directory), config, 0, locks)
+    }
+
+    fn recover(
+        disk: &Disk,
+        (journal, rings, directory): (&Path, &Path, u64),
+        config: &Config,
+        workers: usize,
+        locks: Vec<File>,
+    ) -> Result<Journal, OpenError> {
         if workers > 9999 {
             return Err(OpenError::Lanes { workers });
         }
-        let directory = identity::directory_id(disk, &journal, &rings)?;
-        identity::keep_rings(disk, &journal, &rings, directory)?;
-        let found = layout::lanes(&journal).map_err(|source| io_error(&journal, source))?;
+        let found = layout::lanes(journal).map_err(|source| io_error(journal, source))?;
         let place = |lane: u16| Place {
             disk,
-            whose: Whose { directory, lane, journal: &journal, rings: &rings },
+            whose: Whose { directory, lane, journal, rings },
             boot: boot_id(),
             ring_bytes: config.ring_bytes.0,
             worker: usize::from(lane) < workers,
             wall_ms: wall_ms(),
         };
         let mut builder = Builder { locks: Arc::new(locks), ..Builder::default() };
-        let adopted = found.into_iter().filter(|lane| usize::from(*lane) >= workers && !place(*lane).drained());
+        // Whoever only adopts has every lane say that it is drained, though an earlier run may have said so.
+        let wanted = |lane: &u16| workers == 0 || usize::from(*lane) >= workers && !place(*lane).drained();
+        let adopted = found.into_iter().filter(wanted);
         for lane in (0..workers as u16).chain(adopted) {
             let recovered = place(lane).recover()?;
             builder.add(&place(lane).whose, disk, recovered)?;
@@ -162,6 +189,29 @@ impl Builder {
             checkpoint_at: None,
         };
         Journal { reports: self.reports, parts: Parts { lanes: self.lanes, readers: self.readers, spiller } }
+    }
+}
+
+/// Locks the data directory and that of the rings; gives the latter, whole, and the locks.
+fn lock_both(disk: &Disk, data_dir: &Path, rings: Option<&Path>) -> Result<(PathBuf, Vec<File>), OpenError> {
+    let journal = layout::journal_dir(data_dir);
+    let mut locks = Vec::from([locked(data_dir)?]);
+    let rings = match rings {
+        Some(rings) => {
+            made(disk, rings)?;
+            let whole = |dir: &Path| dir.canonicalize().map_err(|source| io_error(dir, source));
+            // Whole, for the next start may come from another working directory, and would miss what is in them.
+            let rings = whole(rings)?;
+            if rings != whole(data_dir)? {
+                locks.push(locked(&rings)?);
+            }
+            if rings == whole(&journal)? { journal } else { rings }
+        }
+        None => journal,
+    };
+    match refused_file_system(&rings).map_err(|source| io_error(&rings, source))? {
+        Some(kind) => Err(OpenError::FileSystem { path: rings, kind }),
+        None => Ok((rings, locks)),
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Standing {
     pub appended: [u64; STREAMS],
     /// Everything before is delivered or synced, a stream each.
     pub safe: [Mark; STREAMS],
+    /// Clicks of this epoch that were answered and found no room: they have no number.
+    pub unrecorded: u64,
     /// How earlier epochs ended, the latest last; 256 at most.
     pub ended: Vec<End>,
     /// Numbers of each stream whose clicks are damaged: epoch, first, and the one after the last.
@@ -160,6 +162,7 @@ impl Reader {
         Standing {
             appended,
             safe,
+            unrecorded: self.shared.unrecorded.load(Ordering::Relaxed),
             ended: home.ended.clone(),
             quarantined: std::array::from_fn(|stream| home.gone(stream, self.delivered[stream])),
         }

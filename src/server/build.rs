@@ -33,7 +33,7 @@ pub(super) struct Built {
 pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress) + Sync)) -> Result<(Built, Keys)> {
     let data_dir = &config.server.data_dir;
     let journal = Journal::open(data_dir, &config.journal, workers)?;
-    journal.recovered().iter().for_each(tell);
+    journal.recovered().iter().for_each(tell_recovered);
     let edge_id = identity::edge_id(data_dir, config.edge.id.as_deref())?;
     metrics::gauge(&EDGE_INFO, &[&edge_id]).set(1.0);
     let (keys, ring) = Keys::open(&config.attribution, data_dir)?;
@@ -48,8 +48,8 @@ pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress)
     Ok((Built { edge_id, journal: journal.into_parts(), edge, feeder }, keys))
 }
 
-/// Says how a lane was found, unless there is nothing to say.
-fn tell(lane: &LaneReport) {
+/// Says how a lane was found, unless there is nothing to say. For `journal drain` too.
+pub fn tell_recovered(lane: &LaneReport) {
     let (clicks, quarantined): (u64, u64) = (lane.recovered.iter().sum(), lane.quarantined.iter().sum());
     let number = lane.lane;
     if lane.opening == Opening::Cut {

@@ -42,6 +42,7 @@ use crate::{
     net,
     shipper::Summary,
 };
+pub use build::tell_recovered;
 use crew::Crew;
 pub use identity::kept_edge_id;
 use keys::Keys;

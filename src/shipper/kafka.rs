@@ -84,6 +84,7 @@ pub(super) struct KafkaSink {
     clamped: Counter,
     /// Statements of which nothing was heard yet.
     statements: u64,
+    statements_failed: u64,
     /// Those that arrived, and those that failed.
     stated: [Counter; 2],
 }
@@ -125,6 +126,7 @@ impl KafkaSink {
             rebuilds: table::counter(&table::KAFKA_PRODUCER_REBUILDS, &[]),
             clamped: table::counter(&table::CLICKS_TIMESTAMP_CLAMPED, &[]),
             statements: 0,
+            statements_failed: 0,
             stated: ["delivered", "failed"].map(|result| table::counter(&table::LANE_STATEMENTS, &[result])),
         })
     }
@@ -142,6 +144,11 @@ impl KafkaSink {
     /// What the journal's checkpoint is to remember.
     pub(super) fn note(&self) -> SinkNote {
         self.transactions.as_ref().map_or([0; 64], Transactions::note)
+    }
+
+    /// Whether it is known where to go on from.
+    pub(super) fn found(&self) -> bool {
+        self.transactions.as_ref().is_none_or(Transactions::joined)
     }
 
     /// Whether records may be handed over.
@@ -231,11 +238,16 @@ impl KafkaSink {
     /// Waits until what lanes said has arrived or failed, and is committed where that is asked for, until the deadline at most.
     pub(super) fn settle(&mut self, deadline: Instant, lanes: &dyn Fn() -> Lanes) {
         let mut words = Vec::new();
-        let busy = |sink: &KafkaSink| sink.statements > 0 || sink.transactions.as_ref().is_some_and(Transactions::busy);
-        while busy(self) && self.producer.is_some() && Instant::now() < deadline {
+        while self.unstated().0 > 0 && self.producer.is_some() && Instant::now() < deadline {
             self.tend(Instant::now(), true, &mut words, lanes);
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Statements of which nothing was heard yet, and those that failed since the start.
+    pub(super) fn unstated(&self) -> (u64, u64) {
+        let uncommitted = self.transactions.as_ref().is_some_and(Transactions::busy);
+        (self.statements + u64::from(uncommitted), self.statements_failed)
     }
 
     /// Takes reports, goes on with the transaction, and builds the producer anew where it has failed for good. Gives where to go on
@@ -341,6 +353,7 @@ impl KafkaSink {
             }
             if ticket == STATEMENT {
                 self.statements = self.statements.saturating_sub(1);
+                self.statements_failed += u64::from(refusal.is_some());
                 self.stated[usize::from(refusal.is_some())].increment(1);
             }
             let Some(transactions) = &mut self.transactions else {

@@ -186,6 +186,40 @@ pub fn start(start: Start, stop: Stop) -> Result<JoinHandle<Summary>, StartError
     thread.spawn(move || ship.run(&stop, drain)).map_err(StartError::Thread)
 }
 
+/// What became of the clicks of a retired edge, by topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Clicks that the sink has for good, those it had already included.
+    pub delivered: [u64; Topic::ALL.len()],
+    /// Of these, clicks that the sink had though the journal did not know.
+    pub found: [u64; Topic::ALL.len()],
+    /// Clicks refused even alone: whole in a dead-letter file, a stub in the topic.
+    pub dead_lettered: [u64; Topic::ALL.len()],
+    /// Clicks whose bytes are damaged.
+    pub quarantined: [u64; Topic::ALL.len()],
+    /// Clicks that stay in the journal.
+    pub remaining: [u64; Topic::ALL.len()],
+    /// Whether `remaining` is all there is; else it is at least that.
+    pub counted_all: bool,
+    /// Whether every lane has said on its topic that it is drained.
+    pub stated: bool,
+}
+
+/// Ships what an adopted journal holds, on the caller's thread, until all is delivered or nothing was for `patience`. `progress`
+/// hears once a second how many clicks of each topic are delivered and for how long none was. Called by `journal drain`.
+///
+/// # Errors
+/// As [`start`]. A broker that is away is no error.
+pub fn drain(
+    start: Start,
+    patience: Duration,
+    progress: impl FnMut([u64; Topic::ALL.len()], Duration),
+) -> Result<Drained, StartError> {
+    // The sink is opened as the owner would open it, under the edge's name: whatever keeps two processes of one name apart there
+    // keeps an owner apart that still runs elsewhere. Nothing is shipped before it has.
+    Ok(open(start)?.drain(patience, progress))
+}
+
 fn open(start: Start) -> Result<ship::Ship, StartError> {
     let Start { config, target, dead_letters, edge, readers } = start;
     let dead_letters = dead::DeadLetters::new(dead_letters, config.file.rotate_bytes.0);

@@ -105,6 +105,19 @@ impl Press {
         Some(if open { Foreseen::Undecided } else { Foreseen::Decided })
     }
 
+    /// Labels and judges a click that lies in the journal and appends its event, as it would be shipped now, to `out`; `false` if the
+    /// bytes are no click of this build. `safe` is left at 0: nothing is known of others. To be asked once a click. For
+    /// `waypost journal drain --to-file`.
+    pub fn export(&mut self, edge: &str, lane: u16, frame: &Frame<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(topic) = Topic::ALL.get(usize::from(frame.stream)) else { return false };
+        let Ok(parcel) = Parcel::open(frame.payload) else { return false };
+        let labels = self.label(&parcel);
+        let duplicate = self.judge(*topic, &parcel, &labels);
+        let place = Place { edge, lane, epoch: frame.epoch, seq: frame.seq, safe: 0 };
+        self.encode(out, &place, &parcel, &labels, duplicate);
+        true
+    }
+
     /// All of it for one click of the topic `clicks`, appended to `out`; `false` if the bytes are no click. For benches: the loop
     /// takes the same steps, with the sink asked for room between them.
     pub fn press(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {

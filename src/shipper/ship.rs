@@ -9,6 +9,7 @@
 //! Then a pause: none behind a backlog, 2 ms while clicks come, 20 ms when idle.
 
 mod again;
+mod drain;
 
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,8 @@ pub(super) struct Ship {
     words: Vec<Word>,
     noted_at: Instant,
     delivered: [u64; TOPICS],
+    /// Of these, what the sink had already though the journal did not know.
+    found: [u64; TOPICS],
 }
 
 /// What a round found.
@@ -112,6 +115,7 @@ impl Ship {
             // The first round notes where the sink stands: a crash within the first second then reads little.
             noted_at: now.checked_sub(NOTE_EVERY).unwrap_or(now),
             delivered: [0; TOPICS],
+            found: [0; TOPICS],
         })
     }
 
@@ -130,9 +134,7 @@ impl Ship {
             let now = Instant::now();
             let round = self.round(now, true);
             if self.lanes.iter().all(LaneState::done) || now >= deadline {
-                self.state(true, now, clock::wall_ms());
-                let lanes = &self.lanes;
-                self.sink.settle(now + SETTLING, &|| lanes.iter().map(LaneState::upto).collect());
+                self.say_last(now);
                 return self.summary();
             }
             if !round.more {
@@ -216,7 +218,7 @@ impl Ship {
                     self.gates[topic as usize].delivered(tried);
                     self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].deliver_all());
                     if let Some(clamps) = clamps {
-                        self.passed(topic, clamps, now);
+                        self.time_passed(topic, clamps, now);
                     }
                 }
                 Word::Every(topic, Err(refusal)) => {
@@ -239,7 +241,7 @@ impl Ship {
             let clamps = track.get(ticket.number).map_or(0, |sent| sent.clamps);
             self.gates[topic].delivered(track.proved_bad(ticket.number));
             track.deliver(ticket.number);
-            return self.passed(ticket.topic, clamps, now);
+            return self.time_passed(ticket.topic, clamps, now);
         };
         self.numbers.failed(refusal, 1);
         match refusal {
@@ -263,7 +265,7 @@ impl Ship {
     }
 
     /// A click passed with its timestamp moved by so many steps.
-    fn passed(&mut self, topic: Topic, clamps: u8, now: Instant) {
+    fn time_passed(&mut self, topic: Topic, clamps: u8, now: Instant) {
         if self.gates[topic as usize].passed(clamps, now) {
             self.lanes.iter_mut().for_each(|lane| lane.tracks[topic as usize].acquit(clamps));
         }
@@ -331,6 +333,7 @@ impl Ship {
                 self.numbers.found.increment(1);
                 self.numbers.delivered[topic as usize].increment(1);
                 self.delivered[topic as usize] += 1;
+                self.found[topic as usize] += 1;
             }
             return true;
         }
@@ -352,6 +355,7 @@ impl Ship {
         if track.has_beyond(frame) {
             // Its place is kept, for what is committed next has to cover it too.
             self.numbers.found.increment(1);
+            self.found[topic as usize] += 1;
             track.push(frame, parcel.click.at_ms, Verdict::First, State::Delivered, 0);
             return true;
         }
@@ -413,6 +417,13 @@ impl Ship {
             self.publish(now, wall_ms);
             self.state(false, now, wall_ms);
         }
+    }
+
+    /// The lanes' last words, and a while for them to arrive.
+    fn say_last(&mut self, now: Instant) {
+        self.state(true, now, clock::wall_ms());
+        let lanes = &self.lanes;
+        self.sink.settle(now + SETTLING, &|| lanes.iter().map(LaneState::upto).collect());
     }
 
     /// Lets the lanes that have something to say say it; each of them if this is the end.

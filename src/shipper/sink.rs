@@ -53,6 +53,14 @@ impl Sink {
         }
     }
 
+    /// Statements of which nobody knows yet whether they arrived, and those that failed since the start.
+    pub(super) fn unstated(&self) -> (u64, u64) {
+        match self {
+            Sink::Files(_) => (0, 0),
+            Sink::Kafka(kafka) => kafka.unstated(),
+        }
+    }
+
     /// Does what is due, everything if `all`, and says what is known of clicks in flight. Once a sink finds out where to go on
     /// from, it says so; `lanes` says what it will have for good once it has everything in flight.
     pub(super) fn tend(
@@ -72,6 +80,14 @@ impl Sink {
                 None
             }
             Sink::Kafka(kafka) => kafka.tend(now, all, words, lanes),
+        }
+    }
+
+    /// Whether the sink knows what it has.
+    pub(super) fn found(&self) -> bool {
+        match self {
+            Sink::Files(_) => true,
+            Sink::Kafka(kafka) => kafka.found(),
         }
     }
 

@@ -59,7 +59,8 @@ pub(super) struct Said {
     at: Instant,
     standing: Standing,
     delivered: [Mark; TOPICS],
-    drained: bool,
+    /// That all of a lane without a worker is delivered.
+    pub(super) drained: bool,
 }
 
 /// The occasion on which the lane has something to say now, if it has. `closing`: no worker appends any more.
@@ -110,21 +111,22 @@ pub(super) fn statement(
         "epoch": lane.reader.epoch(),
         "kind": kind.as_str(),
         "at_ms": now_ms,
+        "unrecorded": standing.unrecorded,
         "ended": ended,
         "topics": by_topic(names, |topic| stands(topic, lane, standing, now_ms)),
     })
 }
 
 fn stands(topic: usize, lane: &LaneState, standing: &Standing, now_ms: u64) -> Value {
-    let quarantined: Vec<Value> = standing.quarantined[topic]
-        .iter()
-        .map(|(epoch, from, to)| json!({"epoch": epoch, "from": from, "to": to}))
-        .collect();
+    let range = |(epoch, from, to): (u64, u64, u64)| json!({"epoch": epoch, "from": from, "to": to});
+    let quarantined: Vec<Value> = standing.quarantined[topic].iter().copied().map(range).collect();
+    let dead_lettered: Vec<Value> = lane.tracks[topic].dead().ranges().map(range).collect();
     let mut stands = json!({
         "next_seq": standing.appended[topic],
         "safe": mark(standing.safe[topic]),
         "delivered": mark(lane.tracks[topic].delivered()),
         "quarantined": quarantined,
+        "dead_lettered": dead_lettered,
     });
     if let Some(complete_to) = lane.complete_to_ms(Topic::ALL[topic], now_ms.saturating_sub(UNDER_WAY_MS)) {
         stands["complete_to_ms"] = json!(complete_to);

@@ -66,6 +66,42 @@ pub(super) struct Track {
     on_trial: usize,
     /// Clicks that came back, by how often they were refused; the last place is for that often and more.
     failed: [usize; FAILED],
+    dead: Dead,
+}
+
+/// Dead letters that the prefix passed, as their lane states them: numbers whose stubs stand in the topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dead {
+    ranges: VecDeque<(u64, u64, u64)>,
+    total: u64,
+}
+
+/// Ranges of dead letters kept, the latest: a statement is bounded, and earlier ones have said the others.
+const DEAD_RANGES: usize = 256;
+
+impl Dead {
+    fn add(&mut self, epoch: u64, seq: u64) {
+        self.total += 1;
+        match self.ranges.back_mut() {
+            Some((of, _, to)) if *of == epoch && *to == seq => *to += 1,
+            _ => {
+                if self.ranges.len() == DEAD_RANGES {
+                    self.ranges.pop_front();
+                }
+                self.ranges.push_back((epoch, seq, seq + 1));
+            }
+        }
+    }
+
+    /// Epoch, first number, and the one after the last.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        self.ranges.iter().copied()
+    }
+
+    /// How many there were since the start.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
 }
 
 impl Track {
@@ -81,6 +117,7 @@ impl Track {
             in_flight: 0,
             on_trial: 0,
             failed: [0; FAILED],
+            dead: Dead::default(),
         }
     }
 
@@ -113,6 +150,11 @@ impl Track {
     /// Everything before this mark is delivered.
     pub(super) fn delivered(&self) -> Mark {
         self.delivered
+    }
+
+    /// Dead letters before the prefix.
+    pub(super) fn dead(&self) -> &Dead {
+        &self.dead
     }
 
     /// Clicks that the sink holds.
@@ -311,7 +353,10 @@ impl Track {
         {
             self.delivered = Mark { epoch: front.epoch, next: front.seq + 1 };
             match front.reason.filter(|_| front.dead.is_some()) {
-                Some(reason) => dead(reason),
+                Some(reason) => {
+                    self.dead.add(front.epoch, front.seq);
+                    dead(reason);
+                }
                 None => passed += 1,
             }
             self.first += 1;
@@ -449,6 +494,17 @@ mod tests {
         track.fail(tickets[3]);
         track.resume(&committed);
         assert_eq!((track.advance(|_| {}), track.in_flight(), track.failed()), (2, 0, [2, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn dead_letters_are_kept_as_ranges_of_which_the_latest_are_stated() {
+        let mut dead = Dead::default();
+        [3, 4, 5, 9].into_iter().for_each(|seq| dead.add(5, seq));
+        dead.add(6, 10);
+        assert_eq!(dead.ranges().collect::<Vec<_>>(), [(5, 3, 6), (5, 9, 10), (6, 10, 11)]);
+        (0..1000).for_each(|n| dead.add(7, 2 * n));
+        assert_eq!((dead.ranges().count(), dead.total()), (DEAD_RANGES, 1005));
+        assert_eq!(dead.ranges().last(), Some((7, 1998, 1999)));
     }
 
     #[test]

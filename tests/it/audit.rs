@@ -49,14 +49,19 @@ fn until_audited(site: &Site, broker: &Broker, code: i32) -> Vec<Value> {
 }
 
 /// The exit code of the auditor of a page, over what Java's consumer reads of these topics.
-fn by_the_page(site: &Site, broker: &Broker, topics: &[&str], lanes: &str) -> Option<(Option<i32>, Vec<Value>)> {
+pub(crate) fn by_the_page(
+    site: &Site,
+    broker: &Broker,
+    topics: &[&str],
+    lanes: &str,
+) -> Option<(Option<i32>, Vec<Value>)> {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "python3 is not there");
         println!("no python3: the auditor of a page is not run");
         return None;
     }
     let dump = |topic: &str| {
-        let records = broker.read(&[topic], 0, Duration::from_secs(5));
+        let records = broker.read(&[topic], 0, PATIENCE);
         let lines: String = records.into_iter().map(|record| record.value.unwrap() + "\n").collect();
         site.write(topic, &lines);
         site.path(topic).display().to_string()
@@ -71,20 +76,26 @@ fn by_the_page(site: &Site, broker: &Broker, topics: &[&str], lanes: &str) -> Op
 }
 
 /// Every statement is as the schema says.
-fn stated_by_the_schema(broker: &Broker, lanes: &str) {
+pub(crate) fn valid_statements(broker: &Broker, lanes: &str) -> Vec<Value> {
     let mut compiler = boon::Compiler::new();
     let mut schemas = boon::Schemas::new();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/lane.v1.schema.json");
     let schema = compiler.compile(path, &mut schemas).unwrap();
-    let said = broker.read(&[lanes], 1, PATIENCE);
-    for record in &said {
+    let said = broker.read(&[lanes], 1, PATIENCE).into_iter().map(|record| {
         let value = record.json();
         schemas.validate(&value, schema).unwrap_or_else(|why| panic!("{why:#}: {value}"));
         assert_eq!(record.key.as_deref(), Some(&*format!("{}/{}", value["edge"].as_str().unwrap(), value["lane"])));
-    }
+        value
+    });
+    said.collect()
+}
+
+/// Every statement is as the schema says, and every kind of them is there.
+fn stated_by_the_schema(broker: &Broker, lanes: &str) {
+    let said = valid_statements(broker, lanes);
     let kinds: Vec<&str> = ["open", "recovered", "running", "closing"]
         .into_iter()
-        .filter(|kind| said.iter().any(|record| record.json()["kind"] == *kind))
+        .filter(|kind| said.iter().any(|said| said["kind"] == *kind))
         .collect();
     assert_eq!(kinds, ["open", "recovered", "running", "closing"]);
 }

@@ -69,7 +69,7 @@ fn a_missing_topic_is_named_holds_up_no_other_and_heals_once_setup_made_it() {
 }
 
 /// A redirected click with this number that no topic of less than 2000 bytes takes: it does not compress.
-fn large_click(site: &Site, number: u64) {
+pub(crate) fn large_click(site: &Site, number: u64) {
     let noise =
         |from: u32| (from..from + 60).map(|n| format!("{:08x}", crc32c::crc32c(&n.to_le_bytes()))).collect::<String>();
     let (sub, agent) = (noise(0), noise(1000));

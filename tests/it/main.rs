@@ -12,6 +12,7 @@ mod crash;
 mod data_dir;
 mod disk_faults;
 mod domains;
+mod drain;
 mod dsl;
 mod exactly_once;
 mod full;

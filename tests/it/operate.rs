@@ -350,6 +350,9 @@ fn what_lies_in_the_journal_is_shown_while_it_runs_and_afterwards() {
     let (code, said) = journal(&site, &["inspect"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("lane 0") && said.contains("closed cleanly"), "{said}");
+    for topic in ["clicks", "clicks.orphan"] {
+        assert!(said.contains(&format!("\n  {topic}: delivered to epoch 0 before 0\n")), "{said}");
+    }
     let (code, said) = output(site.command(&["journal", "inspect", "/nowhere"]));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("/nowhere holds no journal"), "{said}");

@@ -1,5 +1,10 @@
 //! `waypost clicks why`: one click's story, from the files, from Kafka, from the journal.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
@@ -262,6 +267,17 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     assert!(said.contains("not counted: double tap of "), "the cookie decides it at once: {said}");
     assert!(said.contains("waits to be shipped") && said.contains("lane 0, position "), "{said}");
     assert!(said.contains("not searched to the end: the topics clicks and clicks.orphan"), "{said}");
+
+    let mut asking = site.command(&["clicks", "why", "--data-dir", &site.data().display().to_string()]);
+    let mut asking = asking.args(["--kafka", &address, &tokens[0]]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(asking.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.contains("waits to be shipped")));
+    let asks_kafka_still = asking.try_wait().unwrap().is_none();
+    let rest: Vec<String> = lines.collect();
+    assert!(asking.wait().unwrap().success());
+    assert!(asks_kafka_still, "what the journal holds is told before Kafka was given up");
+    assert_eq!(rest.len(), 1, "and then only that Kafka is away: {rest:?}");
+    assert!(rest[0].starts_with("not searched to the end: the topics clicks and clicks.orphan"), "{rest:?}");
 
     broker.restart();
     delivered(&site, "clicks", 2);

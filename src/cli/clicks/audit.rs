@@ -135,6 +135,9 @@ fn tell(lane: &LaneFound, out: &mut impl Write) -> Result<()> {
             }
         }
     }
+    if lane.unrecorded > 0 {
+        writeln!(out, "  {} clicks were answered without a record: there was no room for them", lane.unrecorded)?;
+    }
     for epoch in &lane.forked {
         writeln!(out, "  epoch {epoch} was never closed: a copy of its directory ran, or statements are gone")?;
     }

@@ -62,13 +62,15 @@ struct Counts {
     not_human: u64,
     /// Unknown, expired, disabled and not yet started codes.
     orphan: u64,
+    /// A human's taps on test links: each would count on a link that is none.
+    test_link: u64,
 }
 
 impl Counts {
-    const NAMES: [&str; 5] = ["clicks", "countable", "duplicate", "not_human", "orphan"];
+    const NAMES: [&str; 6] = ["clicks", "countable", "duplicate", "not_human", "orphan", "test_link"];
 
-    const fn values(&self) -> [u64; 5] {
-        [self.clicks, self.countable, self.duplicate, self.not_human, self.orphan]
+    const fn values(&self) -> [u64; Counts::NAMES.len()] {
+        [self.clicks, self.countable, self.duplicate, self.not_human, self.orphan, self.test_link]
     }
 }
 
@@ -79,6 +81,7 @@ impl AddAssign for Counts {
         self.duplicate += other.duplicate;
         self.not_human += other.not_human;
         self.orphan += other.orphan;
+        self.test_link += other.test_link;
     }
 }
 
@@ -135,6 +138,7 @@ fn count(seen: &Seen<'_>) -> Counts {
         duplicate: one(seen.duplicate),
         not_human: one(seen.class != "human"),
         orphan: one(orphan),
+        test_link: one(seen.countable_reason == "test_link"),
     }
 }
 
@@ -163,7 +167,7 @@ fn print_table(by: &[By], rows: &BTreeMap<Vec<String>, Counts>, out: &mut impl W
         rows.keys().map(|key| key[column].chars().count()).chain([name.len(), "total".len()]).max().unwrap_or_default()
     };
     let widths: Vec<usize> = by.iter().enumerate().map(|(column, by)| width(column, by.name())).collect();
-    let mut line = |key: &[&str], values: [String; 5]| -> Result<()> {
+    let mut line = |key: &[&str], values: [String; Counts::NAMES.len()]| -> Result<()> {
         for (text, width) in key.iter().zip(&widths) {
             write!(out, "{text:<width$}  ")?;
         }

@@ -73,18 +73,18 @@ fn stats_count_each_click_once_by_day_creator_and_source() {
     };
     let all = Stats { from: None, to: None, by: vec![By::Creator, By::Source], json: true };
     let json: Vec<serde_json::Value> = rows(&all).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let row = |creator: &str, source: &str, counts: [u64; 5]| {
-        let [clicks, countable, duplicate, not_human, orphan] = counts;
+    let row = |creator: &str, source: &str, counts: [u64; 6]| {
+        let [clicks, countable, duplicate, not_human, orphan, test_link] = counts;
         serde_json::json!({"creator": creator, "source": source, "clicks": clicks, "countable": countable,
-            "duplicate": duplicate, "not_human": not_human, "orphan": orphan})
+            "duplicate": duplicate, "not_human": not_human, "orphan": orphan, "test_link": test_link})
     };
     assert_eq!(
         json,
         [
-            row("-", "direct", [1, 0, 0, 0, 1]),
-            row("c1", "instagram", [2, 1, 1, 0, 0]),
-            row("c1", "x", [1, 0, 0, 1, 0]),
-            row("c2", "youtube", [1, 1, 0, 0, 0]),
+            row("-", "direct", [1, 0, 0, 0, 1, 0]),
+            row("c1", "instagram", [2, 1, 1, 0, 0, 0]),
+            row("c1", "x", [1, 0, 0, 1, 0, 0]),
+            row("c2", "youtube", [1, 1, 0, 0, 0, 0]),
         ]
     );
     let table = rows(&Stats { by: vec![By::Day], json: false, ..all.clone() });

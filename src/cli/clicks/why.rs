@@ -1,7 +1,8 @@
 //! `waypost clicks why`: one click's story, for whoever has to explain it to a creator.
 //!
 //! 1. **ask**: a click id, or a token that names one;
-//! 2. **journal**: whether it lies there, and whether it was delivered when that was looked up;
+//! 2. **journal**: whether it lies there, and whether it was delivered when that was looked up. A click that waits there is told at
+//!    once: a broker that is away, which is why it waits, takes a while to be known as such;
 //! 3. **sink**: where it was delivered to. After the journal, so that a click on its way from one to the other is found;
 //! 4. **tell**: in words or as one object.
 
@@ -54,6 +55,11 @@ pub fn why(config: &Config, flags: &Why, now_ms: u64, out: &mut impl Write) -> R
     let mut story = Story::of(flags.click.id(), flags.click.token(&ring, now_ms));
     let looked = waiting::search(config, &mut story);
     story.looked.push(looked);
+    let waits = !flags.json && story.waits();
+    if waits {
+        words::tell(&story, out)?;
+        out.flush()?;
+    }
     let since_ms = match flags.since {
         Some(since) => u64::try_from(since.as_millisecond()).unwrap_or_default(),
         None => story.id.ms().saturating_sub(CLOCK_ERROR_MS),
@@ -67,7 +73,12 @@ pub fn why(config: &Config, flags: &Why, now_ms: u64, out: &mut impl Write) -> R
     }
     if flags.json {
         writeln!(out, "{}", story.json())?;
+    } else if waits && story.waits() {
+        words::unsearched(&story, out)?;
     } else {
+        if waits {
+            writeln!(out, "delivered since then:")?;
+        }
         words::tell(&story, out)?;
     }
     out.flush()?;

@@ -34,6 +34,7 @@ fn the_identity_holds_in_the_metrics_and_what_is_known_starts_at_zero() {
         bench.spiller.tick(bench.now);
         assert_eq!(value("clicks_journaled_total"), 40.0);
         assert_eq!(value("journal_backlog_clicks"), 40.0);
+        assert_eq!(value("journal_ring_bytes"), (16 * 1024) as f64);
         assert_eq!(value("journal_ring_free_bytes"), (16 * 1024 - 40 * 176) as f64);
         bench.spill();
         assert_eq!(value("journal_ring_free_bytes"), (16 * 1024) as f64);

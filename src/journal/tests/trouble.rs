@@ -417,7 +417,8 @@ fn those_who_look_from_outside_see_all_and_disturb_nobody() {
     let view = inspect(dir.path()).unwrap();
     assert_eq!((view.lanes.len(), view.lanes[0].undelivered), (1, [95, 75]));
     assert_eq!(view.lanes[0].epoch, bench.lane.epoch());
-    assert!(view.to_string().contains("170 undelivered"), "{view}");
+    let told = view.told(["paid", "others"]).to_string();
+    assert!(told.contains("170 undelivered") && told.contains("  others: delivered to epoch"), "{told}");
     let mut dumped = Vec::new();
     let count = dump(&dir.path().join("journal"), false, |lane, frame| {
         dumped.push((lane, frame.payload.to_vec()));

@@ -145,6 +145,11 @@ impl Transactions {
         matches!(self.phase, Phase::Idle | Phase::Open(..))
     }
 
+    /// Whether this process has committed as the edge.
+    pub(super) fn joined(&self) -> bool {
+        !self.owed
+    }
+
     /// Whether something waits to be committed or undone.
     pub(super) fn busy(&self) -> bool {
         matches!(self.phase, Phase::Open(..) | Phase::Committing(_) | Phase::Aborting)

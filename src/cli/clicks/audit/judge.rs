@@ -38,6 +38,9 @@ pub(super) struct Statement {
     epoch: u64,
     kind: String,
     at_ms: u64,
+    /// Absent in statements of earlier builds, as `dead_lettered` is.
+    #[serde(default)]
+    unrecorded: u64,
     ended: Vec<End>,
     topics: BTreeMap<String, Stands>,
 }
@@ -55,6 +58,8 @@ struct Stands {
     safe: Mark,
     delivered: Mark,
     quarantined: Vec<Gone>,
+    #[serde(default)]
+    dead_lettered: Vec<Gone>,
     complete_to_ms: Option<u64>,
 }
 
@@ -79,6 +84,7 @@ pub(super) struct Found {
     /// On the topic, stubs of dead letters apart.
     pub(super) present: u64,
     pub(super) repeats: u64,
+    /// Stubs on the topic, and numbers without one that the lane says are dead letters.
     pub(super) dead_lettered: u64,
     pub(super) quarantined: u64,
     pub(super) missing: Vec<Span>,
@@ -98,6 +104,8 @@ pub(super) struct LaneFound {
     /// Every click older than this is on its topic, or counted below.
     pub(super) complete_to_ms: Option<u64>,
     pub(super) topics: BTreeMap<String, Found>,
+    /// Clicks that were answered while there was no room to write them down: they have no number and are on no topic.
+    pub(super) unrecorded: u64,
     /// Epochs of which nobody says how they ended: a copy of the directory ran, or statements are gone.
     pub(super) forked: Vec<u64>,
     /// Epochs that a power loss ended, and the last word before it: clicks after that may be lost without a trace.
@@ -148,6 +156,7 @@ struct Epoch {
     seen: BTreeMap<String, Seen>,
     /// When it spoke last, and of which epochs it said how they ended.
     said_ms: Option<u64>,
+    unrecorded: u64,
     newest_end: Option<u64>,
 }
 
@@ -159,6 +168,8 @@ struct Seen {
     repeats: u64,
     /// Numbers that will never come.
     gone: Ranges,
+    /// Numbers that are dead letters, as the lane says.
+    buried: Ranges,
     /// The highest that was said of it.
     safe: u64,
     given: u64,
@@ -206,6 +217,7 @@ impl Ledger {
         let lane = self.lanes.entry((said.edge, said.lane)).or_default();
         let epoch = lane.epochs.entry(said.epoch).or_default();
         epoch.said_ms = epoch.said_ms.max(Some(said.at_ms));
+        epoch.unrecorded = epoch.unrecorded.max(said.unrecorded);
         epoch.newest_end = epoch.newest_end.max(said.ended.iter().map(|end| end.epoch).max());
         for (name, stands) in &said.topics {
             let topic = lane.topics.entry(name.clone()).or_default();
@@ -220,6 +232,9 @@ impl Ledger {
             *safe = stands.safe.next.max(*safe);
             for gone in &stands.quarantined {
                 seen(&mut lane.epochs, gone.epoch, name).gone.add(gone.from, gone.to);
+            }
+            for buried in &stands.dead_lettered {
+                seen(&mut lane.epochs, buried.epoch, name).buried.add(buried.from, buried.to);
             }
         }
         lane.ends.extend(said.ended.into_iter().map(|end| (end.epoch, end)));
@@ -259,7 +274,8 @@ impl Lane {
                     None => found.unproved += seen.present.count(0, seen.present.end()),
                 }
                 found.repeats += seen.repeats;
-                found.dead_lettered += seen.dead;
+                let unstubbed = seen.buried.iter().flat_map(|(from, to)| seen.present.absent(from, to));
+                found.dead_lettered += seen.dead + unstubbed.map(|(from, to)| to - from).sum::<u64>();
                 found.present += seen.present.count(0, seen.present.end()) - seen.dead;
                 found.quarantined += seen.gone.count(0, seen.gone.end());
             }
@@ -274,6 +290,7 @@ impl Lane {
             lane,
             complete_to_ms: self.last.as_ref().and_then(|last| last.complete_to_ms),
             topics,
+            unrecorded: self.epochs.values().map(|epoch| epoch.unrecorded).sum(),
             forked: forked.map(|(epoch, _)| *epoch).collect(),
             cut: cut.filter(|(_, said)| said.is_none_or(|said| said >= since_ms)).collect(),
             silent_since_ms: silent.map(|last| last.at_ms),
@@ -301,7 +318,9 @@ impl Lane {
         let safe = covered(topic.safe).max(seen.safe).max(delivered);
         let given = seen.present.end().max(seen.given).max(safe).max(ended_at.unwrap_or(0));
         let mut accounted = seen.present.clone();
-        seen.gone.iter().for_each(|(from, to)| _ = accounted.add(from, to));
+        for (from, to) in seen.gone.iter().chain(seen.buried.iter()) {
+            accounted.add(from, to);
+        }
         let absent = |from: u64, to: u64| accounted.absent(from, to);
         let spans = |spans: Vec<(u64, u64)>| spans.into_iter().map(move |(from, to)| Span { epoch, from, to });
         let count = |spans: Vec<(u64, u64)>| spans.iter().map(|(from, to)| to - from).sum::<u64>();

@@ -105,6 +105,11 @@ impl Story {
         String::from_utf8_lossy(&self.id.text()).into_owned()
     }
 
+    /// Whether it lies in the journal alone, as far as is known.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.place, Some(Place::Journal { delivered: false, .. }))
+    }
+
     /// Takes what the journal holds.
     pub(super) fn journaled(&mut self, event: Value, place: Place, foreseen: Foreseen) {
         (self.event, self.place) = (Some(event), Some(place));

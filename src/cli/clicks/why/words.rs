@@ -34,7 +34,11 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
     for repeat in &story.repeats {
         row(out, "again", &whereabouts(repeat))?;
     }
-    // A journal that cannot be read hides nothing once the click is found.
+    unsearched(story, out)
+}
+
+/// Names the sinks that could not be read to their end. A journal that cannot be read hides nothing once the click is found.
+pub(super) fn unsearched(story: &Story, out: &mut impl Write) -> Result<()> {
     for Looked { place, failed, sink, .. } in &story.looked {
         if let (Some(why), true) = (failed, sink) {
             writeln!(out, "not searched to the end: {}: {}", plain(place), plain(why))?;

@@ -42,6 +42,14 @@ impl Topics {
         self
     }
 
+    /// The last statement also says that these are dead letters, and so many clicks have no record.
+    fn aside(mut self, (epoch, from, to): (u64, u64, u64), unrecorded: u64) -> Topics {
+        let said = self.said.last_mut().unwrap();
+        said["topics"][TOPIC]["dead_lettered"] = json!([{"epoch": epoch, "from": from, "to": to}]);
+        said["unrecorded"] = unrecorded.into();
+        self
+    }
+
     fn judged(&self, since_ms: u64, now_ms: u64) -> LaneFound {
         let mut ledger = Ledger::new(since_ms);
         for said in &self.said {
@@ -128,6 +136,36 @@ fn repeats_are_counted_and_stubs_stand_in_for_their_clicks() {
     let found = topics.found();
     assert_eq!((found.present, found.repeats, found.dead_lettered), (3, 2, 1));
     assert!(topics.judged(0, THEN).complete());
+}
+
+#[test]
+fn a_dead_letter_whose_stub_is_gone_is_explained_by_its_lane_and_counted_once_with_it() {
+    let topics = |seqs: &[u64]| {
+        let topics = Topics::default().clicks(5, seqs.iter().copied()).says("closing", (5, 5), (5, 5), (5, 5));
+        topics.aside((5, 2, 4), 0)
+    };
+    assert_eq!(topics(&[0, 1, 4]).found(), Found { present: 3, dead_lettered: 2, ..Found::default() });
+    assert!(topics(&[0, 1, 4]).judged(0, THEN).complete());
+    assert_eq!(topics(&[0, 4]).found().missing, [span(5, 1, 2)], "no more than what was said");
+    let mut stubbed = topics(&[0, 1, 4]);
+    for seq in [2, 3] {
+        stubbed
+            .clicks
+            .push(json!({"type": "dead_lettered", "edge": "e", "lane": 0, "epoch": 5, "seq": seq, "safe": 5}));
+    }
+    assert_eq!(stubbed.found(), topics(&[0, 1, 4]).found());
+    // Taken after all, because somebody has raised the limit: the click outweighs.
+    assert_eq!(topics(&[0, 1, 2, 3, 4]).found(), Found { present: 5, ..Found::default() });
+}
+
+#[test]
+fn clicks_without_a_record_are_told_and_are_not_missing() {
+    let topics = Topics::default().clicks(5, 0..3).says("running", (5, 3), (5, 3), (5, 3)).aside((0, 0, 0), 4);
+    let topics = topics.says("running", (5, 3), (5, 3), (5, 3)).aside((0, 0, 0), 7);
+    let topics = topics.says("closing", (9, 0), (9, 0), (9, 0)).aside((0, 0, 0), 2).ended(5, 3, false);
+    let lane = topics.judged(0, THEN);
+    assert_eq!(lane.unrecorded, 9, "the most of each epoch");
+    assert!(lane.complete());
 }
 
 #[test]
