@@ -272,6 +272,29 @@ fn a_copy_of_the_directory_that_shipped_as_this_edge_stops_the_original() {
 }
 
 #[test]
+fn a_drain_of_a_copy_ships_it_once_and_fences_the_owner_that_still_runs() {
+    let Some(broker) = Broker::shared() else { return };
+    let mut owner = site(&broker, &broker.address(), "drained").start();
+    click(&owner, 0..50);
+    delivered(&owner, "clicks", 50);
+    click(&owner, 50..60);
+    owner.signal("-STOP");
+    let copy = owner.path("copy").display().to_string();
+    assert!(std::process::Command::new("cp").arg("-a").arg(owner.data()).arg(&copy).status().unwrap().success());
+    let drain = owner.command(&["journal", "drain", &copy, "--kafka", &broker.address()]).output().unwrap();
+    let said = String::from_utf8_lossy(&drain.stdout).into_owned() + &String::from_utf8_lossy(&drain.stderr);
+    assert_eq!(drain.status.code(), Some(0), "{said}");
+    committed_once(&broker, "drained", 0..60);
+    owner.signal("-CONT");
+    click(&owner, 60..70);
+    until("the owner stops shipping", || (stopped(&owner, "fenced") == 1.0).then_some(()));
+    owner.kill();
+    owner.restart();
+    until("nothing waits", || (backlog(&owner) == 0.0).then_some(()));
+    committed_once(&broker, "drained", 0..70);
+}
+
+#[test]
 fn a_lost_topic_of_checkpoints_stops_shipping_and_one_start_at_least_once_goes_on_from_the_journal() {
     let Some(broker) = Broker::shared() else { return };
     let mut site = site(&broker, &broker.address(), "behind").start();
