@@ -74,6 +74,11 @@ impl Seqs {
         holes
     }
 
+    /// The next numbers of an epoch, as far as is known.
+    pub(super) fn next(&self, epoch: u64) -> [u64; STREAMS] {
+        self.epochs.get(&epoch).map_or([0; STREAMS], |streams| std::array::from_fn(|s| streams[s].end))
+    }
+
     /// The last epoch and the next numbers in it.
     pub(super) fn last(&self) -> Option<(u64, [u64; STREAMS])> {
         self.epochs.last_key_value().map(|(epoch, streams)| (*epoch, std::array::from_fn(|s| streams[s].end)))

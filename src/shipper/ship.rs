@@ -59,7 +59,7 @@ const COUNTING: Duration = Duration::from_secs(1);
 pub(super) struct Ship {
     edge: String,
     most_in_flight: usize,
-    lanes: Vec<LaneState>,
+    pub(super) lanes: Vec<LaneState>,
     /// The lanes by the time of their last click read; kept for its allocation.
     order: Vec<usize>,
     sink: Sink,
@@ -376,7 +376,7 @@ impl Ship {
     }
 
     /// Lets the lanes that have something to say say it; each of them if this is the end.
-    fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
+    pub(super) fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
         for lane in &mut self.lanes {
             let standing = lane.reader.standing();
             let Some(kind) = statement::due(lane, &standing, now, closing) else {

@@ -15,6 +15,9 @@ pub(super) enum Sink {
     Files(Box<FileSink>),
     /// A Kafka topic each.
     Kafka(Box<KafkaSink>),
+    /// A cluster that a test plays.
+    #[cfg(test)]
+    Played(super::model::Producer),
 }
 
 impl Sink {
@@ -23,6 +26,8 @@ impl Sink {
         match self {
             Sink::Files(files) => files.line(topic, now),
             Sink::Kafka(kafka) => kafka.value(),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.value(),
         }
     }
 
@@ -34,6 +39,8 @@ impl Sink {
                 Taken::Yes
             }
             Sink::Kafka(kafka) => kafka.post(letter),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.post(letter),
         }
     }
 
@@ -42,6 +49,8 @@ impl Sink {
         match self {
             Sink::Files(_) => true,
             Sink::Kafka(kafka) => kafka.state(lane, value, at_ms),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.state(value),
         }
     }
 
@@ -61,6 +70,8 @@ impl Sink {
                 words.push(Word::Every(topic, word));
             }),
             Sink::Kafka(kafka) => kafka.tend(now, words),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.tend(words),
         }
     }
 
@@ -69,6 +80,8 @@ impl Sink {
         match self {
             Sink::Files(files) => files.note(),
             Sink::Kafka(_) => [0; 64],
+            #[cfg(test)]
+            Sink::Played(_) => [0; 64],
         }
     }
 
@@ -77,6 +90,8 @@ impl Sink {
         match self {
             Sink::Files(_) => topic.name(),
             Sink::Kafka(kafka) => kafka.topic(topic),
+            #[cfg(test)]
+            Sink::Played(_) => topic.name(),
         }
     }
 }

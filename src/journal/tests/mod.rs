@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 pub(super) mod faults;
 mod golden;
+pub(crate) mod machine;
 mod metrics;
 mod model;
 mod trouble;
