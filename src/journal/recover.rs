@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use self::ends::Known;
 use crate::{
     faults::{self, say},
     journal::{
@@ -106,7 +107,7 @@ impl Place<'_> {
         let epoch = if self.worker { self.wall_ms.max(last_epoch + 1) } else { last_epoch };
         // An epoch in which nothing was appended was opened, and has ended, too.
         let closed = (closed.0 > 0).then_some(closed);
-        let ended = self.note_ends(opening, closed, ring.as_ref(), &truth, found, acked)?;
+        let ended = self.note_ends(opening, closed, &Known { ring: ring.as_ref(), truth: &truth, found, acked })?;
         // 5
         let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
         // 6

@@ -123,7 +123,7 @@ fn stands(topic: usize, lane: &LaneState, standing: &Standing, now_ms: u64) -> V
     let mut stands = json!({
         "next_seq": standing.appended[topic],
         "safe": mark(standing.safe[topic]),
-        "delivered": mark(lane.tracks[topic].delivered()),
+        "delivered": mark(lane.reader.true_of(topic as u8, lane.tracks[topic].delivered())),
         "quarantined": quarantined,
     });
     if let Some(complete_to) = lane.complete_to_ms(Topic::ALL[topic], now_ms.saturating_sub(UNDER_WAY_MS)) {

@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod ends;
 pub(super) mod faults;
 mod golden;
 pub(crate) mod machine;
