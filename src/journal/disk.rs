@@ -181,6 +181,11 @@ impl Unfinished {
         self.file.as_ref().map_or(Ok(()), |file| self.disk.set_aside(file, len))
     }
 
+    /// Writes `bytes` into it at `offset`.
+    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| self.disk.write_at(file, bytes, offset))
+    }
+
     /// Writes its beginning, syncs it and gives it its name. The caller syncs the directory.
     pub(super) fn finish(mut self, bytes: &[u8], path: &Path) -> io::Result<File> {
         let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };

@@ -32,9 +32,9 @@ const _: () = assert!(CRC + 4 <= SLOT);
 pub struct End {
     /// The epoch.
     pub epoch: u64,
-    /// The next number of each stream: exact, or with `cut` at least this.
+    /// The next number of each stream: exact; or with `cut` the first that is missing, behind which there may be more.
     pub next: [u64; STREAMS],
-    /// The machine died or the ring was lost: numbers from `next` on may have been given.
+    /// The machine died or the ring was lost: numbers from `next` on may have been given and be lost.
     pub cut: bool,
 }
 
@@ -64,6 +64,15 @@ pub(super) fn note(disk: &Disk, dir: &Path, (directory, lane): (u64, u16), end: 
     ends.retain(|known| known.epoch != end.epoch);
     ends.push(end);
     Ok(ends)
+}
+
+/// Writes again what is there, durably: an earlier start may have died, or met an error, before its end was on the medium.
+pub(super) fn keep(disk: &Disk, dir: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(dir.join(layout::HISTORY))?;
+    let mut bytes = vec![0; SLOTS as usize * SLOT];
+    let got = read_up_to(&file, &mut bytes, 0)?;
+    disk.write_at(&file, &bytes[..got], 0)?;
+    disk.sync(&file)
 }
 
 /// Makes the file where there is none. Called when room is needed in any case: before a lane's first checkpoint and ring.

@@ -250,7 +250,7 @@ impl Look {
 impl Look {
     /// How far each stream is delivered.
     pub(super) fn delivered(&self) -> [Mark; STREAMS] {
-        delivered(&self.survey, self.checkpoint, self.acked)
+        delivered(&self.survey.edge, self.checkpoint, self.acked)
     }
 
     /// Where answered clicks end; `None`: wherever readable frames do, for the ring is gone or was written before the last boot.
@@ -339,7 +339,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, InspectError> {
     for lane in place.lanes()? {
         let look = Look::take(&place.whose(lane), None)?;
         let checkpoint = look.checkpoint;
-        let delivered = delivered(&look.survey, checkpoint, look.acked);
+        let delivered = delivered(&look.survey.edge, checkpoint, look.acked);
         let files = look.survey.index.files.into_iter().filter(|(number, _)| *number != RING);
         lanes.push(LaneInspection {
             lane,
@@ -371,7 +371,7 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.damaged += survey.damaged + u64::from(ring_damaged);
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
-        let delivered = delivered(&survey, checkpoint, acked);
+        let delivered = delivered(&survey.edge, checkpoint, acked);
         for (stream, mark) in delivered.into_iter().enumerate() {
             let count = survey.seqs.count(stream, mark);
             verdict.undelivered[stream] += count.present;

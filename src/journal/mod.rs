@@ -20,9 +20,9 @@
 //! DATA/journal/lane-0000/checkpoint             how far everything is delivered
 //! DATA/journal/lane-0000/history                how its epochs ended
 //! DATA/journal/lane-0000/0000000000000000.segment
+//! DATA/journal/lane-0000.0000000000000007.salvage  a ring that was put aside to be read, synced; numbered as a segment
 //! DATA/journal/quarantine/                      segments that are damaged, or of a newer version
 //! RINGS/lane-0000.ring                          RINGS: ring_dir (then with a lock of its own), else DATA/journal
-//! RINGS/lane-0000.0000000000000007.salvage      a ring that was cut off by a power loss; read only, numbered as a segment
 //! ```
 //!
 //! # Bytes
@@ -112,7 +112,7 @@ mod spill;
 mod spiller;
 mod survey;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{path::PathBuf, time::Duration};
 

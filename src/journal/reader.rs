@@ -148,9 +148,26 @@ impl Reader {
 
     /// Every frame of `stream` before this mark is delivered or synced.
     pub fn safe(&self, stream: u8) -> Mark {
-        let home = self.shared.home();
+        let safe = {
+            let home = self.shared.home();
+            let stream = usize::from(stream).min(STREAMS - 1);
+            home.safe[stream].max(home.delivered[stream])
+        };
+        self.true_of(stream, safe)
+    }
+
+    /// As much of a mark of `stream` as is true of every number before it: an epoch that a power loss ended lacks some from its
+    /// end on, though there may be more behind them.
+    pub fn true_of(&self, stream: u8, mark: Mark) -> Mark {
+        if mark.epoch == self.shared.epoch {
+            return mark;
+        }
         let stream = usize::from(stream).min(STREAMS - 1);
-        home.safe[stream].max(home.delivered[stream])
+        let home = self.shared.home();
+        match home.ended.iter().rev().find(|end| end.epoch == mark.epoch && end.cut) {
+            Some(end) => Mark { next: mark.next.min(end.next[stream]), ..mark },
+            None => mark,
+        }
     }
 
     /// What can be said of the lane now, for its statement.

@@ -3,15 +3,20 @@
 //! 1. The checkpoint, and the ring if it is this directory's.
 //! 2. A position below which everything is delivered: the highest that anybody wrote down, each a safe lower bound.
 //! 3. The segments from there, then the ring, frame by frame. Clean, intact or cut: see [`Opening`].
-//! 4. If cut, the ring is put aside to be read and a new one made, with positions above all that were ever used.
-//! 5. The truth is the union by position; what is missing in it is counted, files with damage are kept as evidence.
-//! 6. How the last epoch ended, then the new epoch, both durable before the first click.
+//! 4. How the last epoch ended (`ends`), durable before anything names the new one.
+//! 5. If cut, the ring is put aside to be read (`salvage`) and a new one made, with positions above all that were ever used.
+//! 6. The truth is the union by position; what is missing in it is counted, files with damage are kept as evidence.
+//! 7. The new epoch, durable before the first click.
+
+mod ends;
+mod salvage;
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
+use self::ends::Known;
 use crate::{
     faults::{self, say},
     journal::{
@@ -24,7 +29,7 @@ use crate::{
         layout,
         ringfile::{Found, RingFile, Static, Words},
         segment::Item,
-        survey::{PathError, Survey, Whose},
+        survey::{Edge, PathError, Survey, Whose},
     },
 };
 
@@ -100,23 +105,26 @@ impl Place<'_> {
         let closed = known.into_iter().reduce(later).unwrap_or_default();
         let last_epoch = closed.0;
         let epoch = if self.worker { self.wall_ms.max(last_epoch + 1) } else { last_epoch };
-        let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
+        // An epoch in which nothing was appended was opened, and has ended, too.
+        let closed = (closed.0 > 0).then_some(closed);
+        let ended = self.note_ends(opening, closed, &Known { ring: ring.as_ref(), truth: &truth, found, acked })?;
         // 5
+        let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
+        // 6
         let written = Checkpoint {
             epoch,
             next: [0; STREAMS],
             acked,
-            delivered: delivered(&truth, found, acked),
+            delivered: delivered(&truth.edge, found, acked),
             sink: found.map_or([0; 64], |found| found.sink),
             clean: None,
         };
         let last = truth.seqs.last().or(found.map(|found| (found.epoch, found.next))).unwrap_or_default();
         let mut recovered = self.gather(opening, ring, truth, checkpoint, written, last);
         recovered.report.put_aside = put_aside;
-        // Not `last`: an epoch in which nothing was appended was opened, and has ended, too.
-        recovered.report.closed = (closed.0 > 0).then_some(closed);
-        // 6
-        recovered.home.ended = at(&recovered.dir, self.note_end(&recovered))?;
+        recovered.report.closed = closed;
+        recovered.home.ended = ended;
+        // 7
         at(&recovered.dir, recovered.checkpoint.write(&recovered.written))?;
         Ok(recovered)
     }
@@ -170,19 +178,6 @@ impl Place<'_> {
             written,
             next_number,
             last,
-        }
-    }
-
-    /// Every end of an epoch that is known, the last one's included.
-    fn note_end(&self, recovered: &Recovered) -> io::Result<Vec<history::End>> {
-        let Whose { directory, lane, .. } = self.whose;
-        let LaneReport { closed, opening, .. } = recovered.report;
-        match closed {
-            Some((epoch, next)) => {
-                let end = history::End { epoch, next, cut: opening == Opening::Cut };
-                history::note(self.disk, &recovered.dir, (directory, lane), end)
-            }
-            None => history::read(&recovered.dir, directory, lane),
         }
     }
 
@@ -373,16 +368,6 @@ impl Place<'_> {
         let made = RingFile::create(prepared, &path, self.first_line(size, epoch), words);
         at(&path, made.and_then(|made| self.disk.sync_dir(self.whose.rings).map(|()| made)))
     }
-
-    /// Puts the ring aside under a name of its own and takes its frames into the truth.
-    fn salvage(&self, ring: RingFile, truth: &mut Survey, acked: u64) -> Result<(), OpenError> {
-        let path = self.whose.ring_path();
-        let number = truth.next_number;
-        truth.next_number += 1;
-        let aside = self.whose.rings.join(layout::salvage_name(self.whose.lane, number));
-        at(&path, self.disk.rename(&path, &aside).and_then(|()| self.disk.sync_dir(self.whose.rings)))?;
-        at(&path, truth.ring(&self.whose, &ring.file, ring.fixed.size, (number, aside), acked))
-    }
 }
 
 /// What is known of the later of two epochs; of one epoch, the most.
@@ -395,7 +380,7 @@ fn later(one: (u64, [u64; STREAMS]), other: (u64, [u64; STREAMS])) -> (u64, [u64
 }
 
 /// How far each stream is delivered at `acked`.
-pub(super) fn delivered(truth: &Survey, found: Option<Checkpoint>, acked: u64) -> [Mark; STREAMS] {
+pub(super) fn delivered(edge: &Edge, found: Option<Checkpoint>, acked: u64) -> [Mark; STREAMS] {
     let noted = found.map_or([Mark::default(); STREAMS], |found| found.delivered);
-    truth.edge.delivered(acked, noted, found.is_some_and(|found| found.acked == acked))
+    edge.delivered(acked, noted, found.is_some_and(|found| found.acked == acked))
 }

@@ -74,6 +74,20 @@ impl Seqs {
         holes
     }
 
+    /// The next numbers of an epoch, as far as is known.
+    pub(super) fn next(&self, epoch: u64) -> [u64; STREAMS] {
+        self.epochs.get(&epoch).map_or([0; STREAMS], |streams| std::array::from_fn(|s| streams[s].end))
+    }
+
+    /// The first number of an epoch, from `from` on, that is not there.
+    pub(super) fn whole(&self, epoch: u64, stream: usize, from: u64) -> u64 {
+        let Some(numbers) = self.epochs.get(&epoch).map(|streams| &streams[stream]) else { return from };
+        merged(&numbers.ranges)
+            .find(|(_, end)| *end > from)
+            .filter(|(first, _)| *first <= from)
+            .map_or(from, |(_, end)| end)
+    }
+
     /// The last epoch and the next numbers in it.
     pub(super) fn last(&self) -> Option<(u64, [u64; STREAMS])> {
         self.epochs.last_key_value().map(|(epoch, streams)| (*epoch, std::array::from_fn(|s| streams[s].end)))

@@ -2,6 +2,7 @@
 
 use std::{
     array,
+    ffi::OsStr,
     fs::File,
     io, mem,
     path::{Path, PathBuf},
@@ -107,9 +108,14 @@ impl<'a> Whose<'a> {
         numbered(&self.dir(), layout::segment_number)
     }
 
-    /// Rings that earlier recoveries put aside to be read, by number.
+    /// Rings that earlier recoveries put aside to be read, by number. Builds before 2026-11-21 left them beside the rings.
     pub(super) fn salvages(&self) -> Result<Vec<(u64, PathBuf)>, PathError> {
-        numbered(self.rings, |name| layout::salvage_number(name).filter(|(lane, _)| *lane == self.lane).map(|(_, n)| n))
+        let own = |name: &OsStr| layout::salvage_number(name).filter(|(lane, _)| *lane == self.lane).map(|(_, n)| n);
+        let mut found = numbered(self.journal, own)?;
+        if self.rings != self.journal {
+            found.extend(numbered(self.rings, own)?);
+        }
+        Ok(found)
     }
 
     /// Surveys every segment and salvaged ring from `acked` on.
@@ -216,7 +222,7 @@ impl Survey {
     }
 }
 
-fn numbered(dir: &Path, number: impl Fn(&std::ffi::OsStr) -> Option<u64>) -> Result<Vec<(u64, PathBuf)>, PathError> {
+fn numbered(dir: &Path, number: impl Fn(&OsStr) -> Option<u64>) -> Result<Vec<(u64, PathBuf)>, PathError> {
     let mut found = Vec::new();
     let failed = |error| (dir.to_owned(), error);
     for entry in std::fs::read_dir(dir).map_err(failed)? {

@@ -123,8 +123,8 @@ impl LaneState {
         match safe.epoch.cmp(&frame.epoch) {
             Ordering::Less => 0,
             Ordering::Equal => safe.next,
-            // A later epoch is safe up to somewhere, so this one is as a whole.
-            Ordering::Greater => frame.seq,
+            // A later epoch is safe up to somewhere, so this one is as a whole, as far as a power loss left it.
+            Ordering::Greater => self.reader.true_of(frame.stream, Mark { epoch: frame.epoch, next: frame.seq }).next,
         }
     }
 

@@ -28,6 +28,8 @@ mod labels;
 mod lane;
 mod letter;
 mod log;
+#[cfg(test)]
+pub(crate) mod model;
 mod numbers;
 mod params;
 mod press;

@@ -61,7 +61,7 @@ const COUNTING: Duration = Duration::from_secs(1);
 pub(super) struct Ship {
     edge: String,
     most_in_flight: usize,
-    lanes: Vec<LaneState>,
+    pub(super) lanes: Vec<LaneState>,
     /// The lanes by the time of their last click read; kept for its allocation.
     order: Vec<usize>,
     sink: Sink,
@@ -359,7 +359,7 @@ impl Ship {
     }
 
     /// Lets the lanes that have something to say say it; each of them if this is the end.
-    fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
+    pub(super) fn state(&mut self, closing: bool, now: Instant, wall_ms: u64) {
         let clamps = self.gates.iter().map(Gate::moved).max().unwrap_or(0);
         for lane in &mut self.lanes {
             let standing = lane.reader.standing();

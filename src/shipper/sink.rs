@@ -15,6 +15,9 @@ pub(super) enum Sink {
     Files(Box<FileSink>),
     /// A Kafka topic each.
     Kafka(Box<KafkaSink>),
+    /// A cluster that a test plays.
+    #[cfg(test)]
+    Played(super::model::Producer),
 }
 
 impl Sink {
@@ -23,6 +26,8 @@ impl Sink {
         match self {
             Sink::Files(files) => files.line(topic, now),
             Sink::Kafka(kafka) => kafka.value(),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.value(),
         }
     }
 
@@ -34,6 +39,8 @@ impl Sink {
                 Taken::Yes
             }
             Sink::Kafka(kafka) => kafka.post(letter),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.post(letter),
         }
     }
 
@@ -43,6 +50,8 @@ impl Sink {
         match self {
             Sink::Files(_) => true,
             Sink::Kafka(kafka) => kafka.state(lane, value, at_ms, clamps),
+            #[cfg(test)]
+            Sink::Played(producer) => producer.state(value),
         }
     }
 
@@ -58,6 +67,8 @@ impl Sink {
         match self {
             Sink::Files(_) => (0, 0),
             Sink::Kafka(kafka) => kafka.unstated(),
+            #[cfg(test)]
+            Sink::Played(_) => (0, 0),
         }
     }
 
@@ -80,6 +91,11 @@ impl Sink {
                 None
             }
             Sink::Kafka(kafka) => kafka.tend(now, all, words, lanes),
+            #[cfg(test)]
+            Sink::Played(producer) => {
+                producer.tend(words);
+                None
+            }
         }
     }
 
@@ -88,6 +104,8 @@ impl Sink {
         match self {
             Sink::Files(_) => true,
             Sink::Kafka(kafka) => kafka.found(),
+            #[cfg(test)]
+            Sink::Played(_) => true,
         }
     }
 
@@ -103,6 +121,8 @@ impl Sink {
         match self {
             Sink::Files(files) => files.note(),
             Sink::Kafka(kafka) => kafka.note(),
+            #[cfg(test)]
+            Sink::Played(_) => [0; 64],
         }
     }
 
@@ -111,6 +131,8 @@ impl Sink {
         match self {
             Sink::Files(_) => topic.name(),
             Sink::Kafka(kafka) => kafka.topic(topic),
+            #[cfg(test)]
+            Sink::Played(_) => topic.name(),
         }
     }
 }

@@ -124,7 +124,7 @@ fn stands(topic: usize, lane: &LaneState, standing: &Standing, now_ms: u64) -> V
     let mut stands = json!({
         "next_seq": standing.appended[topic],
         "safe": mark(standing.safe[topic]),
-        "delivered": mark(lane.tracks[topic].delivered()),
+        "delivered": mark(lane.reader.true_of(topic as u8, lane.tracks[topic].delivered())),
         "quarantined": quarantined,
         "dead_lettered": dead_lettered,
     });

@@ -5,6 +5,8 @@
 //! 3. **judge**: what is absent is missing, lost with a machine's power, not shipped yet, or unproved. **ranges** keeps what was seen.
 
 mod judge;
+#[cfg(test)]
+mod model;
 mod ranges;
 
 use std::{collections::BTreeSet, io::Write, process::ExitCode};

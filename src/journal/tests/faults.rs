@@ -1,9 +1,13 @@
 //! A disk that stops at a chosen effect, and forgets what was not synced when the power goes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io,
-    os::{fd::AsRawFd, unix::fs::FileExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -23,11 +27,26 @@ struct State {
     undo: Vec<Undo>,
     /// Where removed files are kept until their directory is synced.
     stash: Option<tempfile::TempDir>,
+    /// Files that were synced, by inode: their mapped pages are on the medium too.
+    synced: BTreeSet<u64>,
 }
+
+/// What a write replaced: where, the bytes, and the length of the file before it.
+type Replaced = (u64, Vec<u8>, u64);
+
+/// What a disk writes whole.
+const SECTOR: u64 = 512;
 
 impl Default for State {
     fn default() -> State {
-        State { passed: 0, stop_at: u64::MAX, failing: u64::MAX, undo: Vec::new(), stash: None }
+        State {
+            passed: 0,
+            stop_at: u64::MAX,
+            failing: u64::MAX,
+            undo: Vec::new(),
+            stash: None,
+            synced: BTreeSet::new(),
+        }
     }
 }
 
@@ -84,6 +103,68 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// The power goes, and of what was not synced any part may have reached the medium: each sector of a file is as old as
+    /// `pick(n)` of its n states says, each file as long as after one of its writes, and of the names the latest are gone.
+    pub(in crate::journal) fn power_cut_anywhere(&self, pick: &mut dyn FnMut(usize) -> usize) {
+        let undo = std::mem::take(&mut self.0.lock().unwrap().undo);
+        let (mut files, mut names) = (BTreeMap::<PathBuf, Vec<Replaced>>::new(), Vec::new());
+        for undo in undo {
+            match undo {
+                Undo::Write { path, offset, old, old_len } => {
+                    files.entry(path).or_default().push((offset, old, old_len));
+                }
+                name => names.push(name),
+            }
+        }
+        for (path, writes) in files {
+            // The pages of rings are mapped: whoever maps them lets them age.
+            let mapped = path.extension().is_some_and(|kind| kind == "ring" || kind == "salvage");
+            let Ok(file) = OpenOptions::new().write(true).open(path) else { continue };
+            if !mapped {
+                age(&file, &writes, pick);
+            }
+        }
+        let kept = pick(names.len() + 1);
+        for name in names.drain(kept..).rev() {
+            match name {
+                Undo::Write { .. } => {}
+                Undo::Create { path } => drop(std::fs::remove_file(path)),
+                Undo::Rename { from, to } => drop(std::fs::rename(to, from)),
+                Undo::Remove { path, kept } => drop(std::fs::copy(kept, path)),
+            }
+        }
+    }
+
+    /// The inodes of files that were synced since the last call.
+    pub(in crate::journal) fn take_synced(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.0.lock().unwrap().synced)
+    }
+}
+
+/// Takes some of the writes back, sector by sector, and then the length.
+fn age(file: &File, writes: &[Replaced], pick: &mut dyn FnMut(usize) -> usize) {
+    let sectors: BTreeSet<u64> = writes
+        .iter()
+        .flat_map(|(offset, old, _)| offset / SECTOR..(offset + old.len() as u64).div_ceil(SECTOR))
+        .collect();
+    // Mostly a prefix of the writes, as a disk with a queue would do it; sometimes any mixture.
+    let prefix = (pick(3) > 0).then(|| pick(writes.len() + 1));
+    let mut age_of = || prefix.unwrap_or_else(|| pick(writes.len() + 1));
+    for sector in sectors {
+        for (offset, old, _) in writes[age_of()..].iter().rev() {
+            let (from, to) = (sector * SECTOR, (sector + 1) * SECTOR);
+            let (from, to) = (from.max(*offset), to.min(offset + old.len() as u64));
+            if from < to {
+                file.write_all_at(&old[(from - offset) as usize..(to - offset) as usize], from).unwrap();
+            }
+        }
+    }
+    if let Some((_, _, old_len)) = writes.get(age_of()) {
+        file.set_len(*old_len).unwrap();
+    }
+}
+
 impl State {
     fn note(&mut self, effect: &Effect<'_>) {
         match effect {
@@ -98,6 +179,7 @@ impl State {
             Effect::SetAside => {}
             Effect::Sync(file) => {
                 let synced = path_of(file);
+                self.synced.insert(file.metadata().unwrap().ino());
                 self.undo.retain(|undo| !matches!(undo, Undo::Write { path, .. } if *path == synced));
             }
             Effect::Create(path) => {
@@ -119,6 +201,14 @@ impl State {
                     let stash = self.stash.get_or_insert_with(|| tempfile::tempdir().unwrap());
                     let kept = stash.path().join(self.passed.to_string());
                     std::fs::copy(path, &kept).unwrap();
+                    // What of it was not synced is not in what may come back either.
+                    for undo in &mut self.undo {
+                        if let Undo::Write { path: written, .. } = undo
+                            && written == path
+                        {
+                            written.clone_from(&kept);
+                        }
+                    }
                     self.undo.push(Undo::Remove { path: path.to_path_buf(), kept });
                 }
             }

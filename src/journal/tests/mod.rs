@@ -2,8 +2,10 @@
 
 mod basics;
 mod crash;
+mod ends;
 pub(super) mod faults;
 mod golden;
+pub(crate) mod machine;
 mod metrics;
 mod model;
 mod trouble;

@@ -185,7 +185,7 @@ fn a_double_tap_is_labelled_and_written_again_with_the_same_label_after_an_error
     edge.append(0, Topic::Clicks, &tap);
     edge.ship.read_on(0, &mut [100, 100], Instant::now());
     // The sink lost them.
-    edge.ship.words.push(Word::Every(Topic::Clicks, Err(Refusal::Retriable)));
+    edge.ship.words.push(Word::Every(Topic::Clicks, Err(crate::kafka::Refusal::Retriable)));
     edge.ship.hear(Instant::now());
     let Sink::Files(files) = &mut edge.ship.sink else { panic!() };
     files.line(Topic::Clicks, Instant::now()).unwrap().clear();
