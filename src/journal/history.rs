@@ -43,18 +43,9 @@ pub(super) fn read(dir: &Path, directory: u64, lane: u16) -> io::Result<Vec<End>
     Ok(slots(dir, directory, lane)?.1)
 }
 
-/// Notes one more end, durably. Called before the next epoch is durable; noting the same end again changes nothing. What was said
-/// of an epoch stays true: a lane that is only delivered ends the same epoch at each start, and by then knows less and less of it.
+/// Notes one more end, durably. Called before the next epoch is durable; noting the same end again changes nothing.
 pub(super) fn note(disk: &Disk, dir: &Path, (directory, lane): (u64, u16), end: End) -> io::Result<Vec<End>> {
     let (counter, mut ends) = slots(dir, directory, lane)?;
-    let end = match ends.iter().find(|known| known.epoch == end.epoch) {
-        Some(known) => End {
-            epoch: end.epoch,
-            next: std::array::from_fn(|stream| known.next[stream].max(end.next[stream])),
-            cut: known.cut || end.cut,
-        },
-        None => end,
-    };
     if ends.last() == Some(&end) {
         return Ok(ends);
     }
@@ -165,19 +156,6 @@ mod tests {
         let later = End { next: [50, 50], ..end(5) };
         assert_eq!(note(&disk, dir.path(), (7, 0), later).unwrap(), [later]);
         assert_eq!(read(dir.path(), 7, 0).unwrap(), [later]);
-    }
-
-    #[test]
-    fn an_epoch_that_was_cut_stays_so_and_what_was_given_in_it_stays_given() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::default();
-        make(&disk, dir.path()).unwrap();
-        let cut = End { epoch: 5, next: [10, 3], cut: true };
-        note(&disk, dir.path(), (7, 0), cut).unwrap();
-        let less = End { epoch: 5, next: [0, 4], cut: false };
-        let both = End { epoch: 5, next: [10, 4], cut: true };
-        assert_eq!(note(&disk, dir.path(), (7, 0), less).unwrap(), [both]);
-        assert_eq!(read(dir.path(), 7, 0).unwrap(), [both]);
     }
 
     #[test]
