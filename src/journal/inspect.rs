@@ -13,6 +13,7 @@ use crate::journal::{
     Frame, Mark, STREAMS,
     checkpoint::{self, Checkpoint},
     disk::boot_id,
+    history,
     identity::{read_directory_id, read_rings},
     layout,
     recover::delivered,
@@ -372,6 +373,10 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
         let delivered = delivered(&survey.edge, checkpoint, acked);
+        let (dir, mut survey) = (place.whose(lane).dir(), survey);
+        // An epoch of which no file is left was known to have had so many.
+        let ends = history::read(&dir, place.directory, lane).map_err(|error| (dir, error))?;
+        ends.iter().for_each(|end| survey.seqs.know(end.epoch, end.next));
         for (stream, mark) in delivered.into_iter().enumerate() {
             let count = survey.seqs.count(stream, mark);
             verdict.undelivered[stream] += count.present;

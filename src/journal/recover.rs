@@ -111,6 +111,8 @@ impl Place<'_> {
         // 5
         let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
         // 6
+        // An epoch of which no file is left was known to have had so many.
+        ended.iter().for_each(|end| truth.seqs.know(end.epoch, end.next));
         let written = Checkpoint {
             epoch,
             next: [0; STREAMS],

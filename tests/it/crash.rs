@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -126,6 +127,130 @@ fn no_kill_loses_a_click_on_its_way_to_kafka_and_the_topics_prove_it() {
         cycles(),
         events.len() - found.len()
     );
+}
+
+/// Where the kills fell.
+#[derive(Debug, Default)]
+struct Moments {
+    /// Before the process listened: opening the journal, recovery.
+    starting: usize,
+    /// It listened, and recovered clicks were on their way.
+    listening: usize,
+    /// Under load, with segments rolled over and checkpoints written all the time.
+    load: usize,
+    /// Told to stop, with clicks on their way in and a broker that takes some or none.
+    drain: usize,
+}
+
+impl Moments {
+    fn shares(&self) -> String {
+        let Moments { starting, listening, load, drain } = *self;
+        let all = (starting + listening + load + drain).max(1);
+        let share = |count: usize| format!("{count} ({} %)", count * 100 / all);
+        format!(
+            "{all} kills: {} before it listened, {} with what it recovered on its way, {} under load, {} in a drain",
+            share(starting),
+            share(listening),
+            share(load),
+            share(drain)
+        )
+    }
+}
+
+/// Starts the process and kills it so long afterwards, wherever it is then; whether it had begun to listen.
+fn kill_in_start_up(site: &Site, after: Duration) -> bool {
+    let (links, data) = (site.path("links.jsonl").display().to_string(), site.data().display().to_string());
+    let args = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--links", &links, "--data-dir", &data];
+    let config = site.path("waypost.toml").display().to_string();
+    let mut command = site.command(&args);
+    command.args(["--config", &config]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(after);
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_none(), "it ended before it was killed: {log}");
+    log.contains("\"event\":\"listening\"")
+}
+
+/// Each cycle: a life with a broker or with none, under load, killed in it or in its drain; then two starts that are killed.
+fn kill_at_all_moments(site: &mut Site, brokers: &str, cycles: usize) -> (Vec<u64>, u64, Moments) {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (next, mut answered, mut moments) = (Arc::new(AtomicU64::new(0)), Vec::new(), Moments::default());
+    for cycle in 0..cycles {
+        let away = cycle % 3 > 0;
+        let address = if away { &nobody } else { brokers };
+        site.write("waypost.toml", &format!("[kafka]\nbrokers = \"{address}\"\n"));
+        site.restart();
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (wire, next, stop) = (site.wire(), next.clone(), stop.clone());
+                std::thread::spawn(move || click_on(wire, &next, &stop))
+            })
+            .collect();
+        let before = next.load(Ordering::Relaxed);
+        let load = 50 + (cycle as u64 * 101) % 400;
+        until("some clicks of this cycle", || (next.load(Ordering::Relaxed) > before + load).then_some(()));
+        // Without a broker a drain lasts until its deadline: it is always caught.
+        if cycle % 2 == 0 && away {
+            site.signal("-TERM");
+            site.logged("\"event\":\"draining\"");
+            std::thread::sleep(Duration::from_millis(cycle as u64 * 29 % 200));
+            moments.drain += 1;
+        } else {
+            moments.load += 1;
+        }
+        site.kill();
+        stop.store(true, Ordering::Relaxed);
+        answered.extend(clients.into_iter().flat_map(|client| client.join().unwrap()));
+        for start in 0..2 {
+            site.write("waypost.toml", &format!("[kafka]\nbrokers = \"{brokers}\"\n"));
+            match kill_in_start_up(site, Duration::from_millis((cycle * 2 + start) as u64 * 17 % 230)) {
+                false => moments.starting += 1,
+                true => moments.listening += 1,
+            }
+        }
+    }
+    site.write("waypost.toml", &format!("[kafka]\nbrokers = \"{brokers}\"\n"));
+    (answered, next.load(Ordering::Relaxed), moments)
+}
+
+/// Small segments and everything spilled, so that rolling over and removing is constant.
+#[test]
+fn no_kill_in_start_up_recovery_roll_over_checkpoint_or_drain_loses_a_click() {
+    let Some(broker) = Broker::shared() else { return };
+    for (topic, partitions) in [("moments", 4), ("moments.orphan", 1), ("moments.lanes", 1)] {
+        broker.create(topic, partitions, &[]);
+    }
+    let mut site = Site::new(&[link("live")])
+        .config("")
+        .env("WAYPOST__KAFKA__CLICKS", "moments")
+        .env("WAYPOST__KAFKA__ORPHAN", "moments.orphan")
+        .env("WAYPOST__KAFKA__LANES", "moments.lanes")
+        .env("WAYPOST__KAFKA__PROPERTIES__RECONNECT_BACKOFF_MAX_MS", "500")
+        .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
+        .env("WAYPOST__JOURNAL__SYNC_INTERVAL", "4ms")
+        .env("WAYPOST__JOURNAL__SPILL", "always")
+        .env("WAYPOST__EDGE__WORKERS", "2");
+    let cycles = cycles().div_ceil(3);
+    let (answered, asked, moments) = kill_at_all_moments(&mut site, &broker.address(), cycles);
+    site.restart();
+    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let events: Vec<Value> = broker.read(&["moments"], answered.len(), PATIENCE).iter().map(Record::json).collect();
+    let found = found(&events);
+    let lost: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
+    assert!(lost.is_empty(), "answered, and not there: {lost:?}");
+    assert!(found.keys().all(|number| *number < asked), "nothing is there that was not asked for");
+    let ids: HashSet<&str> = events.iter().map(|event| event["click_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), found.len(), "a repeat is the same click");
+    let audit = site.command(&["clicks", "audit", "--kafka", &broker.address()]).output().unwrap();
+    let said = String::from_utf8_lossy(&audit.stdout);
+    assert_eq!(audit.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&audit.stderr));
+    assert!(moments.starting > 0 && moments.listening > 0 && moments.load > 0 && moments.drain > 0, "{moments:?}");
+    println!("{} answered clicks, each found; {}", answered.len(), moments.shares());
 }
 
 #[test]

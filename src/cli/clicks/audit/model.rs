@@ -513,6 +513,8 @@ impl World {
             );
         }
         let gone = self.said_to_be_gone();
+        let stray: Vec<&Key> = gone.iter().filter(|key| !lost.contains(key) && !self.there.contains_key(key)).collect();
+        assert!(stray.is_empty(), "said to be gone, and neither lost nor there: {stray:?}");
         for click in &self.lost {
             let lane = lanes.iter().find(|lane| lane.lane == click.key.0).unwrap();
             let cut = lane.cut.iter().find(|(epoch, _)| *epoch == click.key.1);
