@@ -285,7 +285,10 @@ impl Place<'_> {
                     seqs.know(frame.epoch, frame.next);
                 }
             }
-            Item::Pad { pos, len } if pos >= from && pos + len <= head => whole += len,
+            Item::Pad { pos, len } if pos >= from && pos + len <= head => {
+                edge.note_pad(pos, len, acked);
+                whole += len;
+            }
             _ => {}
         });
         at(&self.whose.ring_path(), walked)?;

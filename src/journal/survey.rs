@@ -58,6 +58,8 @@ pub(super) struct Edge {
     below: Option<(u64, u64, [u64; STREAMS])>,
     /// Where the first frame above begins, its epoch, and the numbers before it.
     above: Option<(u64, u64, [u64; STREAMS])>,
+    /// Where the pad ends that begins at the position, if one does.
+    pad: Option<u64>,
 }
 
 impl Edge {
@@ -73,13 +75,20 @@ impl Edge {
         }
     }
 
+    pub(super) fn note_pad(&mut self, pos: u64, len: u64, acked: u64) {
+        if pos == acked {
+            self.pad = Some(pos + len);
+        }
+    }
+
     /// The marks below which every frame before `acked` lies, on top of those `noted` there.
     ///
     /// The frame that ends at `acked` knows best, for what follows may be damaged; so the one behind it is asked only where
-    /// nobody noted anything (`noted` then being of an earlier position). One that ends earlier is a lower bound.
+    /// nobody noted anything (`noted` then being of an earlier position), and if it begins right there: what a power loss took
+    /// between the two was not delivered. One that ends earlier is a lower bound.
     pub(super) fn delivered(&self, acked: u64, noted: [Mark; STREAMS], noted_there: bool) -> [Mark; STREAMS] {
         let exact = self.below.filter(|(end, _, _)| *end == acked);
-        let above = self.above.filter(|_| !noted_there);
+        let above = self.above.filter(|(pos, _, _)| !noted_there && (*pos == acked || Some(*pos) == self.pad));
         match exact.or(above).or(self.below) {
             Some((_, epoch, next)) => array::from_fn(|stream| noted[stream].max(Mark { epoch, next: next[stream] })),
             None => noted,
@@ -277,7 +286,10 @@ impl Runs {
                 }
                 (frame.pos, frame.next_pos)
             }
-            Item::Pad { pos, len } => (pos, pos + len),
+            Item::Pad { pos, len } => {
+                survey.edge.note_pad(pos, len, self.acked);
+                (pos, pos + len)
+            }
         };
         survey.top = survey.top.max(to);
         self.top = self.top.max(to);

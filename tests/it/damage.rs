@@ -33,9 +33,9 @@ fn killed_with_its_ring() -> Site {
         site.restart();
         click(&site, CLICKS / 3 * life..CLICKS / 3 * (life + 1));
         until("clicks in a segment", || {
-            (site.metric("waypost_journal_oldest_undurable_age_seconds", "") == 0.0
-                && site.metric("waypost_journal_spilled_bytes_total", "") > 0.0)
-                .then_some(())
+            // Set in one pass, so that what is read later is not older.
+            let seen = site.metric("waypost_clicks_journaled_total", "") >= (CLICKS / 3) as f64;
+            (seen && site.metric("waypost_journal_oldest_undurable_age_seconds", "") == 0.0).then_some(())
         });
         site.kill();
     }

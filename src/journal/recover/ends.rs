@@ -64,13 +64,15 @@ impl Place<'_> {
         let Known { ring, truth, found, acked } = *known;
         let (mut seqs, mut edge) = (truth.seqs.clone(), truth.edge);
         if let Some(ring) = ring {
-            let walked = ring.walk(self.whose.seed(), |_, item| {
-                if let Item::Frame(frame) = item {
+            let walked = ring.walk(self.whose.seed(), |_, item| match item {
+                Item::Frame(frame) => {
                     edge.note(&frame, acked);
                     if frame.pos >= acked {
                         seqs.add(&frame);
                     }
                 }
+                Item::Pad { pos, len } => edge.note_pad(pos, len, acked),
+                _ => {}
             });
             at(&self.whose.ring_path(), walked)?;
         }

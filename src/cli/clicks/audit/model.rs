@@ -596,9 +596,13 @@ fn live(seed: u64, steps: usize) -> Tally {
     })
 }
 
+/// The one seed to be repeated.
+fn alone() -> Option<u64> {
+    std::env::var("WAYPOST_MODEL_SEED").ok().map(|seed| seed.parse().expect("a number"))
+}
+
 fn lives(count: u64, steps: usize) -> Tally {
-    let seed = std::env::var("WAYPOST_MODEL_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
-    let seeds = seed.map_or(1..count + 1, |seed| seed..seed + 1);
+    let seeds = alone().map_or(1..count + 1, |seed| seed..seed + 1);
     let mut tally = Tally::default();
     seeds.for_each(|seed| tally.add(live(seed, steps)));
     println!("{tally:?}");
@@ -608,7 +612,11 @@ fn lives(count: u64, steps: usize) -> Tally {
 #[test]
 fn whatever_dies_a_click_is_on_its_topic_or_in_the_journal_or_lost_with_the_power_and_called_so() {
     let tally = lives(6, 400);
-    assert!(tally.kills > 0 && tally.cuts > 0 && tally.lost > 0 && tally.repeats > 0 && tally.judged > 0, "{tally:?}");
+    assert!(
+        alone().is_some()
+            || tally.kills > 0 && tally.cuts > 0 && tally.lost > 0 && tally.repeats > 0 && tally.judged > 0,
+        "{tally:?}"
+    );
 }
 
 #[test]
@@ -616,6 +624,9 @@ fn whatever_dies_a_click_is_on_its_topic_or_in_the_journal_or_lost_with_the_powe
 fn whatever_dies_a_click_is_on_its_topic_or_in_the_journal_or_lost_with_the_power_and_called_so_over_many_lives() {
     let tally = lives(600, 700);
     let Tally { appended, full, kills, cuts, stopped_starts, lost, repeats, dead, judged } = tally;
+    if alone().is_some() {
+        return;
+    }
     // It did meet all that it is about.
     for (what, count) in [
         ("appended", appended),
