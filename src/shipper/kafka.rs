@@ -102,7 +102,9 @@ impl KafkaSink {
         most_in_flight: usize,
     ) -> Result<KafkaSink, ProducerError> {
         let producer = build(&config, edge)?;
-        let transactions = config.exactly_once().then(|| Transactions::new(&config, edge, notes, most_in_flight));
+        let numbers = transactions::Numbers::new();
+        let exactly_once = || Transactions::new(&config, edge, notes, most_in_flight, numbers);
+        let transactions = config.exactly_once().then(exactly_once);
         let stopped = Halt::REASONS.map(|reason| table::gauge(&table::SHIPPING_STOPPED, &[reason]));
         stopped.iter().for_each(|gauge| gauge.set(0.0));
         let now = Instant::now();

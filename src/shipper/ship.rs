@@ -363,13 +363,17 @@ impl Ship {
         let clamps = self.gates.iter().map(Gate::moved).max().unwrap_or(0);
         for lane in &mut self.lanes {
             let standing = lane.reader.standing();
-            let Some(kind) = statement::due(lane, &standing, now, closing) else {
-                continue;
-            };
-            let names = Topic::ALL.map(|topic| self.sink.topic(topic));
-            let value = statement::statement((&self.edge, names), kind, lane, &standing, wall_ms);
-            if self.sink.state(lane.reader.lane(), value.to_string().as_bytes(), wall_ms, clamps) {
-                lane.said = Some(Said::now(lane, standing, kind, now));
+            while let Some(kind) = statement::due(lane, &standing, now, closing) {
+                let names = Topic::ALL.map(|topic| self.sink.topic(topic));
+                let value = statement::statement((&self.edge, names), kind, lane, &standing, wall_ms).to_string();
+                if !self.sink.state(lane.reader.lane(), value.as_bytes(), wall_ms, clamps) {
+                    break;
+                }
+                lane.said = Some(Said::now(lane, standing.clone(), kind, now));
+                // A lane that ends before it said that it began says both.
+                if !closing || !kind.begins() {
+                    break;
+                }
             }
         }
     }

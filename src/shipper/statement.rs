@@ -42,6 +42,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether it is a lane's first word.
+    pub(super) const fn begins(self) -> bool {
+        matches!(self, Kind::Open | Kind::Recovered)
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Kind::Open => "open",

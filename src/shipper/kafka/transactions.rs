@@ -108,13 +108,33 @@ pub(super) struct Transactions {
     hint: Option<i64>,
     asked_at: Option<Instant>,
     said_at: Option<Instant>,
-    counted: [metrics::Counter; 2],
+    numbers: Numbers,
+}
+
+/// What is counted; there, though at nought, without transactions too.
+pub(super) struct Numbers {
+    ended: [metrics::Counter; 2],
     took: metrics::Histogram,
+}
+
+impl Numbers {
+    pub(super) fn new() -> Numbers {
+        Numbers {
+            ended: ["committed", "aborted"].map(|result| table::counter(&table::KAFKA_TRANSACTIONS, &[result])),
+            took: table::histogram(&table::KAFKA_COMMIT_SECONDS, &[]),
+        }
+    }
 }
 
 impl Transactions {
     /// `notes`: what the journal's lanes remember of the last checkpoint.
-    pub(super) fn new(config: &Config, edge: &str, notes: &[SinkNote], most_in_flight: usize) -> Transactions {
+    pub(super) fn new(
+        config: &Config,
+        edge: &str,
+        notes: &[SinkNote],
+        most_in_flight: usize,
+        numbers: Numbers,
+    ) -> Transactions {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Transactions {
             config: config.clone(),
@@ -130,8 +150,7 @@ impl Transactions {
             hint: notes.iter().filter_map(|note| noted(edge, note)).max(),
             asked_at: None,
             said_at: None,
-            counted: ["committed", "aborted"].map(|result| table::counter(&table::KAFKA_TRANSACTIONS, &[result])),
-            took: table::histogram(&table::KAFKA_COMMIT_SECONDS, &[]),
+            numbers,
         }
     }
 
@@ -230,14 +249,14 @@ impl Transactions {
             }
             Phase::Committing(since) => match producer.commit_transaction(STEP) {
                 Ok(()) => {
-                    self.took.record(since.elapsed().as_secs_f64());
+                    self.numbers.took.record(since.elapsed().as_secs_f64());
                     Some(self.committed())
                 }
                 Err(why) => self.not_done(&why),
             },
             Phase::Aborting => match producer.abort_transaction(STEP) {
                 Ok(()) => {
-                    self.counted[1].increment(1);
+                    self.numbers.ended[1].increment(1);
                     (self.phase, self.spoilt) = (Phase::Idle, false);
                     Some(Event::Aborted)
                 }
@@ -247,7 +266,7 @@ impl Transactions {
     }
 
     fn committed(&mut self) -> Event {
-        self.counted[0].increment(1);
+        self.numbers.ended[0].increment(1);
         (self.phase, self.owed) = (Phase::Idle, false);
         if let Some(offset) = self.written.take() {
             self.hint = Some(offset);
