@@ -72,7 +72,7 @@ def threads(waypost):
     return spent
 
 
-def fill(waypost, requests, size, slice_seconds):  # slices: wrk cannot be told to stop at a size
+def fill(waypost, requests, size, slice_seconds):
     """Clicks flat out until the backlog is `size` bytes: clicks, seconds and the worker's CPU microseconds a click."""
     clicks, seconds, before = 0, 0.0, threads(waypost)["worker"]
     while (backlog := waypost.metrics()["waypost_journal_backlog_bytes"]) < size:
@@ -153,7 +153,7 @@ def rendered(record, options):
     for phase, row in memory.items():
         lines.append(f"{'most while ' + phase:28}{row['anonymous'] / mib:12.1f}{row['resident'] / mib:12.1f}")
     lines.append(f"{'':28}{'CPU us a click':>16}")
-    for name, us in (("worker, flat out", filled["worker_us"]), ("worker, draining", drained["worker_us"]),
+    for name, us in (("worker, flat out", filled["worker_us"]), (f"worker, {options.rate} a second", drained["worker_us"]),
                      ("shipping, draining", drained["shipping_us"]), ("spiller, draining", drained["spiller_us"]),
                      ("admin and others", drained["other_us"])):
         lines.append(f"{name:28}{us:16.2f}")

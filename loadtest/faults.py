@@ -6,19 +6,24 @@ on tmpfs: Kafka is well, and none of this is about its disk.
 
 1. Cases, in turn, each round in another order: the ring on tmpfs with the disk quiet, quiet once more (the control: how far two
    equal cases lie apart), busy and full; the ring in the data directory with the disk quiet and busy.
-   Busy: another process writes 4 MiB at a time to the same file system and syncs each, without a pause.
+   Busy: another process's 16 threads write 4 MiB at a time to the same file system and sync each, without a pause.
+   The floor (floor.c), which has no disk to wait for, quiet and busy: what a busy disk does to generator and machine alone.
    Full: a data directory on a small ext4 image, all of its blocks taken by another file.
 2. Latency is the generator's, click by click (steady.c). p50 and p99.9: median of the rounds (least-greatest). p99.99 and
    worst: of all rounds' clicks together. Bytes: what the kernel charges to Waypost (write_bytes of /proc/PID/io).
-3. A ratio is the median of the rounds' own ratios to the quiet case, with least and greatest.
+3. Queued: milliseconds a second in which the server's thread was ready but had no core (/proc/PID/task/TID/schedstat), so what other
+   programs did to it; near 0 on a machine with nothing else to do.
+4. A ratio is the median of the rounds' own ratios to the quiet case, with least and greatest; the floor's is to the floor's.
 """
 import argparse
 import atexit
 import mmap
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 import broker
@@ -27,22 +32,41 @@ import harness
 import steady
 from harness import Failure, say
 
-BLOCK, WRITER_FILE = 4 << 20, 1 << 30  # bytes at a time, and where the writer begins again
+WRITERS, BLOCK, WRITER_FILE = 16, 4 << 20, 1 << 30  # threads, bytes at a time, and where they begin again
 IMAGE = 256 << 20
 LIMIT = 1.1
 QUIET, CONTROL, BUSY, FULL = ("ring on tmpfs, disk " + word for word in ("quiet", "quiet again", "busy", "full"))
+FLOOR_QUIET, FLOOR_BUSY = ("the floor, disk " + word for word in ("quiet", "busy"))
 FILE_QUIET, FILE_BUSY = ("ring in a file, disk " + word for word in ("quiet", "busy"))
 
 
 def write_for_ever(path):
-    """The other writer: past the page cache, so that it costs the disk and hardly any CPU."""
+    """The other writer: past the page cache, so that it costs the disk and hardly any CPU; threads, so that its queue is deep."""
     block = mmap.mmap(-1, BLOCK)
+    block.madvise(mmap.MADV_HUGEPAGE)  # else each write pins a thousand pages, on the generator's core
     block.write(os.urandom(BLOCK))
-    file, position = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600), 0
-    while True:
-        os.pwrite(file, block, position)
-        os.fsync(file)  # the file's time has changed: a commit of the file system's journal too
-        position = (position + BLOCK) % WRITER_FILE
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600)
+
+    def write(number):
+        position = number * BLOCK
+        while True:
+            os.pwrite(file, block, position % WRITER_FILE)
+            # The file's time has changed: one of the threads has the file system's journal committed too.
+            os.fdatasync(file) if number else os.fsync(file)
+            position += WRITERS * BLOCK
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+
+def queued_ns(pid):
+    """Nanoseconds in which the thread that serves was ready and waited for a core."""
+    tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+    serving = [task for task in tasks if len(tasks) == 1 or (task / "comm").read_text().startswith("wp-worker-")]
+    return sum(int((task / "schedstat").read_text().split()[1]) for task in serving)
 
 
 def sync_ms(directory):
@@ -106,6 +130,9 @@ class Runs:
         self.generator = steady.Steady(directory)
         on_tmpfs, in_file = self.start("ring-on-tmpfs", directory, True), self.start("ring-in-a-file", directory, False)
         self.cases = {QUIET: on_tmpfs, CONTROL: on_tmpfs, BUSY: on_tmpfs, FILE_QUIET: in_file, FILE_BUSY: in_file}
+        answer = harness.exchange(on_tmpfs[0].port, click.head(click.template("in-app"), harness.code_of(1)))
+        floor = click.Floor(directory, answer)
+        self.cases[FLOOR_QUIET] = self.cases[FLOOR_BUSY] = floor, on_tmpfs[1]
         self.small, self.left_out = None, None
         try:
             self.small = SmallDisk(directory)
@@ -128,39 +155,48 @@ class Runs:
         return waypost, click.Play(click.WaypostSubject(waypost, name), self.directory, "in-app", cookies).requests
 
     def round(self, case, seconds):
-        """One stretch of steady clicks in that case."""
-        waypost, requests = self.cases[case]
-        writer, result = None, {}
-        if case in (BUSY, FILE_BUSY):
-            writer = harness.Process("the other writer", [sys.executable, __file__, "--write", self.directory / "other"],
-                                     click.OTHER_CORE, self.directory / "writer.log")
-            time.sleep(0.5)
-        elif case == FULL:
+        """One stretch of steady clicks in that case, its disk in that state."""
+        server, requests = self.cases[case]
+        drive = self.drive_floor if case in (FLOOR_QUIET, FLOOR_BUSY) else self.drive_waypost
+        if case == FULL:
             self.small.fill()
+        if case not in (BUSY, FILE_BUSY, FLOOR_BUSY):
+            probe = sync_ms(self.directory)
+            return {"sync_ms": probe, **drive(case, server, requests, seconds)}
+        writer = harness.Process("the other writer", [sys.executable, __file__, "--write", self.directory / "other"],
+                                 click.OTHER_CORE, self.directory / "writer.log")
         try:
-            result["sync_ms"] = sync_ms(self.directory)
-            before, written = waypost.settled()["waypost_clicks_delivered_total"], harness.io_bytes(waypost.pid)
-            began, other = time.monotonic(), (harness.io_bytes(writer.pid), harness.process_ns(writer.pid)) if writer else None
-            result |= self.generator.run(waypost.port, requests, self.options.rate, seconds)
+            time.sleep(0.5)
+            probe, began = sync_ms(self.directory), time.monotonic()
+            written, spent = harness.io_bytes(writer.pid), harness.process_ns(writer.pid)
+            result = drive(case, server, requests, seconds)
             took = time.monotonic() - began
-            if writer:
-                if not writer.alive():
-                    raise Failure(f"the other writer ended by itself:\n{writer.tail()}")
-                result["writer_mb_per_second"] = (harness.io_bytes(writer.pid) - other[0]) / took / 1e6
-                result["writer_cores"] = (harness.process_ns(writer.pid) - other[1]) / took / 1e9
-            now = waypost.settled(before + result["requests"])
-            time.sleep(1.2)  # the last checkpoint is written by now
+            if not writer.alive():
+                raise Failure(f"the other writer ended by itself:\n{writer.tail()}")
+            return {"sync_ms": probe, "writer_mb_per_second": (harness.io_bytes(writer.pid) - written) / took / 1e6,
+                    "writer_cores": (harness.process_ns(writer.pid) - spent) / took / 1e9, **result}
         finally:
-            if writer:
-                writer.stop()
+            writer.stop()
+
+    def timed(self, server, pid, requests, seconds):
+        queued = queued_ns(pid)
+        result = self.generator.run(server.port, requests, self.options.rate, seconds)
+        return {**result, "queued_ms_a_second": (queued_ns(pid) - queued) / 1e6 / result["seconds"]}
+
+    def drive_floor(self, _case, floor, requests, seconds):
+        return {**self.timed(floor, floor.process.pid, requests, seconds), "bytes_a_click": 0.0}
+
+    def drive_waypost(self, case, waypost, requests, seconds):
+        before, written = waypost.settled()["waypost_clicks_delivered_total"], harness.io_bytes(waypost.pid)
+        result = self.timed(waypost, waypost.pid, requests, seconds)
+        now = waypost.settled(before + result["requests"])
+        time.sleep(1.2)  # the last checkpoint is written by now
         clicks = now["waypost_clicks_delivered_total"] - before
         if now["waypost_clicks_unrecorded_total"] or clicks != result["requests"]:
             raise Failure(f"{case}: {result['requests']} answers, {clicks:.0f} delivered, "
                           f"{now['waypost_clicks_unrecorded_total']:.0f} unrecorded")
-        if case == FULL:
-            self.small.fill()  # and it was full to the end, but for what Waypost itself gave back
-            result["spill_errors"] = now["waypost_journal_spill_errors_total"]
         result["bytes_a_click"] = (harness.io_bytes(waypost.pid) - written) / clicks
+        result["spill_errors"] = now["waypost_journal_spill_errors_total"]
         return result
 
 
@@ -176,7 +212,8 @@ def keep_awake():
 
 def measure(runs, options):
     """All rounds: case → its rounds in order."""
-    rounds, cases = {case: [] for case in (QUIET, CONTROL, BUSY, FULL, FILE_QUIET, FILE_BUSY) if case in runs.cases}, None
+    order = (QUIET, CONTROL, BUSY, FULL, FILE_QUIET, FILE_BUSY, FLOOR_QUIET, FLOOR_BUSY)
+    rounds = {case: [] for case in order if case in runs.cases}
     for case in rounds:  # a broker that just started takes its first batches slowly
         runs.round(case, 1)
     cases = list(rounds)
@@ -189,15 +226,18 @@ def measure(runs, options):
 
 
 def ratios(rounds, case, share):
-    over = [steady.at(share, a["us"]) / steady.at(share, b["us"]) for a, b in zip(rounds[case], rounds[QUIET])]
+    base = rounds[FLOOR_QUIET if case == FLOOR_BUSY else QUIET]
+    over = [steady.at(share, a["us"]) / steady.at(share, b["us"]) for a, b in zip(rounds[case], base)]
     return {"median": statistics.median(over), "min": min(over), "max": max(over)}
 
 
-def verdict(name, ratio, control):
+def verdict(name, ratio, control, floor):
     if ratio["median"] <= LIMIT:
         return f"{name} {ratio['median']:.2f}: holds"
     if ratio["median"] <= control["max"]:
         return f"{name} {ratio['median']:.2f}: within the control's own spread"
+    if name == "busy" and ratio["median"] <= LIMIT * floor["median"]:
+        return f"{name} {ratio['median']:.2f}: no more than the floor's, {floor['median']:.2f}, which has no disk to wait for"
     return f"{name} {ratio['median']:.2f}: DOES NOT HOLD"
 
 
@@ -205,35 +245,37 @@ def rendered(rounds, options, left_out):
     """The table, the ratios and the line of the promise; and all of it as figures."""
     table, lines = {}, [
         f"{options.rounds} rounds of {options.seconds} s in turn, {options.rate} clicks/s; microseconds of a click",
-        f"{'':32}{'p50':>7}  {'':13}{'p99.9':>7}  {'':13}{'p99.99':>8}{'worst':>9}{'bytes a click':>15}{'a sync, ms':>12}"]
+        f"{'':32}{'p50':>7}  {'':13}{'p99.9':>7}  {'':13}{'p99.99':>8}{'worst':>9}{'bytes a click':>15}{'a sync, ms':>12}"
+        f"{'queued, ms/s':>14}"]
     for case, ones in rounds.items():
         everything = sorted(us for one in ones for us in one["us"])
         row = table[case] = {
             **{name: [steady.at(share, one["us"]) for one in ones] for name, share in (("p50", 0.5), ("p99.9", 0.999))},
             "p99.99": steady.at(0.9999, everything), "worst": everything[-1],
             "bytes_a_click": statistics.median(one["bytes_a_click"] for one in ones),
-            "sync_ms": statistics.median(one["sync_ms"] for one in ones)}
+            **{name: statistics.median(one[name] for one in ones) for name in ("sync_ms", "queued_ms_a_second")}}
         line = f"{case:32}"
         for name in ("p50", "p99.9"):
             line += f"{statistics.median(row[name]):7.0f}  {'(%.0f-%.0f)' % (min(row[name]), max(row[name])):13}"
-        lines.append(line + f"{row['p99.99']:8.0f}{row['worst']:9.0f}{row['bytes_a_click']:15.1f}{row['sync_ms']:12.2f}")
+        lines.append(line + f"{row['p99.99']:8.0f}{row['worst']:9.0f}{row['bytes_a_click']:15.1f}{row['sync_ms']:12.2f}"
+                     f"{row['queued_ms_a_second']:14.2f}")
     compared = {case: {f"p{100 * share:g}": ratios(rounds, case, share) for share in (0.5, 0.99, 0.999)}
-                for case in rounds if case != QUIET}
+                for case in rounds if case not in (QUIET, FLOOR_QUIET)}
     lines.append(f"{'to the ring on tmpfs, disk quiet':32}{'x p50':>7}  {'':13}{'x p99':>7}  {'':13}{'x p99.9':>8}")
     for case, by in compared.items():
-        line = f"{case:32}"
+        line = f"{case + (', to its own' if case == FLOOR_BUSY else ''):32}"
         for ratio in by.values():
             line += f"{ratio['median']:7.2f}  {'(%.2f-%.2f)' % (ratio['min'], ratio['max']):13}"
         lines.append(line.rstrip())
-    busy = [one for case in (BUSY, FILE_BUSY) for one in rounds[case]]
+    busy = [one for case in (BUSY, FILE_BUSY, FLOOR_BUSY) for one in rounds[case]]
     late = max(statistics.median(one["late_p999_us"] for one in ones) for ones in rounds.values())
     lines.append(f"the other writer: {statistics.median(one['writer_mb_per_second'] for one in busy):.0f} MB/s for "
                  f"{statistics.median(one['writer_cores'] for one in busy):.2f} cores; generator: {busy[0]['class']}, "
                  f"late by {late:.0f} us at p99.9 in the worst case, which is no part of a time")
     if left_out:
         lines.append(left_out)
-    control = compared[CONTROL]["p99.9"]
-    told = [verdict(case.rsplit(" ", 1)[1], compared[case]["p99.9"], control) for case in (BUSY, FULL) if case in compared]
+    control, floor = compared[CONTROL]["p99.9"], compared[FLOOR_BUSY]["p99.9"]
+    told = [verdict(case.rsplit(" ", 1)[1], compared[case]["p99.9"], control, floor) for case in (BUSY, FULL) if case in compared]
     lines.append(f"promise, ring on tmpfs, p99.9 at most {LIMIT} x quiet or within the control's spread "
                  f"({control['min']:.2f}-{control['max']:.2f}): {'; '.join(told)}")
     return "\n".join(lines) + "\n", {"table": table, "ratios": compared}
@@ -242,7 +284,7 @@ def rendered(rounds, options, left_out):
 def main():
     parser = argparse.ArgumentParser(description="A click's latency while the disk is quiet, busy or full.")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=5, help="length of a round (5)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a round (4)")
     parser.add_argument("--rate", type=int, default=4000, help="clicks a second (4000)")
     parser.add_argument("--together", action="store_true", help="all threads of Waypost on the worker's core")
     parser.add_argument("--keep-awake", action="store_true", help="keep the cores from halting")

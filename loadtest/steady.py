@@ -1,5 +1,6 @@
 """Clicks at a steady rate, each one timed, by the program of steady.c. Its times begin and end on the generator's core."""
 import array
+import atexit
 import json
 import subprocess
 
@@ -16,9 +17,11 @@ class Steady:
 
     def start(self, port, requests, rate, seconds):
         """Begins; the answer goes to `finish`."""
-        return subprocess.Popen(
+        running = subprocess.Popen(
             [self.program, str(port), requests, str(rate), str(seconds), str(click.CONNECTIONS), self.times],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        atexit.register(running.kill)  # nothing, once it has ended
+        return running
 
     def finish(self, running):
         """What the generator says of the run, and `us`: each click's microseconds, least first."""
