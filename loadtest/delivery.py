@@ -119,7 +119,7 @@ def rendered(rounds, options):
 def main():
     parser = argparse.ArgumentParser(description="What exactly-once costs.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=8, help="length of a round (8)")
+    parser.add_argument("--seconds", type=int, default=6, help="length of a round (6)")
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
     harness.end_on_signal()
