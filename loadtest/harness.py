@@ -33,9 +33,9 @@ def say(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
-def scratch_dir():
-    """A directory of this run, removed when it ends."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="waypost-load-"))
+def scratch_dir(parent=None):
+    """A directory of this run, removed when it ends; `parent` may be a tmpfs."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="waypost-load-", dir=parent))
     path.chmod(0o755)  # nginx's worker is another user when started by root
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
@@ -206,6 +206,13 @@ class Waypost(Process):
         self.wait_until(lambda: (get(self.admin, "/readyz") or (0,))[0] == 200, "/readyz answers 200", seconds)
         return self
 
+    def keep_apart(self, worker_cores, other_cores):
+        """Pins the worker to cores of its own, and every other thread (shipping, spilling, admin) to the others."""
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            worker = (task / "comm").read_text().startswith("wp-worker-")
+            os.sched_setaffinity(int(task.name), worker_cores if worker else other_cores)
+        return self
+
     def metrics(self):
         """The sum of each metric over its labels, by name."""
         answer = get(self.admin, "/metrics")
@@ -217,6 +224,16 @@ class Waypost(Process):
                 name, value = line.rsplit(" ", 1)
                 totals[name.split("{")[0]] += float(value)
         return totals
+
+    def histogram(self, name):
+        """Observations up to and including each bound, by bound; their sum under "sum"."""
+        found = collections.Counter()
+        for line in get(self.admin, "/metrics")[2].decode().splitlines():
+            if bucket := re.match(rf'{name}_bucket{{.*le="([^"]+)"}} (\S+)$', line):
+                found[float(bucket[1])] += float(bucket[2])
+            elif total := re.match(rf"{name}_sum(?:{{.*}})? (\S+)$", line):
+                found["sum"] += float(total[1])
+        return found
 
     def settled(self, at_least=0, seconds=120):
         """Waits until all that was journaled is delivered, and that is `at_least` clicks in all. Returns the metrics."""
