@@ -14,6 +14,7 @@ use waypost::edge::{Edge, Moment, Room};
 use waypost::journal::{self, Journal, Lane, Parts};
 use waypost::links::domains::{self, DomainId, Domains};
 use waypost::links::{Link, Table, destination::entry::Rules};
+use waypost::net::peer::Peer;
 use waypost::model::click::{
     AddressFrom, AddressMode, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy, Text,
 };
@@ -97,7 +98,7 @@ pub(crate) fn visit(code: &str, returning: bool) -> Visit {
     let edge =
         Edge::new(Arc::new(links.table), Arc::new(signing.ring), Arc::new(domains), Arc::new(Trusted::default()));
     let moment = Moment {
-        peer: IpAddr::from([192, 0, 2, 7]),
+        peer: Peer { address: IpAddr::from([192, 0, 2, 7]) },
         wall_ms: NOW_MS,
         id_ms: NOW_MS,
         seed: Seed { click: [9; 10], visitor: [7; 16] },

@@ -12,6 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
+    net::listen::Address,
     cli::{ConfigFile, log, told},
     config::{Config, Flags, Mistakes},
     links::file::{MAX_LINE, Progress},
@@ -102,7 +103,8 @@ impl Audience for Operator {
 /// For a person who started it by hand: what to do next.
 fn what_to_try(serving: &Serving<'_>) -> String {
     let mut text = String::from("\n  Waypost is ready. Try:\n\n");
-    if let Some(address) = serving.listen.first() {
+    let tcp = |address: &Address| if let Address::Tcp(address) = address { Some(*address) } else { None };
+    if let Some(address) = serving.listen.iter().find_map(tcp) {
         let (host, code) = serving.config.links.file.as_deref().and_then(example).unwrap_or_default();
         let host = if host.is_empty() || host == "*" { String::new() } else { format!(" -H 'Host: {host}'") };
         text += &format!("    curl -si{host} http://{address}/{code}\n");

@@ -120,7 +120,7 @@ pub struct Edge {
     pub id: Option<String>,
     /// Addresses to serve on; each worker listens on all of them.
     #[serde(deserialize_with = "one_or_many")]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<net::listen::Listen>,
     /// Threads that serve, each with a lane of its own; by default one for each core this process may use.
     pub workers: Option<usize>,
     /// Networks of proxies whose word about a client's address is taken, such as `10.0.0.0/8`.
@@ -135,7 +135,7 @@ impl Default for Edge {
     fn default() -> Edge {
         Edge {
             id: None,
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            listen: vec![net::listen::Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))).into()],
             workers: None,
             trusted_proxies: client::Networks::default(),
             address_header: client::AddressHeader::default(),
@@ -263,36 +263,37 @@ fn sections(mut leaves: leaves::Leaves) -> (Config, Vec<Mistake>) {
     (config, leaves.into_mistakes())
 }
 
-/// One address or a list of them.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
-    #[derive(Clone, Copy)]
-    struct Addresses;
+/// One listener or a list of them; addresses may also stand in one text with commas.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<net::listen::Listen>, D::Error> {
+    use net::listen::Listen;
 
-    impl<'de> de::Visitor<'de> for Addresses {
-        type Value = Vec<SocketAddr>;
+    struct Listeners;
+
+    impl<'de> de::Visitor<'de> for Listeners {
+        type Value = Vec<Listen>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an address with a port such as \"127.0.0.1:8080\" or \"[::]:8080\", or a list of them")
+            f.write_str("an address with a port such as \"127.0.0.1:8080\" or \"[::]:8080\", unix:PATH, a table with `address`, or a list of them")
         }
 
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<SocketAddr>, E> {
-            let address = |part: &str| {
-                let part = part.trim();
-                part.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(part), &self))
-            };
-            text.split(',').map(address).collect()
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Listen>, E> {
+            text.split(',').map(|part| Listen::deserialize(de::value::StrDeserializer::new(part))).collect()
         }
 
-        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<SocketAddr>, A::Error> {
-            let mut addresses = Vec::new();
-            while let Some(text) = list.next_element::<String>()? {
-                addresses.extend(self.visit_str::<A::Error>(&text)?);
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Vec<Listen>, A::Error> {
+            Ok(vec![Listen::deserialize(de::value::MapAccessDeserializer::new(map))?])
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Listen>, A::Error> {
+            let mut listeners = Vec::new();
+            while let Some(listener) = list.next_element()? {
+                listeners.push(listener);
             }
-            Ok(addresses)
+            Ok(listeners)
         }
     }
 
-    deserializer.deserialize_any(Addresses)
+    deserializer.deserialize_any(Listeners)
 }
 
 #[cfg(test)]

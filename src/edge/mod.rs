@@ -20,7 +20,7 @@ pub mod service;
 pub mod tally;
 pub mod target;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
@@ -40,6 +40,7 @@ use crate::{
         domains::{Domain, Domains},
     },
     model::click::{CookieState, Outcome, Topic},
+    net::peer::Peer,
 };
 
 /// Everything an answer depends on but the request itself. Immutable: a reload builds another and swaps it in.
@@ -71,8 +72,8 @@ pub enum Room {
 /// What comes into an answer from outside the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The peer's address.
-    pub peer: IpAddr,
+    /// Who is at the other end of the connection.
+    pub peer: Peer,
     /// The wall's time, milliseconds since the epoch: link expiry, token age, the event's time.
     pub wall_ms: u64,
     /// The lane's time: never behind an earlier click of it, so that ids are ordered.

@@ -5,7 +5,7 @@
 //! 3. Append the click. No await lies between 2 and 3.
 //! 4. Respond.
 
-use std::{cell::RefCell, net::IpAddr, sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use crate::{
     },
     journal::{Lane, OnFull},
     model::click::{self, Topic},
+    net::peer::Peer,
 };
 
 /// How often a request that waits for room looks again.
@@ -72,7 +73,7 @@ impl Desk {
         self.lane.room(click::MAX)
     }
 
-    fn answer<B>(&mut self, request: &Request<B>, peer: IpAddr, room: Room) -> Answer {
+    fn answer<B>(&mut self, request: &Request<B>, peer: Peer, room: Room) -> Answer {
         let wall_ms = clock::wall_ms();
         self.last_id_ms = self.last_id_ms.max(wall_ms);
         let moment = Moment { peer, wall_ms, id_ms: self.last_id_ms, seed: self.seeds.next_seed(), room };
@@ -106,7 +107,7 @@ impl Desk {
 }
 
 /// Answers one request. Called by the worker for every request of every connection.
-pub async fn call<B: Body>(desk: &RefCell<Desk>, peer: IpAddr, request: Request<B>) -> Response<Full<Bytes>> {
+pub async fn call<B: Body>(desk: &RefCell<Desk>, peer: Peer, request: Request<B>) -> Response<Full<Bytes>> {
     let free = desk.borrow_mut().lane.room(click::MAX);
     let room = if free { Some(pressed(desk)) } else { wait_for_room(desk, &request).await };
     let Some(room) = room else {

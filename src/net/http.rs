@@ -31,13 +31,13 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::Notify,
 };
 
 use crate::net::{
     Limits,
     counts::{Closed, Counts},
+    stream::Stream,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl Connections {
 
     /// Takes a connection in, to be served to its end by the future this returns. `service` answers every request of it;
     /// its answer is never an error. The connection counts from this call on, not from the first poll.
-    pub fn serve<S, F>(self: Rc<Self>, stream: TcpStream, service: S) -> impl Future<Output = ()>
+    pub fn serve<S, F>(self: Rc<Self>, stream: Stream, service: S) -> impl Future<Output = ()>
     where
         S: Fn(Request<Incoming>) -> F,
         F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
@@ -158,7 +158,7 @@ impl Connections {
         self.run(stream, service, seen, entry)
     }
 
-    async fn run<S, F>(self: Rc<Self>, stream: TcpStream, service: S, seen: Rc<Seen>, entry: Entry)
+    async fn run<S, F>(self: Rc<Self>, stream: Stream, service: S, seen: Rc<Seen>, entry: Entry)
     where
         S: Fn(Request<Incoming>) -> F,
         F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
@@ -271,7 +271,7 @@ const LINGER: (Duration, usize) = (Duration::from_millis(500), 256 << 10);
 
 /// Lets a client read the answer to what it is still sending: a socket closed with unread bytes resets, and the reset
 /// overtakes the answer. The connection keeps its slot meanwhile.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: Stream) {
     let rest = async {
         let mut sink = [0; 4096];
         let mut left = LINGER.1;
@@ -303,7 +303,7 @@ impl Drop for Entry {
 
 /// The socket, telling when the first byte of a head came.
 struct Watched {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     connections: Rc<Connections>,
     seen: Rc<Seen>,
 }

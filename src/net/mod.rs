@@ -2,6 +2,9 @@
 
 mod counts;
 pub mod http;
+pub mod listen;
+pub mod peer;
+pub mod stream;
 
 use std::{
     io,
@@ -13,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::size::Bytes;
+use crate::{net::listen::Address, size::Bytes};
 
 /// `[edge.limits]`: what a client may send, and for how long it may take.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,7 +75,7 @@ const BACKLOG: i32 = 4096;
 #[error("cannot listen on {address}: {source}{}", hint(.source))]
 pub struct BindError {
     /// The address asked for.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What the system said.
     #[source]
     pub source: io::Error,
@@ -92,7 +95,7 @@ fn hint(error: &io::Error) -> &'static str {
 pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
     let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     for &address in addresses {
-        let refused = |source| BindError { address, source };
+        let refused = |source| BindError { address: Address::Tcp(address), source };
         // Two processes of one user may share a port by SO_REUSEPORT without either noticing, and half of the clicks
         // would go to a forgotten server: an exclusive bind finds out first.
         let probe = listener(address, false).map_err(refused)?;

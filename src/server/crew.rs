@@ -1,6 +1,6 @@
 //! The threads of a serving process and the order in which they end: workers, then the shipper, then the spiller.
 
-use std::{net::TcpListener, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use crate::{
     lifecycle::{self, Done, Readiness, Stop, Stopper},
     links::feeder::{Feeder, Kick},
     metrics::{self, WORKERS},
-    net,
+    net::{self, listen::Listener},
     server::{build::Built, worker::Worker},
     shipper::{self, Summary, Target},
 };
@@ -57,7 +57,7 @@ impl Crew {
     /// Starts every thread. `listeners` are one worker's each; `readiness` gets a condition for each lane.
     pub(super) fn start(
         config: &Config,
-        listeners: Vec<Vec<TcpListener>>,
+        listeners: Vec<Vec<Listener>>,
         built: Built,
         readiness: &Readiness,
     ) -> Result<Crew> {
@@ -124,7 +124,7 @@ fn start_feeder(feeder: Feeder, edge: Arc<ArcSwap<Edge>>, stop: Stop) -> Result<
 fn start_workers(
     group: &mut Spawning,
     config: &Config,
-    listeners: Vec<Vec<TcpListener>>,
+    listeners: Vec<Vec<Listener>>,
     lanes: Vec<Lane>,
     edge: &Arc<ArcSwap<Edge>>,
     readiness: &Readiness,

@@ -39,7 +39,10 @@ use crate::{
     faults::{self, say},
     lifecycle::{self, Latch, Readiness},
     links::file::Progress,
-    net,
+    net::{
+        self,
+        listen::{Address, Listener},
+    },
     shipper::Summary,
 };
 pub use build::tell_recovered;
@@ -54,7 +57,7 @@ pub struct Serving<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The public addresses.
-    pub listen: &'a [SocketAddr],
+    pub listen: &'a [Address],
     /// The admin address.
     pub admin: SocketAddr,
 }
@@ -89,17 +92,17 @@ pub fn run(config: Config, audience: Arc<dyn Audience>) -> Result<ExitCode> {
 
 /// The sockets of step 1.
 struct Bound {
-    edge: Vec<Vec<TcpListener>>,
-    listen: Vec<SocketAddr>,
+    edge: Vec<Vec<Listener>>,
+    listen: Vec<Address>,
     admin: TcpListener,
     admin_address: SocketAddr,
 }
 
 fn bind(config: &Config) -> Result<Bound> {
-    let edge = net::bind(&config.edge.listen, config.edge.workers()).context("edge.listen")?;
+    let edge = net::listen::bind(&config.edge.listen, config.edge.workers()).context("edge.listen")?;
     let mut admin = net::bind(&[config.admin.listen], 1).context("admin.listen")?;
     let admin = admin.pop().and_then(|mut listeners| listeners.pop()).context("admin.listen: no socket")?;
-    let listen = edge.first().map(|own| own.iter().map(TcpListener::local_addr).collect()).transpose()?;
+    let listen = edge.first().map(|own| own.iter().map(Listener::address).collect()).transpose()?;
     Ok(Bound { listen: listen.unwrap_or_default(), admin_address: admin.local_addr()?, edge, admin })
 }
 
@@ -111,7 +114,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
     not_draining.set(true);
     let (admin_stopper, admin_stop) = lifecycle::stop();
     let admin = spawn_local(admin::serve(bound.admin, scrape, readiness.clone(), admin_stop));
-    let listen: Vec<String> = bound.listen.iter().map(SocketAddr::to_string).collect();
+    let listen: Vec<String> = bound.listen.iter().map(Address::to_string).collect();
     tracing::info!(event = "listening", listen = listen.join(","), admin = %bound.admin_address, "listening");
 
     let building = {

@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     io,
-    net::TcpListener,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,11 @@ use tokio::{
 use crate::{
     edge::service::{self, Desk},
     lifecycle::{Latch, Stop},
-    net::{self, Limits, http::Connections},
+    net::{
+        self, Limits,
+        http::Connections,
+        listen::{Accepting, Listener},
+    },
 };
 
 /// How often a worker flushes its counts, looks for connections past their deadline, and refreshes what it caches.
@@ -25,7 +28,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What a worker's thread is given beside its desk.
 pub(super) struct Worker {
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) limits: Limits,
     /// The most connections of this worker.
     pub(super) connections: usize,
@@ -46,8 +49,7 @@ impl Worker {
         let connections = Connections::new(&self.limits, self.connections);
         let mut accepting = Vec::new();
         for listener in self.listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.push(spawn_local(accept(listener, connections.clone(), desk.clone(), stop.clone())));
+            accepting.push(spawn_local(accept(listener.accepting()?, connections.clone(), desk.clone(), stop.clone())));
         }
         let start = Instant::now();
         let tick = || {
@@ -86,7 +88,7 @@ impl Worker {
 
 /// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it.
 async fn accept(
-    listener: tokio::net::TcpListener,
+    listener: Accepting,
     connections: Rc<Connections>,
     desk: Rc<RefCell<Desk>>,
     mut stop: Stop,
@@ -99,7 +101,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (desk, peer) = (desk.clone(), peer.ip());
+                let desk = desk.clone();
                 let answer = move |request| {
                     let desk = desk.clone();
                     async move { Ok(service::call(&desk, peer, request).await) }

@@ -43,7 +43,7 @@ fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections
         spawn_local(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                spawn_local(serving.clone().serve(stream, async |_| {
+                spawn_local(serving.clone().serve(Stream::Tcp(stream), async |_| {
                     let response = Response::builder().status(204).header(header::CACHE_CONTROL, "no-store");
                     Ok(response.body(Full::default()).unwrap())
                 }));

@@ -1,0 +1,10 @@
+//! Who is at the other end of a connection.
+
+use std::net::IpAddr;
+
+/// What a connection says of its other end, before any request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; of a Unix socket, this machine's.
+    pub address: IpAddr,
+}
