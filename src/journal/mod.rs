@@ -80,7 +80,7 @@
 //! | the process, at any instruction | nothing |
 //! | the machine | what had no home yet: at most max(`sync_interval`, a sync) and a sync, if the sink acknowledged none of it |
 //! | the disk, while the sink is well | nothing |
-//! | bytes of a file | the frames they belong to: counted by the numbers that are missing |
+//! | bytes of a file | the frames they belong to, unless the ring still holds them: counted by the numbers that are missing |
 //!
 //! # Assumptions
 //!

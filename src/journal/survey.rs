@@ -17,6 +17,9 @@ use crate::journal::{
     seqs::Seqs,
 };
 
+/// The number under which a ring in its place is surveyed beside the segments.
+pub(super) const RING: u64 = u64::MAX;
+
 /// Which lane, and where it lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whose<'a> {
@@ -160,7 +163,8 @@ impl<'a> Whose<'a> {
 }
 
 impl Survey {
-    fn segment(&mut self, whose: &Whose<'_>, number: u64, path: &Path, acked: u64) -> io::Result<()> {
+    /// Takes in a segment's frames.
+    pub(super) fn segment(&mut self, whose: &Whose<'_>, number: u64, path: &Path, acked: u64) -> io::Result<()> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         let mut head = [0; segment::HEADER];
@@ -201,13 +205,24 @@ impl Survey {
         Ok(())
     }
 
-    /// Makes the union of all, by position. A tail that is nowhere else was perhaps never synced, and perhaps damaged since: so
-    /// its file is kept as evidence. `ring`: what lies there beside the extents.
+    /// Makes the union of all, by position, once the tails are judged.
     pub(super) fn settle(&mut self, ring: Option<(u64, u64)>) {
+        self.judge_tails(ring);
         self.index.extents = union(mem::take(&mut self.extents));
-        for (number, from, to) in mem::take(&mut self.tails) {
+    }
+
+    /// A tail that is nowhere else was perhaps never synced, and perhaps damaged since: so its file is kept as evidence. `ring`:
+    /// what is at home in the ring; what else it holds counts only if it is put aside.
+    pub(super) fn judge_tails(&mut self, ring: Option<(u64, u64)>) {
+        let tails = mem::take(&mut self.tails);
+        if tails.is_empty() {
+            return;
+        }
+        let counts = |extent: &&Extent| ring.is_none() || extent.file != RING;
+        let whole = union(self.extents.iter().filter(counts).copied().collect());
+        for (number, from, to) in tails {
             let mut reached = from;
-            for extent in &self.index.extents {
+            for extent in &whole {
                 if extent.from <= reached {
                     reached = reached.max(extent.to);
                 }
