@@ -252,6 +252,9 @@ impl Look {
             _ => None,
         };
         survey.settle(home);
+        let dir = whose.dir();
+        let ends = history::read(&dir, whose.directory, whose.lane).map_err(|error| (dir, error))?;
+        ends.iter().for_each(|end| survey.seqs.ended(end));
         Ok(Look { checkpoint, ring, view, acked, survey, ring_damaged, moved })
     }
 }
@@ -381,10 +384,6 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
         let delivered = delivered(&survey.edge, checkpoint, acked);
-        let (dir, mut survey) = (place.whose(lane).dir(), survey);
-        // An epoch of which no file is left was known to have had so many.
-        let ends = history::read(&dir, place.directory, lane).map_err(|error| (dir, error))?;
-        ends.iter().for_each(|end| survey.seqs.know(end.epoch, end.next));
         for (stream, mark) in delivered.into_iter().enumerate() {
             let count = survey.seqs.count(stream, mark);
             verdict.undelivered[stream] += count.present;

@@ -114,8 +114,7 @@ impl Place<'_> {
         // 5
         let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
         // 6
-        // An epoch of which no file is left was known to have had so many.
-        ended.iter().for_each(|end| truth.seqs.know(end.epoch, end.next));
+        ended.iter().for_each(|end| truth.seqs.ended(end));
         let written = Checkpoint {
             epoch,
             next: [0; STREAMS],
