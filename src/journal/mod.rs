@@ -35,6 +35,7 @@
 //!       128 head u64     the worker's word: all below is appended        (each word alone in two cache lines)
 //!       256 acked u64    the shipper's: all below is delivered
 //!       384 spilled u64  the spiller's: all below is delivered or synced
+//!       512 since u64    the spiller's: no frame above all of these came before, Unix milliseconds; 0: not known
 //!      4096 frames: position p lies at 4096 + p % size
 //! FRAME   0 crc u32 (of directory u64, lane u16, then bytes 4..) | 4 payload length u32 | 8 position u64
 //!        16 epoch u64 | 24 seq u64 | 32 next seq of each stream, 2 u64 | 48 stream u8 | 49 version u8 | zeros

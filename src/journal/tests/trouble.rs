@@ -274,6 +274,56 @@ fn the_alarm_ends_with_its_fault_though_the_sink_left_nothing_to_spill() {
     assert_eq!(segments(dir.path()).len(), 0, "what it asked the disk with is gone again");
 }
 
+/// What the spiller left to the next start was said an hour earlier.
+fn an_hour_passes(ring: &Path) {
+    let mut bytes = std::fs::read(ring).unwrap();
+    let since = u64::from_le_bytes(bytes[512..520].try_into().unwrap());
+    bytes[512..520].copy_from_slice(&(since - 3_600_000).to_le_bytes());
+    std::fs::write(ring, bytes).unwrap();
+}
+
+#[test]
+fn the_age_of_what_has_no_home_goes_on_over_a_killed_process() {
+    let dir = scratch();
+    let disk = Disk::default();
+    let open = |effects| {
+        let bench = Bench::open_on(&disk, dir.path(), &tiny()).unwrap();
+        disk.faults.stop_at(effects, u64::MAX);
+        bench
+    };
+    let mut bench = open(0);
+    bench.spill();
+    bench.lane.append(0, b"one").unwrap();
+    bench.spill();
+    let age = |bench: &Bench| bench.spiller.observed.look().age(0, bench.now);
+    let mut shown = age(&bench).unwrap();
+    assert!(shown >= Duration::from_secs(40), "{shown:?}");
+    for _ in 0..2 {
+        // As it stood at the last look of the spiller; the clock of the test stood still since then.
+        shown -= Duration::from_secs(20);
+        drop(bench);
+        disk.faults.stop_at(u64::MAX, 0);
+        let down = Duration::from_secs(3_600);
+        an_hour_passes(&dir.path().join("journal/lane-0000.ring"));
+        bench = open(0);
+        let (now, of) = (age(&bench).unwrap(), shown + down);
+        assert!(now >= of && now < of + Duration::from_secs(10), "{now:?} of {of:?}");
+        bench.lane.append(0, b"a younger one").unwrap();
+        bench.spill();
+        shown = age(&bench).unwrap();
+        assert!(shown >= of + Duration::from_secs(40), "{shown:?} of {of:?}");
+    }
+    disk.faults.stop_at(u64::MAX, 0);
+    bench.spill();
+    assert_eq!(age(&bench), None);
+    // What comes later is as old as it is.
+    bench.lane.append(0, b"later").unwrap();
+    assert!(age(&bench).unwrap() <= Duration::from_secs(20));
+    drop(bench);
+    let bench = open(u64::MAX);
+    assert!(age(&bench).unwrap() <= Duration::from_secs(20), "{:?}", age(&bench));
+}
+
 #[test]
 fn rings_may_move_only_after_a_clean_stop() {
     let (dir, rings) = (scratch(), scratch());
