@@ -125,7 +125,8 @@ pub struct Verdict {
     pub frames: u64,
     /// Those of them that are not delivered, of each stream.
     pub undelivered: [u64; STREAMS],
-    /// Numbers between them that no frame bears, of each stream; not counted in a lane that delivers meanwhile.
+    /// Numbers between them that no frame bears, of each stream; not counted in a lane that delivers meanwhile, nor where a start
+    /// has said that a power loss cut the epoch there.
     pub missing: [u64; STREAMS],
     /// Damaged places in segments and in the part of the rings that counts.
     pub damaged: u64,

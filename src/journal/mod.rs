@@ -261,9 +261,10 @@ pub struct LaneReport {
     pub opening: Opening,
     /// The last epoch before, and the next number of each stream in it as far as is known; exact unless the lane was cut.
     pub closed: Option<(u64, [u64; STREAMS])>,
-    /// Clicks of each stream that are not known to be delivered, the missing ones among them.
+    /// Clicks of each stream that are not known to be delivered, the damaged ones among them; without what a power loss may have
+    /// taken, of which nobody knows whether it was delivered: see [`End::cut`].
     pub recovered: [u64; STREAMS],
-    /// Those of them whose numbers are missing: their bytes are damaged.
+    /// Those of them whose numbers are missing: their bytes are damaged, and whole nowhere.
     pub quarantined: [u64; STREAMS],
     /// Damaged places in segments.
     pub damaged: u64,
