@@ -3,6 +3,9 @@
 
 use std::{
     collections::HashSet,
+    fs::File,
+    net::{TcpListener, TcpStream},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    dsl::{Answer, PATIENCE, Site, request, until},
+    dsl::{Answer, PATIENCE, Site, Wire, link, request, until},
     inject::Injected,
     kafka::{
         broker::{Broker, Kind},
