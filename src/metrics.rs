@@ -75,7 +75,7 @@ metrics_table! {
     CLICKS_QUARANTINED = "waypost_clicks_quarantined_total", Kind::Counter, ["lane"], "Recovered clicks whose bytes are damaged; the evidence is kept.";
     JOURNAL_BACKLOG_CLICKS = "waypost_journal_backlog_clicks", Kind::Gauge, ["lane"], "Clicks that are not delivered yet.";
     JOURNAL_BACKLOG_BYTES = "waypost_journal_backlog_bytes", Kind::Gauge, ["lane"], "Bytes from the first undelivered click to the last.";
-    JOURNAL_OLDEST_UNDURABLE = "waypost_journal_oldest_undurable_age_seconds", Kind::Gauge, [], "Age of the oldest click that is neither delivered nor synced: what a power loss would cost.";
+    JOURNAL_OLDEST_UNDURABLE = "waypost_journal_oldest_undurable_age_seconds", Kind::Gauge, [], "Age of the oldest click that is neither delivered nor synced, the time between two runs included: what a power loss would cost.";
     JOURNAL_RING = "waypost_journal_ring_bytes", Kind::Gauge, ["lane"], "Bytes of the ring: what it holds is how long both sink and disk may fail.";
     JOURNAL_RING_FREE = "waypost_journal_ring_free_bytes", Kind::Gauge, ["lane"], "Bytes of the ring that the worker may write.";
     JOURNAL_RING_SECONDS = "waypost_journal_ring_seconds", Kind::Gauge, ["lane"], "How long the whole ring lasts at the present rate if nothing leaves it.";

@@ -17,7 +17,8 @@ pub(super) fn init(config: &Server) -> bool {
         Log::Text => false,
         Log::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // A line that cannot be written is lost, in silence: to complain on the same stream would end the process.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
     // Only a second call can fail; the first one's settings then stay.
     let _ = if json {
         builder.json().flatten_event(true).try_init()

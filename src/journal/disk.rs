@@ -98,6 +98,13 @@ impl Disk {
         self.ask(&Effect::SyncDir(dir), || Ok(rustix::fs::fsync(File::open(dir)?)?))
     }
 
+    /// Stores into a mapped file: it waits as long as a frozen disk does.
+    pub(super) fn store(&self, store: impl FnOnce()) {
+        self.asked.begin();
+        store();
+        self.asked.end();
+    }
+
     /// A new file, 0600; fails where one exists.
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         self.ask(&Effect::Create(path), || {

@@ -19,11 +19,8 @@ use crate::journal::{
     recover::delivered,
     ringfile::{Found, RingFile, Words},
     segment::{Index, Item, walk_file},
-    survey::{PathError, Survey, Whose},
+    survey::{PathError, RING, Survey, Whose},
 };
-
-/// The number under which a ring is surveyed beside the segments.
-const RING: u64 = u64::MAX;
 
 /// Why nothing can be said about a directory.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +125,8 @@ pub struct Verdict {
     pub frames: u64,
     /// Those of them that are not delivered, of each stream.
     pub undelivered: [u64; STREAMS],
-    /// Numbers between them that no frame bears, of each stream; not counted in a lane that delivers meanwhile.
+    /// Numbers between them that no frame bears, of each stream; not counted in a lane that delivers meanwhile, nor where a start
+    /// has said that a power loss cut the epoch there.
     pub missing: [u64; STREAMS],
     /// Damaged places in segments and in the part of the rings that counts.
     pub damaged: u64,
@@ -233,17 +231,31 @@ impl Look {
         let noted = checkpoint.map_or(0, |checkpoint| checkpoint.acked);
         let acked = sensible.map_or(noted, |ring| noted.max(ring.words.acked));
         let from = from.unwrap_or(acked);
-        let clean = checkpoint.is_some_and(|checkpoint| checkpoint.clean.is_some());
+        let clean = checkpoint.and_then(|checkpoint| checkpoint.clean);
         let mut survey = Survey::default();
         let mut ring_damaged = false;
         let failed = |error| (path.clone(), error);
         // The ring first: what leaves it while this goes on is in the segments by the time they are read, or delivered.
         if let Some(ring) = sensible {
-            ring_damaged = add_ring(whose, ring, &mut survey, from).map_err(failed)? && !clean;
+            ring_damaged = add_ring(whose, ring, &mut survey, from).map_err(failed)? && clean.is_none();
         }
         whose.add_files(&mut survey, from)?;
-        survey.settle(None);
-        let moved = words_now(&path).map_err(failed)?.is_some_and(|now| now.acked > acked);
+        let now = words_now(&path).map_err(failed)?;
+        let moved = now.is_some_and(|now| now.acked > acked);
+        // As a start would find it: a ring of an earlier boot is put aside, and all of it counts.
+        let home = match (clean, view) {
+            (Some(head), _) => Some((head, head)),
+            (None, RingView::Ring { head, acked, spilled, this_boot: true, .. })
+                if sensible.is_some() && !ring_damaged =>
+            {
+                Some((acked.max(spilled), now.map_or(head, |now| now.head.max(head))))
+            }
+            _ => None,
+        };
+        survey.settle(home);
+        let dir = whose.dir();
+        let ends = history::read(&dir, whose.directory, whose.lane).map_err(|error| (dir, error))?;
+        ends.iter().for_each(|end| survey.seqs.ended(end));
         Ok(Look { checkpoint, ring, view, acked, survey, ring_damaged, moved })
     }
 }
@@ -373,10 +385,6 @@ pub fn verify(dir: &Path) -> Result<Verdict, InspectError> {
         verdict.torn += survey.torn;
         verdict.strange += survey.strange.len() as u64 + u64::from(view == RingView::Unreadable);
         let delivered = delivered(&survey.edge, checkpoint, acked);
-        let (dir, mut survey) = (place.whose(lane).dir(), survey);
-        // An epoch of which no file is left was known to have had so many.
-        let ends = history::read(&dir, place.directory, lane).map_err(|error| (dir, error))?;
-        ends.iter().for_each(|end| survey.seqs.know(end.epoch, end.next));
         for (stream, mark) in delivered.into_iter().enumerate() {
             let count = survey.seqs.count(stream, mark);
             verdict.undelivered[stream] += count.present;

@@ -35,6 +35,7 @@
 //!       128 head u64     the worker's word: all below is appended        (each word alone in two cache lines)
 //!       256 acked u64    the shipper's: all below is delivered
 //!       384 spilled u64  the spiller's: all below is delivered or synced
+//!       512 since u64    the spiller's: no frame above all of these came before, Unix milliseconds; 0: not known
 //!      4096 frames: position p lies at 4096 + p % size
 //! FRAME   0 crc u32 (of directory u64, lane u16, then bytes 4..) | 4 payload length u32 | 8 position u64
 //!        16 epoch u64 | 24 seq u64 | 32 next seq of each stream, 2 u64 | 48 stream u8 | 49 version u8 | zeros
@@ -80,7 +81,7 @@
 //! | the process, at any instruction | nothing |
 //! | the machine | what had no home yet: at most max(`sync_interval`, a sync) and a sync, if the sink acknowledged none of it |
 //! | the disk, while the sink is well | nothing |
-//! | bytes of a file | the frames they belong to: counted by the numbers that are missing |
+//! | bytes of a file | the frames they belong to, unless the ring still holds them: counted by the numbers that are missing |
 //!
 //! # Assumptions
 //!
@@ -260,9 +261,10 @@ pub struct LaneReport {
     pub opening: Opening,
     /// The last epoch before, and the next number of each stream in it as far as is known; exact unless the lane was cut.
     pub closed: Option<(u64, [u64; STREAMS])>,
-    /// Clicks of each stream that are not known to be delivered, the missing ones among them.
+    /// Clicks of each stream that are not known to be delivered, the damaged ones among them; without what a power loss may have
+    /// taken, of which nobody knows whether it was delivered: see [`End::cut`].
     pub recovered: [u64; STREAMS],
-    /// Those of them whose numbers are missing: their bytes are damaged.
+    /// Those of them whose numbers are missing: their bytes are damaged, and whole nowhere.
     pub quarantined: [u64; STREAMS],
     /// Damaged places in segments.
     pub damaged: u64,

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    clock::wall_ms,
     faults::{self, say},
     journal::{
         Config, Spill,
@@ -53,6 +54,17 @@ struct Clock {
     /// Frames below the position came at this time or later.
     marks: VecDeque<(Instant, u64)>,
     looked: Option<Instant>,
+    before: Option<Before>,
+}
+
+/// Frames that lay in the ring alone when this process opened it.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    /// How old the oldest of them was at most, by the wall clock, and when.
+    age: Duration,
+    at: Instant,
+    /// Where they end.
+    head: u64,
 }
 
 impl Observed {
@@ -64,7 +76,7 @@ impl Observed {
         disk_pressed: Arc<AtomicBool>,
     ) -> Observed {
         Observed(Arc::new(Mutex::new(Observer {
-            lanes: lanes.map(|shared| (shared, Clock::default())).collect(),
+            lanes: lanes.map(|shared| (shared.clone(), Clock::of(&shared))).collect(),
             gauges,
             asked,
             spill: config.spill,
@@ -152,6 +164,13 @@ impl Observer {
 }
 
 impl Clock {
+    fn of(shared: &Shared) -> Clock {
+        let (head, since) = (shared.ring.head(), shared.ring.since_ms());
+        let age = Duration::from_millis(wall_ms().saturating_sub(since));
+        let waiting = head > shared.durable() && since > 0;
+        Clock { before: waiting.then(|| Before { age, at: Instant::now(), head }), ..Clock::default() }
+    }
+
     fn look(&mut self, now: Instant, head: u64, done: u64) -> Option<Duration> {
         // Of two threads that look, one may come with the older time.
         let now = self.looked.map_or(now, |looked| looked.max(now));
@@ -165,6 +184,10 @@ impl Clock {
         while self.marks.front().is_some_and(|(_, position)| *position <= done) {
             self.marks.pop_front();
         }
-        self.marks.front().map(|(came, _)| now.saturating_duration_since(*came))
+        self.before = self.before.filter(|before| done < before.head);
+        match self.before {
+            Some(before) => Some(before.age + now.saturating_duration_since(before.at)),
+            None => self.marks.front().map(|(came, _)| now.saturating_duration_since(*came)),
+        }
     }
 }

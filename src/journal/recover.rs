@@ -2,13 +2,15 @@
 //!
 //! 1. The checkpoint, and the ring if it is this directory's.
 //! 2. A position below which everything is delivered: the highest that anybody wrote down, each a safe lower bound.
-//! 3. The segments from there, then the ring, frame by frame. Clean, intact or cut: see [`Opening`].
+//! 3. The segments from there, then the ring, frame by frame. Clean, intact or cut: see [`Opening`]. What segments have lost and
+//!    a ring that stays in place still holds is copied (`rescue`).
 //! 4. How the last epoch ended (`ends`), durable before anything names the new one.
 //! 5. If cut, the ring is put aside to be read (`salvage`) and a new one made, with positions above all that were ever used.
 //! 6. The truth is the union by position; what is missing in it is counted, files with damage are kept as evidence.
 //! 7. The new epoch, durable before the first click.
 
 mod ends;
+mod rescue;
 mod salvage;
 
 use std::{
@@ -96,6 +98,7 @@ impl Place<'_> {
         let put_aside = self.put_strange_aside(&truth)?;
         // 3
         let opening = self.judge(found, ring.as_ref(), &mut truth, acked)?;
+        self.rescue(opening, ring.as_ref(), &mut truth, acked)?;
         // 4
         let known = [
             found.map_or(Default::default(), |found| (found.epoch, found.next)),
@@ -111,8 +114,7 @@ impl Place<'_> {
         // 5
         let ring = self.go_on(opening, ring, &mut truth, acked, epoch)?;
         // 6
-        // An epoch of which no file is left was known to have had so many.
-        ended.iter().for_each(|end| truth.seqs.know(end.epoch, end.next));
+        ended.iter().for_each(|end| truth.seqs.ended(end));
         let written = Checkpoint {
             epoch,
             next: [0; STREAMS],

@@ -27,6 +27,8 @@ pub(super) const HEAD: usize = 128;
 pub(super) const ACKED: usize = HEAD + 128;
 /// Where the spilled position's word lies.
 pub(super) const SPILLED: usize = ACKED + 128;
+/// Where the time lies since when something may have had no home.
+pub(super) const SINCE: usize = SPILLED + 128;
 /// Where the frames begin.
 pub(super) const DATA: usize = 4096;
 /// Rings are whole pages.
@@ -109,6 +111,16 @@ impl Ring {
     /// The spiller's publication, after its sync.
     pub(super) fn set_spilled(&self, spilled: u64) {
         self.word(SPILLED).fetch_max(spilled, Ordering::Release);
+    }
+
+    /// No frame without a home is older, Unix milliseconds; 0: nobody said.
+    pub(super) fn since_ms(&self) -> u64 {
+        self.word(SINCE).load(Ordering::Relaxed)
+    }
+
+    /// The spiller's word to the next start. A store that a frozen disk may hold up: see [`Disk::store`](crate::journal::disk::Disk::store).
+    pub(super) fn set_since_ms(&self, since: u64) {
+        self.word(SINCE).store(since, Ordering::Relaxed);
     }
 
     fn marks(&self) -> Marks<'_> {

@@ -9,17 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::journal::{
-    Config, Mark, STREAMS, Spill,
-    checkpoint::{Checkpoint, CheckpointFile},
-    disk::{self, Disk, Named},
-    frame::MAX_FRAME,
-    gauges::Counters,
-    lane::Shared,
-    layout,
-    reader::BATCH,
-    ring::Tap,
-    segment::{self, Block, Extent, Item, Segment, walk},
+use crate::{
+    clock::wall_ms,
+    journal::{
+        Config, Mark, STREAMS, Spill,
+        checkpoint::{Checkpoint, CheckpointFile},
+        disk::{self, Disk, Named},
+        frame::MAX_FRAME,
+        gauges::Counters,
+        lane::Shared,
+        layout,
+        reader::BATCH,
+        ring::Tap,
+        segment::{self, Block, Extent, Item, Segment, walk},
+    },
 };
 
 /// The first and the longest wait after a disk error.
@@ -152,6 +155,13 @@ impl SpillLane {
         let newly = gone && !self.ring_gone;
         self.ring_gone = gone;
         newly.then_some(&*self.ring.path)
+    }
+
+    /// Leaves to the next start, should this process be killed, since when something has had no home: `age`, or now.
+    pub(super) fn note_age(&self, age: Option<Duration>) {
+        // Rounded down, for none may be older.
+        let since = wall_ms().saturating_sub(age.unwrap_or_default().as_millis() as u64 + 1);
+        self.disk.store(|| self.shared.ring.set_since_ms(since));
     }
 
     /// Whether the wait after an error is over.

@@ -71,6 +71,8 @@ impl Spiller {
         let checkpoint = self.checkpoint_at.is_none_or(|at| now.saturating_duration_since(at) >= CHECKPOINT_EVERY);
         for lane in 0..self.lanes.len() {
             let age = self.observed.look().age(lane, now);
+            // Here and not by the observer, who must not wait for a disk.
+            self.lanes[lane].note_age(age);
             // After an error also where nothing is due, or the alarm would outlast it.
             let wanted = age.is_some_and(|age| age >= due) || self.lanes[lane].backing_off();
             if wanted && self.lanes[lane].may_spill(now) {

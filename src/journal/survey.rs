@@ -10,12 +10,15 @@ use std::{
 
 use crate::journal::{
     Mark, STREAMS,
-    frame::{Frame, seed},
+    frame::{self, Frame, seed},
     layout,
     ringfile::{Found, RingFile, walk_ring},
     segment::{self, Extent, Head, Index, Item, Segment, read_up_to, union, walk_file},
     seqs::Seqs,
 };
+
+/// The number under which a ring in its place is surveyed beside the segments.
+pub(super) const RING: u64 = u64::MAX;
 
 /// Which lane, and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +163,8 @@ impl<'a> Whose<'a> {
 }
 
 impl Survey {
-    fn segment(&mut self, whose: &Whose<'_>, number: u64, path: &Path, acked: u64) -> io::Result<()> {
+    /// Takes in a segment's frames.
+    pub(super) fn segment(&mut self, whose: &Whose<'_>, number: u64, path: &Path, acked: u64) -> io::Result<()> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         let mut head = [0; segment::HEADER];
@@ -176,6 +180,7 @@ impl Survey {
         let mut runs = Runs::new(number, acked);
         let from = segment::HEADER as u64;
         walk_file(&file, from, len, whose.seed(), |_, _| true, |offset, item| runs.visit(self, offset, item))?;
+        runs.pass(self, runs.promised);
         if runs.end < runs.promised {
             self.tails.push((number, runs.end.max(acked), runs.promised));
         }
@@ -201,13 +206,24 @@ impl Survey {
         Ok(())
     }
 
-    /// Makes the union of all, by position. A tail that is nowhere else was perhaps never synced, and perhaps damaged since: so
-    /// its file is kept as evidence. `ring`: what lies there beside the extents.
+    /// Makes the union of all, by position, once the tails are judged.
     pub(super) fn settle(&mut self, ring: Option<(u64, u64)>) {
+        self.judge_tails(ring);
         self.index.extents = union(mem::take(&mut self.extents));
-        for (number, from, to) in mem::take(&mut self.tails) {
+    }
+
+    /// A tail that is nowhere else was perhaps never synced, and perhaps damaged since: so its file is kept as evidence. `ring`:
+    /// what is at home in the ring; what else it holds counts only if it is put aside.
+    pub(super) fn judge_tails(&mut self, ring: Option<(u64, u64)>) {
+        let tails = mem::take(&mut self.tails);
+        if tails.is_empty() {
+            return;
+        }
+        let counts = |extent: &&Extent| ring.is_none() || extent.file != RING;
+        let whole = union(self.extents.iter().filter(counts).copied().collect());
+        for (number, from, to) in tails {
             let mut reached = from;
-            for extent in &self.index.extents {
+            for extent in &whole {
                 if extent.from <= reached {
                     reached = reached.max(extent.to);
                 }
@@ -255,11 +271,45 @@ struct Runs {
     /// Where the last good item ends, and the last block is to end.
     end: u64,
     promised: u64,
+    /// The numbers at `promised`, as the block says.
+    last: (u64, [u64; STREAMS]),
+    /// Everything of the block up to here is good, and the numbers there, where they are known.
+    sure: u64,
+    known: Option<(u64, [u64; STREAMS])>,
 }
 
 impl Runs {
     fn new(number: u64, acked: u64) -> Runs {
-        Runs { number, acked, runs: Vec::new(), top: 0, damaged: 0, bad: false, end: 0, promised: 0 }
+        Runs {
+            number,
+            acked,
+            runs: Vec::new(),
+            top: 0,
+            damaged: 0,
+            bad: false,
+            end: 0,
+            promised: 0,
+            last: Default::default(),
+            sure: 0,
+            known: None,
+        }
+    }
+
+    /// Notes the numbers that the last block was to hold and that do not come before `pos`.
+    fn pass(&mut self, survey: &mut Survey, pos: u64) {
+        if self.sure < self.promised && pos >= self.promised {
+            self.lack(survey, self.promised, self.last);
+            (self.sure, self.known) = (self.promised, Some(self.last));
+        }
+    }
+
+    /// Notes that the numbers from `sure` to those at `pos` are damaged. Where the first of them is not known there are at most so
+    /// many as so many bytes can hold.
+    fn lack(&self, survey: &mut Survey, pos: u64, (epoch, next): (u64, [u64; STREAMS])) {
+        let most = (pos - self.sure) / frame::HEADER as u64;
+        let known = self.known.filter(|known| known.0 == epoch).map_or([0; STREAMS], |known| known.1);
+        let first = array::from_fn(|stream| known[stream].max(next[stream].saturating_sub(most)));
+        survey.seqs.damage(epoch, first, next);
     }
 
     fn visit(&mut self, survey: &mut Survey, offset: u64, item: Item<'_>) {
@@ -272,7 +322,10 @@ impl Runs {
                 survey.acked_below = survey.acked_below.max(block.acked_below);
                 survey.top = survey.top.max(block.to);
                 self.top = self.top.max(block.to);
-                (self.end, self.promised) = (block.from, block.to);
+                self.pass(survey, self.promised);
+                self.known = self.known.filter(|_| self.sure == block.from);
+                (self.end, self.promised, self.sure) = (block.from, block.to, block.from);
+                self.last = (block.epoch, block.next);
                 if block.to > self.acked {
                     survey.seqs.know(block.epoch, block.next);
                 }
@@ -284,10 +337,20 @@ impl Runs {
                     survey.frames += 1;
                     survey.seqs.add(&frame);
                 }
+                self.pass(survey, frame.pos);
+                if (self.sure..self.promised).contains(&frame.pos) && self.sure < frame.pos {
+                    let mut before = frame.next;
+                    before[usize::from(frame.stream)] = frame.seq;
+                    self.lack(survey, frame.pos, (frame.epoch, before));
+                }
+                (self.sure, self.known) = (frame.next_pos, Some((frame.epoch, frame.next)));
                 (frame.pos, frame.next_pos)
             }
             Item::Pad { pos, len } => {
                 survey.edge.note_pad(pos, len, self.acked);
+                if self.sure == pos {
+                    self.sure = pos + len;
+                }
                 (pos, pos + len)
             }
         };

@@ -131,6 +131,18 @@ fn a_flipped_bit_costs_the_click_it_is_in_and_its_file_is_kept() {
 }
 
 #[test]
+fn a_click_that_is_damaged_in_its_segment_is_delivered_from_the_ring_and_the_file_kept() {
+    let mut site = killed_with_its_ring();
+    change(&segments(&site)[0], |bytes| bytes[2 * HEADER + HEADER + 10] ^= 4);
+    let (sound, said) = verify(&site);
+    assert!(!sound && said.contains("60 undelivered, 0 missing, 1 damaged places"), "{said}");
+    let found = delivered(&mut site, CLICKS);
+    assert_eq!(counted(&mut site, &found), 0);
+    assert_eq!((&told(&site)["quarantined"], &told(&site)["damaged_places"]), (&0.into(), &1.into()));
+    until("the evidence is put aside", || (kept(&site) == 1).then_some(()));
+}
+
+#[test]
 fn a_frame_of_a_newer_version_is_counted_and_its_file_kept() {
     let mut site = killed();
     let directory = std::fs::read(journal(&site).join("directory")).unwrap()[16..24].to_vec();

@@ -3,6 +3,9 @@
 
 use std::{
     collections::HashSet,
+    fs::File,
+    net::{TcpListener, TcpStream},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    dsl::{Answer, PATIENCE, Site, request, until},
+    dsl::{Answer, PATIENCE, Site, Wire, link, request, until},
     inject::Injected,
     kafka::{
         broker::{Broker, Kind},
@@ -489,4 +492,38 @@ fn rings_removed_under_it_are_told_and_a_restart_in_good_order_loses_no_click() 
     assert_eq!(case.site.told("lane_cut"), 0, "everything had a home");
     answered.extend(clicked(&case.site, 30_000..30_100));
     case.found(&broker, "ringremoved", &answered, 0);
+}
+
+#[test]
+fn a_log_on_a_full_disk_ends_no_process_and_costs_no_click() {
+    let [listen, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, admin] = [listen, admin].map(|held| held.local_addr().unwrap());
+    let site = Site::new(&[link("live")]);
+    let (links, data) = (site.path("links.jsonl"), site.data());
+    let mut serve = site.command(&["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string()]);
+    serve.arg("--links").arg(&links).arg("--data-dir").arg(&data);
+    // Every write to it fails with ENOSPC.
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let mut child = Ended(serve.stdout(full()).stderr(full()).spawn().unwrap());
+    until("it listens", || TcpStream::connect(listen).ok());
+    let mut wire = Wire::to(listen);
+    for number in 0..20 {
+        // Each makes it log.
+        let pid = rustix::process::Pid::from_child(&child.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        let answer = wire.send(&request("GET", &format!("/live?sub1={number}"), &[]));
+        assert_eq!(answer.status, 302);
+    }
+    assert!(child.0.try_wait().unwrap().is_none(), "it runs");
+    assert_eq!(site.events_until("clicks", 20).len(), 20);
+}
+
+/// Ended when dropped.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

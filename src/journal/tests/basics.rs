@@ -115,7 +115,10 @@ fn the_rest_of_a_ring_of_another_boot_is_salvaged() {
     std::fs::write(&path, bytes).unwrap();
     let mut bench = Bench::open(dir.path(), &tiny());
     assert_eq!(bench.report.opening, Opening::Cut);
-    assert_eq!((bench.report.recovered, bench.report.quarantined), ([15, 15], [1, 0]));
+    // It may have been delivered, or the power loss took it: no segment was to hold it, so it is not called damaged.
+    assert_eq!((bench.report.recovered, bench.report.quarantined), ([14, 15], [0, 0]));
+    let ended = bench.reader.standing().ended;
+    assert!(ended[0].cut && ended[0].next[0] == 5, "{ended:?}");
     let seen = bench.read_all();
     assert_eq!(seen.len(), 29);
     bench.lane.append(0, b"new").unwrap();

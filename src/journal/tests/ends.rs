@@ -2,7 +2,7 @@
 
 use super::{Bench, marks, scratch, tiny};
 use crate::{
-    journal::{Config, End, Journal, Mark, Opening, Parts, disk::Disk, tests::machine::Machine},
+    journal::{Batch, Config, End, Journal, Mark, Opening, Parts, disk::Disk, tests::machine::Machine, verify},
     size::Bytes,
 };
 
@@ -131,4 +131,61 @@ fn what_a_ring_put_aside_holds_is_read_after_the_rings_have_moved() {
     Bench::open(dir.path(), &Config { ring_bytes: Bytes::kib(32), ..there }).close();
     let mut bench = Bench::open(dir.path(), &tiny());
     assert_eq!(bench.read_all()[0].payload, b"precious");
+}
+
+#[test]
+fn what_was_delivered_before_a_power_cut_is_not_called_damaged_whatever_checkpoint_is_left() {
+    for ring_gone in [false, true] {
+        let mut machine = Machine::new(ring_gone, tiny());
+        let (mut process, mut readers) = machine.boot(1, Bytes::kib(16)).unwrap();
+        let lane = &mut process.lanes[0];
+        (0..20).for_each(|n| _ = lane.append(0, &[n; 100]).unwrap());
+        // Delivered before the spiller looked, and before any checkpoint.
+        let mut batch = Batch::default();
+        let start = readers[0].start();
+        readers[0].read(start, &mut batch).unwrap();
+        let upto = batch.frames().nth(9).unwrap().next_pos;
+        let epoch = lane.epoch();
+        readers[0].acknowledge(upto, [Mark { epoch, next: 10 }, Mark::default()], [0; 64]);
+        drop((process, readers));
+        // Of the ring nothing is left, or the page with its positions is the one of the beginning, and a frame was never written.
+        if !ring_gone {
+            let path = machine.path().join("journal/lane-0000.ring");
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[256..264].fill(0);
+            bytes[4096..4096 + 12 * 176].fill(0);
+            std::fs::write(&path, bytes).unwrap();
+        }
+        machine.power_cut(&mut |of| of - 1);
+        let (process, readers) = machine.boot(1, Bytes::kib(16)).unwrap();
+        let report = &process.reports[0];
+        assert_eq!((report.opening, report.quarantined, report.damaged), (Opening::Cut, [0, 0], 0), "{ring_gone}");
+        assert_eq!(report.recovered, [if ring_gone { 0 } else { 8 }, 0]);
+        assert_eq!(readers[0].standing().quarantined, [vec![], vec![]]);
+        assert!(verify(machine.path()).unwrap().sound(), "those who look see it alike");
+    }
+}
+
+#[test]
+fn what_a_segment_was_to_hold_is_called_damaged_though_the_power_was_cut_too() {
+    let dir = scratch();
+    let mut bench = Bench::open(dir.path(), &tiny());
+    let epoch = bench.lane.epoch();
+    (0..20).for_each(|n| _ = bench.lane.append(n % 2, &[n; 100]).unwrap());
+    bench.spill();
+    drop(bench);
+    let path = dir.path().join("journal/lane-0000/0000000000000000.segment");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The first frame, and one in the middle.
+    bytes[64 + 64 + 100] ^= 1;
+    bytes[64 + 64 + 9 * 176 + 100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::remove_file(dir.path().join("journal/lane-0000.ring")).unwrap();
+    for opening in [Opening::Cut, Opening::Intact] {
+        let bench = Bench::open(dir.path(), &tiny());
+        assert_eq!((bench.report.opening, bench.report.quarantined), (opening, [1, 1]));
+        assert_eq!((bench.report.recovered, bench.report.damaged), ([10, 10], 2));
+        assert_eq!(bench.reader.standing().quarantined, [vec![(epoch, 0, 1)], vec![(epoch, 4, 5)]]);
+        assert_eq!(verify(dir.path()).unwrap().missing, [1, 1]);
+    }
 }

@@ -21,7 +21,7 @@ use super::judge::{LaneFound, Ledger, Span};
 use crate::{
     clock::wall_ms,
     journal::{
-        Config, Reader, STREAMS, Spill,
+        Config, LaneReport, Reader, STREAMS, Spill,
         tests::machine::{Machine, Process},
     },
     model::click::Topic,
@@ -218,6 +218,7 @@ impl World {
             .push(format!("{workers} workers, rings of {ring}, after {last:?}, {} owed{found}", self.owed.len()));
         (self.booted, self.ticked, self.shown, self.trouble) = (self.now, None, None, false);
         self.settle(last, &mut readers);
+        self.no_false_alarm(&process.reports, &readers);
         self.shipper = Some(Shipper::new(self.machine.path(), &self.cluster, readers));
         self.process = Some(process);
         // The spiller's first look comes before the first click.
@@ -258,6 +259,19 @@ impl World {
             assert!(end.is_some_and(|end| end.cut), "{:?} is lost, and its epoch ended {end:?}", click.key);
             self.tally.lost += 1;
             self.lost.push(click);
+        }
+    }
+
+    /// Where no segment is damaged nothing that was delivered is called so. (One may be: the block that was being written when the
+    /// power went, of which nobody knows afterwards whether it was synced.)
+    fn no_false_alarm(&self, reports: &[LaneReport], readers: &[Reader]) {
+        for (report, reader) in reports.iter().zip(readers).filter(|(report, _)| report.damaged == 0) {
+            for (gone, stream) in reader.standing().quarantined.iter().zip(0..) {
+                for (epoch, seq) in gone.iter().flat_map(|(epoch, from, to)| (*from..*to).map(|seq| (*epoch, seq))) {
+                    let key = (reader.lane(), epoch, stream, seq);
+                    assert!(!self.there.contains_key(&key), "{key:?} is on its topic, and called damaged: {report:?}");
+                }
+            }
         }
     }
 
