@@ -14,10 +14,10 @@ use waypost::edge::{Edge, Moment, Room};
 use waypost::journal::{self, Journal, Lane, Parts};
 use waypost::links::domains::{self, DomainId, Domains};
 use waypost::links::{Link, Table, destination::entry::Rules};
-use waypost::net::peer::Peer;
 use waypost::model::click::{
     AddressFrom, AddressMode, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy, Text,
 };
+use waypost::net::peer::Peer;
 
 /// The moment of every click here.
 pub(crate) const NOW_MS: u64 = 1_795_000_000_000;

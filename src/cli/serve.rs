@@ -12,10 +12,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    net::listen::Address,
     cli::{ConfigFile, log, told},
     config::{Config, Flags, Mistakes},
     links::file::{MAX_LINE, Progress},
+    net::listen::Address,
     server::{self, Audience, Serving},
 };
 

@@ -37,6 +37,8 @@ use tokio::{
 use crate::net::{
     Limits,
     counts::{Closed, Counts},
+    opening::Opening,
+    peer::Peer,
     stream::Stream,
 };
 
@@ -68,6 +70,24 @@ impl Seen {
     fn end(&self, closed: Closed) {
         self.ended.set(Some(closed));
         self.wake();
+    }
+
+    /// Why the connection is to end, if it is; else its task is woken once it is.
+    fn look(&self, cx: &Context<'_>) -> Option<Closed> {
+        if self.waker.borrow().is_none() {
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+        }
+        self.ended.get()
+    }
+
+    /// Runs `step`, unless the connection is to end first.
+    async fn until_ended<T>(&self, step: impl Future<Output = T>) -> Result<T, Closed> {
+        let mut step = std::pin::pin!(step);
+        std::future::poll_fn(|cx| match self.look(cx) {
+            Some(closed) => Poll::Ready(Err(closed)),
+            None => step.as_mut().poll(cx).map(Ok),
+        })
+        .await
     }
 
     fn wake(&self) {
@@ -146,16 +166,26 @@ impl Connections {
         self.counts.accept_failed(reason);
     }
 
-    /// Takes a connection in, to be served to its end by the future this returns. `service` answers every request of it;
-    /// its answer is never an error. The connection counts from this call on, not from the first poll.
-    pub fn serve<S, F>(self: Rc<Self>, stream: Stream, service: S) -> impl Future<Output = ()>
+    /// Takes a connection in, to be opened and served to its end by the future this returns. `service` answers every request of
+    /// it; its answer is never an error. The connection counts from this call on, not from the first poll.
+    pub fn serve<S, F>(
+        self: Rc<Self>,
+        (stream, peer): (Stream, Peer),
+        opening: Rc<Opening>,
+        service: S,
+    ) -> impl Future<Output = ()>
     where
-        S: Fn(Request<Incoming>) -> F,
+        S: Fn(Peer, Request<Incoming>) -> F,
         F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
     {
         let (slot, seen) = self.enter();
         let entry = Entry { connections: self.clone(), slot, closed: Cell::new(Closed::Other) };
-        self.run(stream, service, seen, entry)
+        async move {
+            match seen.until_ended(opening.run(stream, peer)).await {
+                Ok(Ok((stream, peer))) => self.run(stream, |request| service(peer, request), seen, entry).await,
+                Ok(Err(closed)) | Err(closed) => entry.closed.set(closed),
+            }
+        }
     }
 
     async fn run<S, F>(self: Rc<Self>, stream: Stream, service: S, seen: Rc<Seen>, entry: Entry)
@@ -177,10 +207,7 @@ impl Connections {
         let mut connection = self.builder.serve_connection(io, answer);
         let mut told = false;
         let closed = std::future::poll_fn(|cx| {
-            if seen.waker.borrow().is_none() {
-                *seen.waker.borrow_mut() = Some(cx.waker().clone());
-            }
-            if let Some(closed) = seen.ended.get() {
+            if let Some(closed) = seen.look(cx) {
                 return Poll::Ready(closed);
             }
             if self.draining.get() && !told {

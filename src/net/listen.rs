@@ -70,7 +70,9 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
     type Value = Listen;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address with a port such as \"127.0.0.1:8080\" or \"[::]:8080\", unix:PATH, or a table with `address`")
+        f.write_str(
+            "an address with a port such as \"127.0.0.1:8080\" or \"[::]:8080\", unix:PATH, or a table with `address`",
+        )
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Listen, E> {
@@ -85,7 +87,8 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
             address: String,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
-        let address = table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
+        let address =
+            table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
         Ok(Listen { address })
     }
 }

@@ -3,6 +3,7 @@
 mod counts;
 pub mod http;
 pub mod listen;
+pub mod opening;
 pub mod peer;
 pub mod stream;
 

@@ -146,6 +146,7 @@ fn start_workers(
         let edge = edge.clone();
         let worker = Worker {
             listeners,
+            listen: config.edge.listen.clone(),
             limits: config.edge.limits.clone(),
             connections: most.div_ceil(count),
             drain_deadline: config.server.drain_deadline,

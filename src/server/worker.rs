@@ -19,7 +19,8 @@ use crate::{
     net::{
         self, Limits,
         http::Connections,
-        listen::{Accepting, Listener},
+        listen::{Accepting, Listen, Listener},
+        opening::Opening,
     },
 };
 
@@ -28,7 +29,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What a worker's thread is given beside its desk.
 pub(super) struct Worker {
+    /// In the order of `listen`.
     pub(super) listeners: Vec<Listener>,
+    pub(super) listen: Vec<Listen>,
     pub(super) limits: Limits,
     /// The most connections of this worker.
     pub(super) connections: usize,
@@ -48,8 +51,10 @@ impl Worker {
     async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
         let connections = Connections::new(&self.limits, self.connections);
         let mut accepting = Vec::new();
-        for listener in self.listeners {
-            accepting.push(spawn_local(accept(listener.accepting()?, connections.clone(), desk.clone(), stop.clone())));
+        for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
+            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen)));
+            let accept = accept(listener, opening, connections.clone(), desk.clone(), stop.clone());
+            accepting.push(spawn_local(accept));
         }
         let start = Instant::now();
         let tick = || {
@@ -89,6 +94,7 @@ impl Worker {
 /// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it.
 async fn accept(
     listener: Accepting,
+    opening: Rc<Opening>,
     connections: Rc<Connections>,
     desk: Rc<RefCell<Desk>>,
     mut stop: Stop,
@@ -100,13 +106,13 @@ async fn accept(
             () = stop.wait() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(accepted) => {
                 let desk = desk.clone();
-                let answer = move |request| {
+                let answer = move |peer, request| {
                     let desk = desk.clone();
                     async move { Ok(service::call(&desk, peer, request).await) }
                 };
-                spawn_local(connections.clone().serve(stream, answer));
+                spawn_local(connections.clone().serve(accepted, opening.clone(), answer));
             }
             Err(error) => {
                 let (reason, pause) = net::accept_failure(&error);

@@ -2,10 +2,13 @@ use std::{net::SocketAddr, time::Instant};
 
 use http::header;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use tokio::{net::TcpListener, task::spawn_local};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+};
 
 use super::*;
-use crate::size::Bytes as Size;
+use crate::{net::listen::Address, size::Bytes as Size};
 
 fn limits() -> Limits {
     Limits {
@@ -42,8 +45,10 @@ fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections
         let serving = connections.clone();
         spawn_local(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                spawn_local(serving.clone().serve(Stream::Tcp(stream), async |_| {
+                let (stream, peer) = listener.accept().await.unwrap();
+                let accepted = (Stream::Tcp(stream), Peer { address: peer.ip() });
+                let opening = Rc::new(Opening::new(Address::Tcp(address).into()));
+                spawn_local(serving.clone().serve(accepted, opening, async |_, _| {
                     let response = Response::builder().status(204).header(header::CACHE_CONTROL, "no-store");
                     Ok(response.body(Full::default()).unwrap())
                 }));
