@@ -7,7 +7,6 @@
 //! Under exactly-once, delivered = committed, with a checkpoint of the edge (`transactions`, `checkpoint`).
 
 pub(super) mod checkpoint;
-mod halt;
 mod producer;
 mod record;
 mod transactions;
@@ -24,17 +23,17 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-pub(super) use self::halt::Halt;
 pub use self::producer::ProducerError;
 use self::{
-    checkpoint::Lanes,
     producer::{Report, Reports, build},
     record::{Rfc3339, clamped},
     transactions::{Event, Transactions},
 };
 use super::{
     event,
+    halt::Halt,
     letter::{Letter, Taken, Ticket, Word},
+    upto::Lanes,
 };
 use crate::{
     clock,
@@ -66,6 +65,8 @@ pub(super) struct KafkaSink {
     producer: Option<BaseProducer<Reports>>,
     /// Under exactly-once.
     transactions: Option<Transactions>,
+    /// Where the checkpoint lies that is about to be committed.
+    checkpoint_at: Option<i64>,
     /// A producer may be built again from here on.
     rebuild_at: Instant,
     rebuild_pause: Duration,
@@ -114,6 +115,7 @@ impl KafkaSink {
             source: format!("/waypost/{edge}"),
             producer: Some(producer),
             transactions,
+            checkpoint_at: None,
             rebuild_at: now,
             rebuild_pause: REBUILD_EVERY.0,
             fatal_at: now,
@@ -306,11 +308,17 @@ impl KafkaSink {
             Event::Found(lanes) => return Some(lanes),
             Event::Committed => {
                 self.rebuild_pause = REBUILD_EVERY.0;
+                // The report on the checkpoint came before the commit was through.
+                self.take_reports(words);
+                if let (Some(transactions), Some(offset)) = (&mut self.transactions, self.checkpoint_at.take()) {
+                    transactions.committed_at(offset);
+                }
                 words.extend(Topic::ALL.map(|topic| Word::Every(topic, Ok(()))));
             }
             Event::Aborted => {
                 // Whatever it held has been reported on: a ticket used again would hear of the time before.
                 self.take_reports(words);
+                self.checkpoint_at = None;
                 words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(Refusal::Retriable))));
             }
             // Said with the reason, and the producer dropped, once it is asked.
@@ -365,7 +373,7 @@ impl KafkaSink {
                 continue;
             };
             match result {
-                Ok(offset) if ticket == CHECKPOINT => transactions.written = Some(offset),
+                Ok(offset) if ticket == CHECKPOINT => self.checkpoint_at = Some(offset),
                 // Delivered once it is committed.
                 Ok(_) => {}
                 // Taken out of the queue with the transaction.
@@ -385,6 +393,7 @@ impl KafkaSink {
         // Its reports die with it: whatever it held is sent again, or was written and is then written twice.
         self.producer = None;
         self.statements = 0;
+        self.checkpoint_at = None;
         words.extend(Topic::ALL.map(|topic| Word::Every(topic, Err(refusal))));
         match &mut self.transactions {
             Some(transactions) => transactions.begin_again(now, refusal == Refusal::Fenced),

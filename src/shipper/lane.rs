@@ -3,15 +3,13 @@
 use std::{cmp::Ordering, time::Instant};
 
 use super::{
-    kafka::{
-        Halt,
-        checkpoint::{Lanes, Upto, noted},
-    },
-    statement::Said,
+    halt::Halt,
+    kafka::checkpoint::noted,
     track::{State, Track},
+    upto::{Lanes, Upto},
 };
 use crate::{
-    journal::{Batch, Frame, Mark, Reader},
+    journal::{Batch, Frame, Mark, Reader, Standing},
     model::click::Topic,
 };
 
@@ -38,6 +36,16 @@ pub(super) struct LaneState {
     exact: bool,
 }
 
+/// What a lane said last.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) at: Instant,
+    pub(super) standing: Standing,
+    pub(super) delivered: [Mark; TOPICS],
+    /// That all of a lane without a worker is delivered.
+    pub(super) drained: bool,
+}
+
 impl LaneState {
     /// A lane that goes on where the journal and the sink's files say. `found` is per topic what the files hold of it.
     pub(super) fn new(edge: &str, reader: Reader, found: [Mark; TOPICS]) -> LaneState {
@@ -56,6 +64,12 @@ impl LaneState {
             exact: noted(edge, &reader.sink_note()).is_some(),
             reader,
         }
+    }
+
+    /// Notes what is said now.
+    pub(super) fn says(&mut self, standing: Standing, drained: bool, now: Instant) {
+        let delivered = self.tracks.each_ref().map(Track::delivered);
+        self.said = Some(Said { at: now, standing, delivered, drained });
     }
 
     /// What will be delivered once everything in flight is.

@@ -22,6 +22,7 @@ mod event;
 mod file;
 mod files;
 mod gate;
+mod halt;
 mod json;
 mod kafka;
 mod labels;
@@ -39,6 +40,7 @@ mod sink;
 mod source;
 mod statement;
 mod track;
+mod upto;
 
 use std::{
     io,

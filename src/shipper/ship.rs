@@ -25,7 +25,7 @@ use super::{
     numbers::Numbers,
     press::{Parcel, Press},
     sink::Sink,
-    statement::{self, Said},
+    statement::{self, Kind},
     track::{PROVED, State, Track},
 };
 use crate::{
@@ -369,7 +369,7 @@ impl Ship {
                 if !self.sink.state(lane.reader.lane(), value.as_bytes(), wall_ms, clamps) {
                     break;
                 }
-                lane.said = Some(Said::now(lane, standing.clone(), kind, now));
+                lane.says(standing.clone(), kind == Kind::Drained, now);
                 // A lane that ends before it said that it began says both.
                 if !closing || !kind.begins() {
                     break;

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::{
     file::{FileSink, Synced},
-    kafka::{Halt, KafkaSink, checkpoint::Lanes},
+    halt::Halt,
+    kafka::KafkaSink,
     letter::{Letter, Taken, Word},
+    upto::Lanes,
 };
 use crate::{journal::SinkNote, kafka::Refusal, model::click::Topic};
 

@@ -58,16 +58,6 @@ impl Kind {
     }
 }
 
-/// What a lane said last.
-#[derive(Debug)]
-pub(super) struct Said {
-    at: Instant,
-    standing: Standing,
-    delivered: [Mark; TOPICS],
-    /// That all of a lane without a worker is delivered.
-    pub(super) drained: bool,
-}
-
 /// The occasion on which the lane has something to say now, if it has. `closing`: no worker appends any more.
 pub(super) fn due(lane: &LaneState, standing: &Standing, now: Instant, closing: bool) -> Option<Kind> {
     let Some(last) = &lane.said else {
@@ -81,14 +71,6 @@ pub(super) fn due(lane: &LaneState, standing: &Standing, now: Instant, closing: 
         1.. if closing => Some(Kind::Closing),
         _ if since >= IDLE_EVERY || changed && since >= EVERY => Some(Kind::Running),
         _ => None,
-    }
-}
-
-impl Said {
-    /// Notes what is said now.
-    pub(super) fn now(lane: &LaneState, standing: Standing, kind: Kind, now: Instant) -> Said {
-        let delivered = lane.tracks.each_ref().map(|track| track.delivered());
-        Said { at: now, standing, delivered, drained: kind == Kind::Drained }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{duplicate::Verdict, kafka::checkpoint::Upto};
+use super::{duplicate::Verdict, upto::Upto};
 use crate::{
     journal::{Frame, Mark},
     kafka::Refusal,

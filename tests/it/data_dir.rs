@@ -12,7 +12,7 @@ use crate::{
     dsl::{Site, link, request, until},
     kafka::{
         mock::Mock,
-        site::{click, delivered, identity_holds, streaming},
+        site::{backlog, click, delivered, identity_holds, streaming},
     },
     mount::Mount,
 };
@@ -195,10 +195,9 @@ fn a_lost_ring_and_a_damaged_one_start_all_the_same_and_are_told_and_counted() {
     delivered(&site, "clicks", 10);
     mock.down();
     click(&site, 10..60);
-    until("clicks in a segment", || {
-        (site.metric("waypost_journal_oldest_undurable_age_seconds", "") == 0.0
-            && site.metric("waypost_journal_spilled_bytes_total", "") > 0.0)
-            .then_some(())
+    // In this order: the age is then as of a look that saw all of them.
+    until("every click in a segment", || {
+        (backlog(&site) == 50.0 && site.metric("waypost_journal_oldest_undurable_age_seconds", "") == 0.0).then_some(())
     });
     site.kill();
     std::fs::remove_file(site.data().join("journal/lane-0000.ring")).unwrap();

@@ -72,7 +72,7 @@ pub fn why(config: &Config, flags: &Why, now_ms: u64, out: &mut impl Write) -> R
         }
     }
     if flags.json {
-        writeln!(out, "{}", story.json())?;
+        writeln!(out, "{}", words::json(&story))?;
     } else if waits && story.waits() {
         words::unsearched(&story, out)?;
     } else {

@@ -10,13 +10,13 @@
 //! Lanes of other data directories that shipped as this edge are carried along, the [`OTHERS`] youngest: their clicks may come
 //! back with a disk. Every click before `upto` is committed, and those of `beyond`: a click that is refused and waits holds up none behind it.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     journal::{Mark, SinkNote},
-    shipper::lane::TOPICS,
+    shipper::upto::{Lanes, Stretch, Upto},
 };
 
 const TYPE: &str = "checkpoint";
@@ -25,59 +25,6 @@ const VERSION: u32 = 1;
 /// The first bytes of the journal's note under exactly-once, version 1; the offset of the last checkpoint follows, and the
 /// CRC-32C of the edge's name: under another name other checkpoints count.
 const NOTE: &[u8; 8] = b"WPEXACT1";
-
-/// Numbers of one epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::shipper) struct Stretch {
-    pub(in crate::shipper) epoch: u64,
-    /// The first.
-    pub(in crate::shipper) from: u64,
-    /// The one behind the last.
-    pub(in crate::shipper) to: u64,
-}
-
-/// What is committed of one topic of one lane.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::shipper) struct Upto {
-    pub(in crate::shipper) mark: Mark,
-    pub(in crate::shipper) beyond: Vec<Stretch>,
-}
-
-impl Upto {
-    /// Whether this click is committed.
-    pub(in crate::shipper) fn covers(&self, epoch: u64, seq: u64) -> bool {
-        Mark { epoch, next: seq } < self.mark || self.lies_beyond(epoch, seq)
-    }
-
-    /// Whether it is committed though one before it is not.
-    pub(in crate::shipper) fn lies_beyond(&self, epoch: u64, seq: u64) -> bool {
-        self.beyond.iter().any(|stretch| stretch.epoch == epoch && (stretch.from..stretch.to).contains(&seq))
-    }
-
-    /// Adds what lies beyond in `other`, from the mark on.
-    pub(in crate::shipper) fn keep_from(&mut self, mark: Mark, other: &Upto) {
-        let rest = |stretch: &Stretch| {
-            let from = if stretch.epoch == mark.epoch { stretch.from.max(mark.next) } else { stretch.from };
-            (stretch.epoch >= mark.epoch && from < stretch.to).then_some(Stretch { from, ..*stretch })
-        };
-        self.beyond.extend(other.beyond.iter().filter_map(rest));
-    }
-
-    /// Counts one more, in the order of reading.
-    pub(in crate::shipper) fn add(&mut self, epoch: u64, seq: u64, behind_a_gap: bool) {
-        if !behind_a_gap {
-            self.mark = Mark { epoch, next: seq + 1 };
-            return;
-        }
-        match self.beyond.last_mut() {
-            Some(last) if last.epoch == epoch && last.to == seq => last.to += 1,
-            _ => self.beyond.push(Stretch { epoch, from: seq, to: seq + 1 }),
-        }
-    }
-}
-
-/// By data directory and lane, what is committed of each topic.
-pub(in crate::shipper) type Lanes = BTreeMap<(u64, u16), [Upto; TOPICS]>;
 
 /// Lanes of other directories in a checkpoint, so that it stays far below the largest record.
 const OTHERS: usize = 256;
@@ -143,7 +90,7 @@ impl Topic {
 impl Checkpoint {
     /// The record's value.
     pub(super) fn encode(&self, edge: &str, at_ms: u64) -> Vec<u8> {
-        let lane = |((directory, lane), [clicks, orphan]): (&(u64, u16), &[Upto; TOPICS])| Lane {
+        let lane = |((directory, lane), [clicks, orphan]): (&(u64, u16), &[Upto; 2])| Lane {
             directory: format!("{directory:016x}"),
             lane: *lane,
             clicks: Topic::of(clicks),
@@ -229,18 +176,6 @@ mod tests {
         let text = String::from_utf8(Checkpoint::default().encode("edge-1", 5)).unwrap();
         let newer = text.replace("\"schema_version\":1", "\"schema_version\":2");
         assert_eq!(Checkpoint::decode(newer.as_bytes()), Err("a `checkpoint` of version 2".to_owned()));
-    }
-
-    #[test]
-    fn what_is_behind_a_gap_is_covered_and_the_gap_is_not() {
-        let mut upto = Upto::default();
-        for (seq, behind) in [(0, false), (1, false), (3, true), (4, true), (6, true)] {
-            upto.add(7, seq, behind);
-        }
-        let covered: Vec<u64> = (0..8).filter(|seq| upto.covers(7, *seq)).collect();
-        assert_eq!(covered, [0, 1, 3, 4, 6]);
-        assert_eq!(upto.beyond.len(), 2);
-        assert!(upto.covers(6, 99), "earlier epochs are");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use rdkafka::{
 };
 
 use super::{
-    checkpoint::{Checkpoint, Lanes, carry_along, note, noted},
+    checkpoint::{Checkpoint, carry_along, note, noted},
     producer::Reports,
 };
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
     journal::SinkNote,
     kafka::{Config, LastCommitted, Refusal},
     metrics as table,
+    shipper::upto::Lanes,
 };
 
 /// A transaction is committed so long after its first record, or once half of what may be in flight is in it. Kafka's own
@@ -102,8 +103,6 @@ pub(super) struct Transactions {
     last: Option<(String, i64)>,
     /// The last checkpoint that was there when this process joined.
     found: Lanes,
-    /// Where the checkpoint lies that is about to be committed.
-    pub(super) written: Option<i64>,
     /// Where the last known one lies.
     hint: Option<i64>,
     asked_at: Option<Instant>,
@@ -146,7 +145,6 @@ impl Transactions {
             spoilt: false,
             last: None,
             found: Lanes::new(),
-            written: None,
             hint: notes.iter().filter_map(|note| noted(edge, note)).max(),
             asked_at: None,
             said_at: None,
@@ -233,7 +231,6 @@ impl Transactions {
                 let mut lanes = lanes();
                 carry_along(&mut lanes, &self.found);
                 let checkpoint = Checkpoint { process: self.process.clone(), lanes };
-                self.written = None;
                 let value = checkpoint.encode(&self.edge, crate::clock::wall_ms());
                 match self.open(producer, now).and_then(|()| send(&value)) {
                     Ok(()) => self.phase = Phase::Committing(now),
@@ -268,11 +265,13 @@ impl Transactions {
     fn committed(&mut self) -> Event {
         self.numbers.ended[0].increment(1);
         (self.phase, self.owed) = (Phase::Idle, false);
-        if let Some(offset) = self.written.take() {
-            self.hint = Some(offset);
-            self.last = Some((self.process.clone(), offset));
-        }
         Event::Committed
+    }
+
+    /// Where the checkpoint lies that was just committed. To be called once its report was heard, which may be after the commit.
+    pub(super) fn committed_at(&mut self, offset: i64) {
+        self.hint = Some(offset);
+        self.last = Some((self.process.clone(), offset));
     }
 
     /// A call did not get through: again, or in another way.

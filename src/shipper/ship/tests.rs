@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     journal::{Config as JournalConfig, Journal, Lane, Parts},
     model::click::{Click, Outcome, Text},
-    shipper::{Config, Start, Target, event::tests, kafka::checkpoint::Lanes, open, track::FAILED},
+    shipper::{Config, Start, Target, event::tests, open, track::FAILED, upto::Lanes},
     size::Bytes,
 };
 

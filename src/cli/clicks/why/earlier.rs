@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::story::{Earlier, Story};
+use super::story::{Earlier, Story, names_it};
 use crate::{
     cli::clicks::{
         Source,
@@ -39,12 +39,6 @@ pub(super) fn find(source: &Source, story: &Story) -> Option<Earlier> {
         Ok(())
     });
     read.ok().and(latest)
-}
-
-/// Whether the cookie's last click is the tap that was repeated.
-pub(super) fn names_it(event: &Value) -> bool {
-    let same = |a: &str, b: &str| event[a].is_string() && event[a] == event[b];
-    event["duplicate_basis"] == "visitor" && same("previous_code", "code") && same("previous_domain", "domain")
 }
 
 /// What the filters compare. `None` where the event does not say all of it.

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::asked::Token;
-use super::words;
 use crate::{attribution::mint::ClickId, clock, shipper::Foreseen};
 
 /// A click's story.
@@ -125,31 +124,15 @@ impl Story {
             self.repeats.push(place);
         }
     }
-
-    /// The story as one object.
-    pub(super) fn json(&self) -> Value {
-        let mut story = json!({
-            "found": self.event.is_some(), "click_id": self.id_text(), "clicked_at": time(self.id.ms()),
-            "looked_in": self.looked,
-        });
-        if let Some(token) = &self.token {
-            story["token"] = json!(token);
-        }
-        if let (Some(event), Some(place)) = (&self.event, &self.place) {
-            story["verdict"] = words::verdict(self, event).into();
-            story["duplicate_decided"] = (!self.undecided).into();
-            if let Some(earlier) = &self.repeated_tap {
-                story["repeated_tap"] = json!(earlier);
-            }
-            story["place"] = json!(place);
-            story["repeats"] = json!(self.repeats);
-            story["event"] = event.clone();
-        }
-        story
-    }
 }
 
 /// 48 bits of milliseconds can lie beyond year 9999, where text ends.
 pub(super) fn time(at_ms: u64) -> Timestamp {
     i64::try_from(at_ms).ok().and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// Whether the cookie's last click is the tap that was repeated.
+pub(super) fn names_it(event: &Value) -> bool {
+    let same = |a: &str, b: &str| event[a].is_string() && event[a] == event[b];
+    event["duplicate_basis"] == "visitor" && same("previous_code", "code") && same("previous_domain", "domain")
 }

@@ -1,14 +1,11 @@
-//! A click's story in words that can be passed on to a creator.
+//! A click's story, in words that can be passed on to a creator, and as an object.
 
 use std::{borrow::Cow, io::Write};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{
-    earlier,
-    story::{Earlier, Looked, Place, Story, time},
-};
+use super::story::{Earlier, Looked, Place, Story, names_it, time};
 use crate::cli::clicks::plain;
 
 /// Prints the story, or where the click was looked for.
@@ -35,6 +32,28 @@ pub(super) fn tell(story: &Story, out: &mut impl Write) -> Result<()> {
         row(out, "again", &whereabouts(repeat))?;
     }
     unsearched(story, out)
+}
+
+/// The story as one object.
+pub(super) fn json(told: &Story) -> Value {
+    let mut story = json!({
+        "found": told.event.is_some(), "click_id": told.id_text(), "clicked_at": time(told.id.ms()),
+        "looked_in": told.looked,
+    });
+    if let Some(token) = &told.token {
+        story["token"] = json!(token);
+    }
+    if let (Some(event), Some(place)) = (&told.event, &told.place) {
+        story["verdict"] = verdict(told, event).into();
+        story["duplicate_decided"] = (!told.undecided).into();
+        if let Some(earlier) = &told.repeated_tap {
+            story["repeated_tap"] = json!(earlier);
+        }
+        story["place"] = json!(place);
+        story["repeats"] = json!(told.repeats);
+        story["event"] = event.clone();
+    }
+    story
 }
 
 /// Names the sinks that could not be read to their end. A journal that cannot be read hides nothing once the click is found.
@@ -131,7 +150,7 @@ fn reason(story: &Story, event: &Value) -> Cow<'static, str> {
 fn double_tap(story: &Story, event: &Value) -> String {
     let number = |key| event[key].as_u64().unwrap_or_default();
     let at_ms = number("clicked_at_ms");
-    if earlier::names_it(event) {
+    if names_it(event) {
         let before = lapse(at_ms.saturating_sub(number("previous_clicked_at_ms")));
         return format!("double tap of {} {before} before", text(event, "previous_click_id"));
     }

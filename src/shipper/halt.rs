@@ -7,7 +7,7 @@ use crate::{
 
 /// Why shipping has stopped until somebody does something. Clicks are taken on, and wait in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::shipper) enum Halt {
+pub(super) enum Halt {
     /// Another process ships as this edge: its name.
     Fenced(String),
     /// The journal knows more delivered of a lane than the last checkpoint in Kafka says.
