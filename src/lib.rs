@@ -4,7 +4,7 @@
 //! to Kafka or to files. A module imports only from strictly lower floors (`tests/layers.rs` holds it):
 //!
 //! ```text
-//! 8  cli          the commands
+//! 8  cli          the commands                                      fuzzing   for tests: readers under any bytes
 //! 7  server       the run-book: bind, recover, build, ready, serve, drain
 //! 6  config       one file, the environment and flags; every mistake at once
 //! 5  admin        /metrics, /livez, /readyz on a thread of their own
@@ -23,6 +23,9 @@ pub mod clock;
 pub mod config;
 pub mod edge;
 pub mod faults;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod journal;
 pub mod kafka;
 pub mod lifecycle;

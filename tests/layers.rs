@@ -10,7 +10,7 @@ use std::{
 
 /// The floors, the highest first, as `src/lib.rs` draws them.
 const FLOORS: &[(u8, &[&str])] = &[
-    (8, &["cli"]),
+    (8, &["cli", "fuzzing"]),
     (7, &["server"]),
     (6, &["config"]),
     (5, &["admin"]),

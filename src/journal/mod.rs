@@ -119,6 +119,8 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+#[cfg(any(test, fuzzing))]
+pub use self::frame::fuzz as fuzz_frames;
 pub use self::{
     error::OpenError,
     export::{Undelivered, keep_others_out, undelivered},

@@ -54,6 +54,8 @@ use serde::Deserialize;
 pub use duplicate::Config as DuplicateConfig;
 pub use files::{Config as FileConfig, OpenError};
 pub use kafka::ProducerError;
+#[cfg(any(test, fuzzing))]
+pub use kafka::checkpoint::fuzz as fuzz_checkpoint;
 pub use press::{Foreseen, Press};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::dsl::{Answer, Site, Wire, link, request, until};
+use crate::dsl::{Site, link, request, until};
 
 /// Every link state a test here needs.
 fn site() -> Site {
@@ -330,32 +330,4 @@ fn every_answer_has_exactly_the_headers_of_its_row() {
         (no_host.status, no_host.names()),
         (400, vec!["cache-control", "content-length", "content-type", "date"])
     );
-}
-
-#[test]
-fn malformed_requests_get_the_status_of_the_table() {
-    let site = site();
-    let status = |raw: &str| site.wire().try_send(raw).map(|answer: Answer| answer.status);
-    let post = site.send(&request("POST", "/live", &["Content-Length: 0"]));
-    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
-    assert_eq!(status("GET /live HTTP/1.1\r\n\r\n"), Some(400));
-    assert_eq!(status("GET /live HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), Some(400));
-    assert_eq!(status("GET /live HTTP/1.1\r\nHost: a b\r\n\r\n"), Some(400));
-    assert_eq!(status(&request("GET", &format!("/{}", "a".repeat(4097)), &[])), Some(414));
-    assert_eq!(status(&request("GET", "/live", &[&format!("X-Long: {}", "a".repeat(17 * 1024))])), Some(431));
-    assert_eq!(status("GARBAGE\r\n\r\n"), Some(400));
-    assert_eq!(status(&request("GET", "/live", &[])), Some(302), "the site still serves");
-    assert!(!site.log().contains("panicked"));
-}
-
-#[test]
-fn a_kept_connection_answers_many_and_pipelined_requests_in_order() {
-    let site = site();
-    let mut wire: Wire = site.wire();
-    for _ in 0..5 {
-        assert_eq!(wire.send(&request("GET", "/live", &[])).status, 302);
-    }
-    wire.write(&(request("GET", "/live", &[]) + &request("GET", "/nobody", &[])));
-    assert_eq!(wire.read(false).unwrap().status, 302);
-    assert_eq!(wire.read(false).unwrap().status, 404);
 }

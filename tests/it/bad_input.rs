@@ -1,4 +1,4 @@
-//! What no browser sends: each gets its status or a close, is counted by reason, and costs the others nothing.
+//! What no browser sends: each gets its status (`conformance.rs`) or a close, is counted by reason, and costs the others nothing.
 
 use std::{
     net::TcpStream,
@@ -8,7 +8,6 @@ use std::{
 use crate::dsl::{PATIENCE, Site, Wire, request, until};
 
 const CLOSED: &str = "waypost_connections_closed_total";
-const REFUSED: &str = "waypost_requests_refused_total";
 
 fn site() -> Site {
     Site::with_codes(&["live"])
@@ -24,90 +23,6 @@ fn unharmed(site: &Site) {
     assert!(!site.log().contains("panicked"), "{}", site.log());
 }
 
-/// `GET /live` with these lines after the request line.
-fn head(lines: &str) -> Vec<u8> {
-    format!("GET /live HTTP/1.1\r\n{lines}\r\n").into_bytes()
-}
-
-#[test]
-fn a_head_that_is_no_http_gets_its_status_and_ends_the_connection() {
-    let many = |count: usize| {
-        let lines: String = (1..count).map(|n| format!("X-{n}: y\r\n")).collect();
-        head(&format!("Host: a\r\n{lines}"))
-    };
-    // A ClientHello as it begins: record, version, length, handshake.
-    let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[0x5a; 64], b"\r\n\r\n"].concat();
-    let cases: Vec<(&str, Vec<u8>, u16, &str)> = vec![
-        ("a header without a colon", head("Host: a\r\nnonsense\r\n"), 400, "malformed"),
-        ("a space before the colon", head("Host: a\r\nX : y\r\n"), 400, "malformed"),
-        ("an empty name", head("Host: a\r\n: y\r\n"), 400, "malformed"),
-        ("a folded header", head("Host: a\r\nX: y\r\n z\r\n"), 400, "malformed"),
-        ("NUL in a value", head("Host: a\r\nX: \0\r\n"), 400, "malformed"),
-        ("NUL in a name", head("Host: a\r\nX\0: y\r\n"), 400, "malformed"),
-        ("NUL in the target", b"GET /li\0ve HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "malformed"),
-        ("a carriage return alone", head("Host: a\r\nX: a\rb\r\n"), 400, "malformed"),
-        ("two lengths", head("Host: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n"), 400, "malformed"),
-        ("a length below zero", head("Host: a\r\nContent-Length: -1\r\n"), 400, "malformed"),
-        ("a length beyond all", head("Host: a\r\nContent-Length: 99999999999999999999\r\n"), 400, "malformed"),
-        ("an unknown coding", head("Host: a\r\nTransfer-Encoding: chunked, gzip\r\n"), 400, "malformed"),
-        ("no method", b" /live HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "malformed"),
-        ("no target", b"GET HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "malformed"),
-        ("another version", b"GET /live HTTP/3.0\r\nHost: a\r\n\r\n".to_vec(), 400, "malformed"),
-        ("another protocol", b"EHLO mail.example.com\r\n\r\n".to_vec(), 400, "malformed"),
-        ("TLS", hello, 400, "malformed"),
-        ("101 headers", many(101), 431, "too_large"),
-        ("a head of 17 KiB", head(&format!("Host: a\r\nX: {}\r\n", "x".repeat(17 << 10))), 431, "too_large"),
-        ("a line without an end", vec![b'A'; 17 << 10], 431, "too_large"),
-    ];
-    let site = site();
-    let (mut malformed, mut too_large) = (0.0, 0.0);
-    for (what, raw, status, reason) in cases {
-        let mut wire = site.wire();
-        wire.write_bytes(&raw);
-        let answer = wire.read(false).unwrap_or_else(|| panic!("{what}: no answer"));
-        assert_eq!(answer.status, status, "{what}");
-        assert!(answer.body.is_empty() && answer.header("server").is_none(), "{what}: {answer:?}");
-        assert!(wire.closed(), "{what}");
-        *(if reason == "malformed" { &mut malformed } else { &mut too_large }) += 1.0;
-    }
-    counted(&site, CLOSED, "malformed", malformed);
-    counted(&site, CLOSED, "too_large", too_large);
-    let mut just = site.wire();
-    just.write_bytes(&many(100));
-    assert_eq!(just.read(false).unwrap().status, 302, "a hundred headers are allowed");
-    unharmed(&site);
-}
-
-#[test]
-fn what_is_http_but_not_for_us_is_refused_and_keeps_the_connection() {
-    let long = format!("/{}", "a".repeat(4096));
-    let cases: Vec<(String, u16, &str)> = vec![
-        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".into(), 405, "method"),
-        ("DELETE /live HTTP/1.1\r\nHost: a\r\n\r\n".into(), 405, "method"),
-        ("BREW /live HTTP/1.1\r\nHost: a\r\n\r\n".into(), 405, "method"),
-        ("GET /live HTTP/1.1\r\n\r\n".into(), 400, "host"),
-        ("GET /live HTTP/1.1\r\nHost:\r\n\r\n".into(), 400, "host"),
-        ("GET /live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(), 400, "host"),
-        ("GET /live HTTP/1.1\r\nHost: a/b\r\n\r\n".into(), 400, "host"),
-        ("GET live HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400, "form"),
-        ("GET * HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400, "form"),
-        (format!("GET {long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, "uri"),
-        (format!("GET /live?{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, "uri"),
-    ];
-    let site = site();
-    let mut wire = site.wire();
-    for (raw, status, _) in &cases {
-        assert_eq!(wire.send(raw).status, *status, "{raw:?}");
-    }
-    assert_eq!(wire.send(&request("GET", "/live", &[])).status, 302, "the same connection");
-    for reason in ["method", "host", "uri", "form"] {
-        let times = cases.iter().filter(|(_, _, counted)| *counted == reason).count();
-        counted(&site, REFUSED, reason, times as f64);
-    }
-    assert_eq!(site.metric("waypost_connections_total", ""), 1.0);
-    assert_eq!(site.events_until("clicks", 1).len(), 1, "no refusal is a click");
-}
-
 #[test]
 fn an_http2_preface_is_closed_and_counted() {
     let site = site();
@@ -116,17 +31,6 @@ fn an_http2_preface_is_closed_and_counted() {
     assert!(wire.closed());
     counted(&site, CLOSED, "http2_preface", 1.0);
     unharmed(&site);
-}
-
-/// RFC 9112 §2.2 lets a recipient take a bare LF for a line's end; what it may not do is see another request in it.
-#[test]
-fn a_bare_line_feed_ends_a_line_and_never_hides_a_request() {
-    let site = site();
-    let mut wire = site.wire();
-    wire.write_bytes(b"GET /live HTTP/1.1\nHost: go.example.com\n\n");
-    assert_eq!(wire.read(false).unwrap().status, 302);
-    assert_eq!(wire.send(&request("GET", "/nobody", &[])).status, 404);
-    assert_eq!(site.events_until("clicks", 1).len(), 1);
 }
 
 #[test]
@@ -185,32 +89,6 @@ fn a_client_that_leaves_in_the_middle_is_counted_and_no_click() {
     until("no connection open", || (site.metric("waypost_connections_open", "") == 0.0).then_some(()));
     unharmed(&site);
     assert_eq!(site.events_until("clicks", 1).len(), 1);
-}
-
-#[test]
-fn an_announced_body_ends_the_connection_and_hides_no_second_request() {
-    let smuggled = request("GET", "/nobody", &[]);
-    for (method, announced) in [
-        ("GET", format!("Content-Length: {}", smuggled.len())),
-        ("GET", "Transfer-Encoding: chunked".to_owned()),
-        ("POST", format!("Content-Length: {}", smuggled.len())),
-        ("POST", "Content-Length: 9999999999".to_owned()),
-        ("GET", format!("Content-Length: {}\r\nTransfer-Encoding: chunked", smuggled.len())),
-    ] {
-        let site = site();
-        let mut wire = site.wire();
-        wire.write(&(request(method, "/live", &[&announced]) + &smuggled));
-        let answer = wire.read(false).unwrap();
-        assert_eq!(answer.status, if method == "GET" { 302 } else { 405 }, "{announced}");
-        assert_eq!(answer.header("connection"), Some("close"), "{announced}");
-        assert!(wire.read(false).is_none(), "the body is no request: {announced}");
-        unharmed(&site);
-        assert!(site.events("clicks.orphan").is_empty(), "{announced}");
-    }
-    let site = site();
-    let mut wire = site.wire();
-    assert_eq!(wire.send(&request("GET", "/live", &["Content-Length: 0"])).status, 302);
-    assert_eq!(wire.send(&request("GET", "/live", &[])).status, 302, "no body, no close");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod bad_input;
 mod clock;
 mod clock_steps;
 mod config;
+mod conformance;
 mod copies;
 mod countable;
 mod crash;

@@ -142,6 +142,17 @@ pub(in crate::shipper) fn noted(edge: &str, note: &SinkNote) -> Option<i64> {
     rest.starts_with(&crc32c::crc32c(edge.as_bytes()).to_le_bytes()).then(|| i64::from_le_bytes(*offset))
 }
 
+/// For [`crate::fuzzing`]: what is read is read again as it was.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(value: &[u8]) {
+    if let Ok(checkpoint) = Checkpoint::decode(value) {
+        assert_eq!(Checkpoint::decode(&checkpoint.encode("edge-1", 5)), Ok(checkpoint));
+    }
+    if let Some(note) = value.first_chunk() {
+        noted("edge-1", note);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
