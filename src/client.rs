@@ -4,16 +4,17 @@
 //! twice counts by its first value; only addresses and cookies look at all.
 
 use std::{
-    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
 use http::{HeaderMap, header};
-use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::model::click::{AddressFrom, AddressMode, Consent};
+use crate::{
+    model::click::{AddressFrom, AddressMode, Consent},
+    net::peer::{Networks, Peer, Source},
+};
 
 /// The headers of one request that count, borrowed from it.
 #[derive(Clone, Copy, Debug)]
@@ -193,41 +194,6 @@ pub enum AddressHeader {
     Forwarded,
 }
 
-/// The networks whose word about a client's address is taken: a list of `10.0.0.0/8` or single addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<IpNet>);
-
-impl Networks {
-    /// Reads each entry; the error names the bad one.
-    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Networks, String> {
-        let network = |entry: &S| {
-            let text = entry.as_ref().trim();
-            let one = || IpAddr::from_str(text).map(|address| IpNet::from(address.to_canonical()));
-            IpNet::from_str(text).or_else(|_| one()).map_err(|_| {
-                format!("{text:?} is neither a network such as 10.0.0.0/8 or 2001:db8::/32 nor a single address")
-            })
-        };
-        entries.iter().map(network).collect::<Result<_, _>>().map(Networks)
-    }
-
-    /// Whether an address (canonical) lies in one of them.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
-
-impl<'de> Deserialize<'de> for Networks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Networks, D::Error> {
-        Networks::parse(&Vec::<String>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
-
-impl fmt::Display for Networks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(ToString::to_string)).finish()
-    }
-}
-
 /// The longest chain of trusted proxies that is followed: a bound on work, no real one has so many.
 const HOPS: usize = 32;
 
@@ -241,41 +207,67 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// The client's address: the peer's, unless it is a trusted proxy; then the rightmost one in the header that is not.
-    /// The walk ends at what is no address: who wrote it saw no further. `X-Forwarded-Host` is never looked at.
-    pub fn address(&self, headers: &HeaderMap, peer: IpAddr) -> (IpAddr, AddressFrom) {
-        let peer = peer.to_canonical();
-        if !self.proxies.contains(peer) {
-            return (peer, AddressFrom::Peer);
+    /// The client's address: the peer's, unless that is a trusted proxy's; then the rightmost one in the header that is not.
+    /// The walk ends at what is no address: who wrote it saw no further. `X-Forwarded-Host` is never looked at. Called once a
+    /// click, by the edge.
+    pub fn address(&self, headers: &HeaderMap, peer: Peer) -> (IpAddr, AddressFrom) {
+        let (address, from, _) = self.walk(headers, peer);
+        (address, from)
+    }
+
+    /// Whether the client came by HTTPS: by the connection itself, else by what the trusted proxies write to
+    /// `X-Forwarded-Proto`, or to `Forwarded` as `proto`, for the hop that [`Trusted::address`] takes. Where a proxy replaces
+    /// the header instead of adding to it, its one word counts. For whoever asks to upgrade.
+    pub fn https(&self, headers: &HeaderMap, peer: Peer) -> bool {
+        if peer.tls || !self.believes(peer) {
+            return peer.tls;
         }
+        let (_, _, hops_walked) = self.walk(headers, peer);
+        let at = hops_walked.max(1) - 1;
+        let https = |word: &[u8]| word.eq_ignore_ascii_case(b"https");
         match self.header {
-            AddressHeader::XForwardedFor => self.walk(headers, peer, "x-forwarded-for", AddressFrom::Xff, address_in),
-            AddressHeader::Forwarded => self.walk(headers, peer, "forwarded", AddressFrom::Forwarded, forwarded_for),
+            AddressHeader::XForwardedFor => hops(headers, "x-forwarded-proto").take(at + 1).last().is_some_and(https),
+            AddressHeader::Forwarded => {
+                hops(headers, "forwarded").nth(at).and_then(|hop| pair(hop, b"proto=")).is_some_and(https)
+            }
         }
     }
 
-    fn walk(
-        &self,
-        headers: &HeaderMap,
-        peer: IpAddr,
-        name: &str,
-        from: AddressFrom,
-        read: fn(&[u8]) -> Option<IpAddr>,
-    ) -> (IpAddr, AddressFrom) {
-        let mut nearest = (peer, AddressFrom::Peer);
-        let lines = headers.get_all(name).iter().rev();
-        // Cut at commas from the right, quotes or not: what a client sent stands on the left and cannot swallow, by an
-        // open quote, what the proxy added.
-        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        for hop in hops.take(HOPS) {
-            let Some(address) = read(hop.trim_ascii()) else { break };
-            nearest = (address, from);
+    /// A Unix socket's file says who may write to it: nobody from outside.
+    fn believes(&self, peer: Peer) -> bool {
+        peer.source == Source::Unix || self.proxies.contains(peer.address.to_canonical())
+    }
+
+    /// The client's address, where it is from, and how many hops of the header were walked for it.
+    fn walk(&self, headers: &HeaderMap, peer: Peer) -> (IpAddr, AddressFrom, usize) {
+        let own = match peer.source {
+            Source::Network | Source::Unix => AddressFrom::Peer,
+            Source::ProxyProtocol => AddressFrom::Proxy,
+        };
+        let mut nearest = (peer.address.to_canonical(), own, 0);
+        if !self.believes(peer) {
+            return nearest;
+        }
+        let (name, from, read): (_, _, fn(&[u8]) -> Option<IpAddr>) = match self.header {
+            AddressHeader::XForwardedFor => ("x-forwarded-for", AddressFrom::Xff, address_in),
+            AddressHeader::Forwarded => ("forwarded", AddressFrom::Forwarded, forwarded_for),
+        };
+        for (walked, hop) in (1..).zip(hops(headers, name)) {
+            let Some(address) = read(hop) else { break };
+            nearest = (address, from, walked);
             if !self.proxies.contains(address) {
                 break;
             }
         }
         nearest
     }
+}
+
+/// The hops of a header, the nearest first. Cut at commas from the right, quotes or not: what a client sent stands on the
+/// left and cannot swallow, by an open quote, what the proxy added.
+fn hops<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(name).iter().rev();
+    lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii).take(HOPS)
 }
 
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
@@ -288,9 +280,15 @@ fn address_in(hop: &[u8]) -> Option<IpAddr> {
 
 /// The `for` of one element of `Forwarded` (RFC 7239 §4); `unknown` and `_hidden` are no addresses.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    let mut pairs = element.split(|byte| *byte == b';').filter_map(|pair| pair.trim_ascii().split_at_checked(4));
-    let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case(b"for="))?;
-    address_in(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value))
+    address_in(pair(element, b"for=")?)
+}
+
+/// The value of a pair in one element of `Forwarded`, without its quotes. `name` ends with `=`.
+fn pair<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut pairs =
+        element.split(|byte| *byte == b';').filter_map(|pair| pair.trim_ascii().split_at_checked(name.len()));
+    let (_, value) = pairs.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+    Some(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value))
 }
 
 #[cfg(test)]

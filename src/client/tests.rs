@@ -347,7 +347,7 @@ fn trusted(header: AddressHeader) -> Trusted {
 }
 
 fn told(header: AddressHeader, peer: &str, lines: &[(&'static str, &str)]) -> (String, AddressFrom) {
-    let (address, from) = trusted(header).address(&headers(lines), peer.parse().unwrap());
+    let (address, from) = trusted(header).address(&headers(lines), Peer::at(peer.parse().unwrap()));
     (address.to_string(), from)
 }
 
@@ -414,7 +414,7 @@ proptest! {
         let facts = Facts::read(&map);
         prop_assert!(facts.sec_fetch(&mut [0; 64]).len() <= 62);
         for header in [AddressHeader::XForwardedFor, AddressHeader::Forwarded] {
-            trusted(header).address(&map, "10.0.0.1".parse().unwrap());
+            trusted(header).address(&map, Peer::at("10.0.0.1".parse().unwrap()));
         }
         consent(&value);
     }
@@ -427,4 +427,60 @@ proptest! {
         let line = format!("{sent},for=1.2.3.4");
         prop_assert_eq!(told(AddressHeader::Forwarded, "10.0.0.1", &[("forwarded", &line)]).0, "1.2.3.4");
     }
+}
+
+#[test]
+fn after_a_proxy_header_the_forwarded_one_is_walked_only_from_a_trusted_address() {
+    let lines = headers(&[("x-forwarded-for", "1.2.3.4")]);
+    let told = |address: &str, source| {
+        let peer = Peer { address: address.parse().unwrap(), source, tls: false };
+        let (address, from) = trusted(AddressHeader::XForwardedFor).address(&lines, peer);
+        (address.to_string(), from)
+    };
+    assert_eq!(told("198.51.100.9", Source::ProxyProtocol), ("198.51.100.9".to_owned(), AddressFrom::Proxy));
+    assert_eq!(told("10.0.0.1", Source::ProxyProtocol), ("1.2.3.4".to_owned(), AddressFrom::Xff));
+    // Who may open the file of a Unix socket is believed.
+    assert_eq!(told("127.0.0.1", Source::Unix), ("1.2.3.4".to_owned(), AddressFrom::Xff));
+    assert_eq!(told("127.0.0.1", Source::Network), ("127.0.0.1".to_owned(), AddressFrom::Peer));
+}
+
+#[test]
+fn https_is_believed_by_the_rule_of_the_address() {
+    let said = |header, peer: &str, lines: &[(&'static str, &str)]| {
+        trusted(header).https(&headers(lines), Peer::at(peer.parse().unwrap()))
+    };
+    use AddressHeader::{Forwarded, XForwardedFor};
+    for (header, peer, lines, want) in [
+        (XForwardedFor, "10.0.0.1", &[("x-forwarded-proto", "https")][..], true),
+        (XForwardedFor, "10.0.0.1", &[("x-forwarded-proto", "HTTPS"), ("x-forwarded-for", "1.2.3.4")], true),
+        (XForwardedFor, "10.0.0.1", &[("x-forwarded-proto", "http")], false),
+        (XForwardedFor, "10.0.0.1", &[], false),
+        (XForwardedFor, "198.51.100.9", &[("x-forwarded-proto", "https")], false),
+        // The client's own word stands on the left.
+        (
+            XForwardedFor,
+            "10.0.0.1",
+            &[("x-forwarded-proto", "https, http"), ("x-forwarded-for", "6.6.6.6, 1.2.3.4")],
+            false,
+        ),
+        // Two proxies: the outer one took TLS off.
+        (
+            XForwardedFor,
+            "10.0.0.1",
+            &[("x-forwarded-proto", "https, http"), ("x-forwarded-for", "1.2.3.4, 10.0.0.2")],
+            true,
+        ),
+        (XForwardedFor, "10.0.0.1", &[("x-forwarded-proto", "https"), ("x-forwarded-for", "1.2.3.4, 10.0.0.2")], true),
+        (XForwardedFor, "10.0.0.1", &[("forwarded", "for=1.2.3.4;proto=https")], false),
+        (XForwardedFor, "10.0.0.1", &[("x_forwarded_proto", "https")], false),
+        (Forwarded, "10.0.0.1", &[("forwarded", "for=1.2.3.4;proto=https")], true),
+        (Forwarded, "10.0.0.1", &[("forwarded", "proto=\"https\"")], true),
+        (Forwarded, "10.0.0.1", &[("forwarded", "for=6.6.6.6;proto=https, for=1.2.3.4;proto=http")], false),
+        (Forwarded, "10.0.0.1", &[("forwarded", "for=1.2.3.4;proto=https, for=10.0.0.2;proto=http")], true),
+        (Forwarded, "10.0.0.1", &[("x-forwarded-proto", "https")], false),
+    ] {
+        assert_eq!(said(header, peer, lines), want, "{peer} {lines:?}");
+    }
+    let peer = Peer { tls: true, ..Peer::at("198.51.100.9".parse().unwrap()) };
+    assert!(trusted(XForwardedFor).https(&headers(&[("x-forwarded-proto", "http")]), peer));
 }

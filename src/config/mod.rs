@@ -124,7 +124,7 @@ pub struct Edge {
     /// Threads that serve, each with a lane of its own; by default one for each core this process may use.
     pub workers: Option<usize>,
     /// Networks of proxies whose word about a client's address is taken, such as `10.0.0.0/8`.
-    pub trusted_proxies: client::Networks,
+    pub trusted_proxies: net::peer::Networks,
     /// The header in which they write it: `x-forwarded-for` or `forwarded`.
     pub address_header: client::AddressHeader,
     /// What a client may send and for how long.
@@ -137,7 +137,7 @@ impl Default for Edge {
             id: None,
             listen: vec![net::listen::Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))).into()],
             workers: None,
-            trusted_proxies: client::Networks::default(),
+            trusted_proxies: net::peer::Networks::default(),
             address_header: client::AddressHeader::default(),
             limits: net::Limits::default(),
         }

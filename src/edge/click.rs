@@ -119,7 +119,7 @@ impl<'a> Visit<'a> {
         let privacy = decide::privacy(consent, facts.gpc, domain);
         let name = edge.prepared(domain).cookie_name;
         let (cookie_state, cookie) = edge.keys.read_cookie(moment.wall_ms, facts.cookies(), name, payload);
-        let (address, from) = edge.trusted.address(headers, moment.peer.address);
+        let (address, from) = edge.trusted.address(headers, moment.peer);
         // Who asks not to be linked is not found by address either.
         let coarse = privacy != Privacy::None && domain.client_ip == AddressMode::Full;
         let mode = if coarse { AddressMode::Truncated } else { domain.client_ip };

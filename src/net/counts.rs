@@ -28,13 +28,19 @@ pub(super) enum Closed {
     Incomplete,
     /// The system says that the connection broke.
     Reset,
+    /// A PROXY protocol header from, or one required of, an address that is not among `edge.trusted_proxies`.
+    ProxyUntrusted,
+    /// A PROXY protocol header that is none, or is longer than allowed.
+    ProxyMalformed,
+    /// A trusted proxy that sent no PROXY protocol header where one is required.
+    ProxyMissing,
     /// Anything else hyper reports.
     Other,
 }
 
 impl Closed {
     /// In the order of their values.
-    const ALL: [(Closed, &'static str); 10] = [
+    const ALL: [(Closed, &'static str); 13] = [
         (Closed::Done, "done"),
         (Closed::Idle, "idle"),
         (Closed::HeaderTimeout, "header_timeout"),
@@ -44,6 +50,9 @@ impl Closed {
         (Closed::Http2, "http2_preface"),
         (Closed::Incomplete, "incomplete"),
         (Closed::Reset, "reset"),
+        (Closed::ProxyUntrusted, "proxy_untrusted"),
+        (Closed::ProxyMalformed, "proxy_malformed"),
+        (Closed::ProxyMissing, "proxy_missing"),
         (Closed::Other, "other"),
     ];
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     path::PathBuf,
     str::FromStr,
@@ -13,7 +13,7 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-use crate::net::{BindError, peer::Peer, stream::Stream};
+use crate::net::{BindError, peer::Peer, proxy_protocol::ProxyProtocol, stream::Stream};
 
 /// Where connections come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +50,13 @@ impl fmt::Display for Address {
 pub struct Listen {
     /// Where.
     pub address: Address,
+    /// Whether its connections begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address }
+        Listen { address, proxy_protocol: ProxyProtocol::default() }
     }
 }
 
@@ -85,11 +87,13 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
         #[serde(deny_unknown_fields)]
         struct Table {
             address: String,
+            #[serde(default)]
+            proxy_protocol: ProxyProtocol,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let address =
             table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
-        Ok(Listen { address })
+        Ok(Listen { address, proxy_protocol: table.proxy_protocol })
     }
 }
 
@@ -132,19 +136,14 @@ pub enum Accepting {
     Unix(tokio::net::UnixListener),
 }
 
-/// Who is at the other end of a Unix socket, as far as an address can say it: this machine.
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
 impl Accepting {
     /// The next connection, and who is at its other end.
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Accepting::Tcp(listener) => {
-                listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer { address: peer.ip() }))
+                listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer::at(peer.ip())))
             }
-            Accepting::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer { address: LOCAL }))
-            }
+            Accepting::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::LOCAL)),
         }
     }
 }
@@ -156,7 +155,7 @@ impl Accepting {
 /// An address cannot be had: it says which, why, and what to do.
 pub fn bind(listen: &[Listen], workers: usize) -> Result<Vec<Vec<Listener>>, BindError> {
     let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
-    for Listen { address } in listen {
+    for Listen { address, .. } in listen {
         match address {
             Address::Tcp(tcp) => {
                 for (own, more) in listeners.iter_mut().zip(super::bind(&[*tcp], workers)?) {

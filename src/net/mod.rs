@@ -5,6 +5,7 @@ pub mod http;
 pub mod listen;
 pub mod opening;
 pub mod peer;
+pub mod proxy_protocol;
 pub mod stream;
 
 use std::{

@@ -147,6 +147,7 @@ fn start_workers(
         let worker = Worker {
             listeners,
             listen: config.edge.listen.clone(),
+            trusted: config.edge.trusted_proxies.clone(),
             limits: config.edge.limits.clone(),
             connections: most.div_ceil(count),
             drain_deadline: config.server.drain_deadline,

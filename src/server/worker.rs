@@ -21,6 +21,7 @@ use crate::{
         http::Connections,
         listen::{Accepting, Listen, Listener},
         opening::Opening,
+        peer::Networks,
     },
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Worker {
     /// In the order of `listen`.
     pub(super) listeners: Vec<Listener>,
     pub(super) listen: Vec<Listen>,
+    /// Whose PROXY protocol headers are taken.
+    pub(super) trusted: Networks,
     pub(super) limits: Limits,
     /// The most connections of this worker.
     pub(super) connections: usize,
@@ -52,7 +55,7 @@ impl Worker {
         let connections = Connections::new(&self.limits, self.connections);
         let mut accepting = Vec::new();
         for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
-            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen)));
+            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen, self.trusted.clone())));
             let accept = accept(listener, opening, connections.clone(), desk.clone(), stop.clone());
             accepting.push(spawn_local(accept));
         }

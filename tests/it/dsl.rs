@@ -51,6 +51,8 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// The configuration names the public addresses.
+    own_listen: bool,
     running: Option<Running>,
 }
 
@@ -65,7 +67,7 @@ impl Site {
     /// A site with these links that is not started yet. One worker, unless told otherwise.
     pub(crate) fn new(links: &[String]) -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let site = Site { dir, args: Vec::new(), env: Vec::new(), running: None };
+        let site = Site { dir, args: Vec::new(), env: Vec::new(), own_listen: false, running: None };
         site.write("links.jsonl", &(links.join("\n") + "\n"));
         site.env("WAYPOST__EDGE__WORKERS", "1")
             // A test directory is small and short-lived: nothing here needs 64 MiB a lane.
@@ -101,6 +103,12 @@ impl Site {
         self.arg("--config").arg(&path)
     }
 
+    /// Serves on what is given as `edge.listen`, in TOML; port 0 for TCP. [`Site::listen`] is the first TCP address of it.
+    pub(crate) fn listening(mut self, listen: &str) -> Site {
+        self.own_listen = true;
+        self.config(&format!("[edge]\nlisten = {listen}\n"))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -127,7 +135,10 @@ impl Site {
         let links = self.path("links.jsonl").display().to_string();
         let data = self.data().display().to_string();
         let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(&self.args);
+        if !self.own_listen {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(["--admin", "127.0.0.1:0"]).args(&self.args);
         command
     }
 
@@ -179,6 +190,13 @@ impl Site {
 
     pub(crate) fn listen(&self) -> SocketAddr {
         self.running().listen
+    }
+
+    /// Every public TCP address, in the order of `edge.listen`.
+    pub(crate) fn listens(&self) -> Vec<SocketAddr> {
+        let line: Value = serde_json::from_str(&self.logged("\"event\":\"listening\"")).unwrap();
+        let listen = line.get("fields").unwrap_or(&line)["listen"].as_str().unwrap().to_owned();
+        listen.split(',').filter_map(|text| text.parse().ok()).collect()
     }
 
     pub(crate) fn admin_address(&self) -> SocketAddr {
@@ -323,7 +341,10 @@ fn ports(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     if fields.get("event")?.as_str()? != "listening" {
         return None;
     }
-    Some((fields.get("listen")?.as_str()?.parse().ok()?, fields.get("admin")?.as_str()?.parse().ok()?))
+    let listen = fields.get("listen")?.as_str()?.split(',').find_map(|text| text.parse().ok());
+    // Who listens on no network socket is not asked for its port.
+    let listen = listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    Some((listen, fields.get("admin")?.as_str()?.parse().ok()?))
 }
 
 /// A request as text.

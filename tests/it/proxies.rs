@@ -40,7 +40,7 @@ fn check(site: &Site, cases: &[(&str, &[&str], &str, &str)]) {
 
 #[test]
 fn the_rightmost_address_that_is_no_trusted_proxy_is_the_buyers() {
-    let cases: [(&str, &[&str], &str, &str); 12] = [
+    let cases: [(&str, &[&str], &str, &str); 13] = [
         ("127.0.0.1", &[], "127.0.0.1", "peer"),
         ("127.0.0.1", &["X-Forwarded-For: 203.0.113.7"], "203.0.113.7", "xff"),
         ("127.0.0.1", &["X-Forwarded-For: 198.51.100.9, 203.0.113.7"], "203.0.113.7", "xff"),
@@ -55,6 +55,8 @@ fn the_rightmost_address_that_is_no_trusted_proxy_is_the_buyers() {
         ("127.0.0.1", &["X-Forwarded-For: unknown"], "127.0.0.1", "peer"),
         // The other header is not believed, for a proxy may pass it on as the client sent it.
         ("127.0.0.1", &["Forwarded: for=203.0.113.7"], "127.0.0.1", "peer"),
+        // Some servers make underscores of hyphens: it is another header.
+        ("127.0.0.1", &["X_Forwarded_For: 203.0.113.7"], "127.0.0.1", "peer"),
         ("127.0.0.1", &["X-Real-IP: 203.0.113.7", "CF-Connecting-IP: 203.0.113.8"], "127.0.0.1", "peer"),
     ];
     check(&site("127.0.0.1, 10.0.0.0/8, fd00::/8", cases.len()).start(), &cases);
@@ -107,4 +109,125 @@ fn a_very_long_chain_costs_a_bounded_walk_and_is_still_answered() {
     assert_eq!(site.get("/c0", &[&chain]).status, 302);
     let event = until("the event", || site.events("clicks").pop());
     assert_eq!((&event["client_ip"], &event["client_ip_from"]), (&"10.0.0.1".into(), &"xff".into()));
+}
+
+/// A version 2 header as a proxy writes it.
+fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(addresses.len()).unwrap().to_be_bytes();
+    [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[command, family], &len, addresses].concat()
+}
+
+const V2_TCP4: [u8; 12] = [203, 0, 113, 7, 127, 0, 0, 1, 0xc8, 0x22, 0, 80];
+
+/// A site with a listener for each word of `proxy_protocol`, which believes 127.0.0.0/24.
+fn proxied(modes: &[&str], cases: usize) -> Site {
+    let links: Vec<String> = (0..cases).map(|case| link(&format!("c{case}"))).collect();
+    let listen = modes.iter().map(|mode| format!("{{ address = \"127.0.0.1:0\", proxy_protocol = \"{mode}\" }}"));
+    Site::new(&links)
+        .env("WAYPOST__EDGE__TRUSTED_PROXIES", "127.0.0.0/24, 10.0.0.0/8")
+        .listening(&format!("[{}]", listen.collect::<Vec<_>>().join(", ")))
+        .start()
+}
+
+fn wire_to(listen: SocketAddr, from: &str) -> Wire {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&format!("{from}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.connect(&listen.into()).unwrap();
+    Wire::over(TcpStream::from(socket))
+}
+
+#[test]
+fn a_proxy_protocol_header_names_the_buyer_and_the_event_says_so() {
+    let v1 = b"PROXY TCP4 203.0.113.7 127.0.0.1 51234 80\r\n".to_vec();
+    let v1_6 = b"PROXY TCP6 2001:db8::7 ::1 51234 80\r\n".to_vec();
+    let tlv = [&V2_TCP4[..], &[4, 0, 3, 0, 0, 0]].concat();
+    let inside = b"PROXY TCP4 10.0.0.1 127.0.0.1 51234 80\r\n".to_vec();
+    let xff: &[&str] = &["X-Forwarded-For: 198.51.100.9"];
+    let cases: [(Vec<u8>, &[&str], &str, &str); 9] = [
+        (v1.clone(), &[], "203.0.113.7", "proxy"),
+        (v1_6, &[], "2001:db8::7", "proxy"),
+        (v2(0x21, 0x11, &V2_TCP4), &[], "203.0.113.7", "proxy"),
+        (v2(0x21, 0x11, &tlv), &[], "203.0.113.7", "proxy"),
+        (v2(0x20, 0, &[]), &[], "127.0.0.1", "peer"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), &[], "127.0.0.1", "peer"),
+        // The header's client is nobody's proxy: what it says of itself is not believed.
+        (v1, xff, "203.0.113.7", "proxy"),
+        (inside, xff, "198.51.100.9", "xff"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), xff, "198.51.100.9", "xff"),
+    ];
+    let site = proxied(&["required", "optional"], 2 * cases.len());
+    for (at, listen) in site.listens().into_iter().enumerate() {
+        for (number, (header, headers, ..)) in cases.iter().enumerate() {
+            let code = format!("/c{}", at * cases.len() + number);
+            let mut wire = wire_to(listen, "127.0.0.1");
+            // Header and request in one segment, and cut where nobody would.
+            let cut = [header.len(), 1, 5, header.len() - 1][number % 4];
+            assert!(wire.write_bytes(&header[..cut]));
+            let rest = [&header[cut..], request("GET", &code, headers).as_bytes()].concat();
+            assert!(wire.write_bytes(&rest));
+            assert_eq!(wire.read(false).expect("an answer").status, 302);
+            // The connection is kept as any other.
+            assert_eq!(wire.send(&request("GET", "/healthz", &[])).status, 404);
+        }
+    }
+    let events = site.events_until("clicks", 2 * cases.len());
+    for (number, (header, headers, address, from)) in cases.iter().chain(&cases).enumerate() {
+        let event: &Value = events.iter().find(|event| event["code"] == format!("c{number}")).unwrap();
+        let (found, want) = ((&event["client_ip"], &event["client_ip_from"]), (&(*address).into(), &(*from).into()));
+        assert_eq!(found, want, "{} {headers:?}", String::from_utf8_lossy(header));
+    }
+}
+
+#[test]
+fn a_proxy_protocol_header_from_a_stranger_ends_the_connection_and_is_counted() {
+    let site = proxied(&["required", "optional", "off"], 1);
+    let [required, optional, off] = site.listens()[..] else { panic!("three listeners") };
+    let closed = |reason: &str, count: f64| {
+        until(reason, || {
+            let found = site.metric("waypost_connections_closed_total", &format!("reason=\"{reason}\""));
+            (found == count).then_some(())
+        });
+    };
+    let header = "PROXY TCP4 203.0.113.7 127.0.0.1 51234 80\r\n";
+    let whole = format!("{header}{}", request("GET", "/c0", &[]));
+    for listen in [required, optional] {
+        assert!(wire_to(listen, "127.0.9.1").try_send(&whole).is_none());
+    }
+    // Not even a word: there is nothing that it could say.
+    assert!(wire_to(required, "127.0.9.1").closed());
+    closed("proxy_untrusted", 3.0);
+    assert_eq!(
+        wire_to(optional, "127.0.9.1").send(&request("GET", "/c0", &[])).status,
+        302,
+        "a buyer beside the proxy"
+    );
+    assert_eq!(wire_to(optional, "127.0.0.1").send(&request("GET", "/c0", &[])).status, 302, "a proxy's plain request");
+    assert!(wire_to(required, "127.0.0.1").try_send(&request("GET", "/c0", &[])).is_none());
+    closed("proxy_missing", 1.0);
+    let long = v2(0x21, 0x11, &[0; 521]);
+    for bad in [&b"PROXY TCP4 203.0.113.7\r\n"[..], &v2(0x22, 0x11, &V2_TCP4), &long] {
+        let mut wire = wire_to(optional, "127.0.0.1");
+        assert!(wire.write_bytes(bad));
+        assert!(wire.closed());
+    }
+    closed("proxy_malformed", 3.0);
+    // Where it is off, a header is bad HTTP.
+    assert_eq!(wire_to(off, "127.0.0.1").send(&whole).status, 400);
+    assert_eq!(site.events_until("clicks", 2).len(), 2);
+}
+
+#[test]
+fn a_proxy_protocol_header_that_does_not_come_to_its_end_is_not_waited_for() {
+    let listen = "[{ address = \"127.0.0.1:0\", proxy_protocol = \"optional\" }]";
+    let site = Site::new(&[link("c0")])
+        .env("WAYPOST__EDGE__TRUSTED_PROXIES", "127.0.0.1")
+        .env("WAYPOST__EDGE__LIMITS__HEADER_TIMEOUT", "300ms")
+        .listening(listen)
+        .start();
+    let mut wire = site.wire();
+    wire.write("PROXY TCP4 203.0.113.7 ");
+    assert!(wire.closed());
+    until("its count", || {
+        (site.metric("waypost_connections_closed_total", "reason=\"header_timeout\"") == 1.0).then_some(())
+    });
 }
