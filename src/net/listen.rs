@@ -50,11 +50,13 @@ impl fmt::Display for Address {
 pub struct Listen {
     /// Where.
     pub address: Address,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1: with TLS by ALPN, else by prior knowledge, for a proxy in front.
+    pub http2: bool,
 }
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address }
+        Listen { address, http2: false }
     }
 }
 
@@ -85,11 +87,13 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
         #[serde(deny_unknown_fields)]
         struct Table {
             address: String,
+            #[serde(default)]
+            http2: bool,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let address =
             table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
-        Ok(Listen { address })
+        Ok(Listen { address, http2: table.http2 })
     }
 }
 
@@ -156,7 +160,7 @@ impl Accepting {
 /// An address cannot be had: it says which, why, and what to do.
 pub fn bind(listen: &[Listen], workers: usize) -> Result<Vec<Vec<Listener>>, BindError> {
     let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
-    for Listen { address } in listen {
+    for Listen { address, .. } in listen {
         match address {
             Address::Tcp(tcp) => {
                 for (own, more) in listeners.iter_mut().zip(super::bind(&[*tcp], workers)?) {

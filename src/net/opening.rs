@@ -6,7 +6,6 @@ use crate::net::{counts::Closed, listen::Listen, peer::Peer, stream::Stream};
 /// The steps of one listener's connections. One for each worker and listener.
 #[derive(Debug)]
 pub struct Opening {
-    #[expect(dead_code, reason = "a listener's own settings come first here")]
     listen: Listen,
 }
 
@@ -14,6 +13,11 @@ impl Opening {
     /// The steps that this entry of `edge.listen` asks for.
     pub fn new(listen: Listen) -> Opening {
         Opening { listen }
+    }
+
+    /// Whether HTTP/2 is spoken here.
+    pub(super) fn http2(&self) -> bool {
+        self.listen.http2
     }
 
     /// Takes the steps; gives the stream that speaks HTTP, and who is at its other end. `Err`: the connection ends here, and why.

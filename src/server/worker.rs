@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    client::Networks,
     edge::service::{self, Desk},
     lifecycle::{Latch, Stop},
     net::{
@@ -32,9 +33,10 @@ pub(super) struct Worker {
     /// In the order of `listen`.
     pub(super) listeners: Vec<Listener>,
     pub(super) listen: Vec<Listen>,
+    /// This worker's share of them.
     pub(super) limits: Limits,
-    /// The most connections of this worker.
-    pub(super) connections: usize,
+    /// Whose connections are not limited by address.
+    pub(super) proxies: Networks,
     /// How long open connections may take to finish once no more are accepted.
     pub(super) drain_deadline: Duration,
     /// Held while the lane has room.
@@ -49,7 +51,8 @@ impl Worker {
     }
 
     async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
-        let connections = Connections::new(&self.limits, self.connections);
+        let proxies = self.proxies;
+        let connections = Connections::new(&self.limits, move |address| proxies.contains(address));
         let mut accepting = Vec::new();
         for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
             let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen)));
