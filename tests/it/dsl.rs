@@ -51,6 +51,8 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// Whether its configuration says where it listens.
+    listens: bool,
     running: Option<Running>,
 }
 
@@ -65,7 +67,7 @@ impl Site {
     /// A site with these links that is not started yet. One worker, unless told otherwise.
     pub(crate) fn new(links: &[String]) -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let site = Site { dir, args: Vec::new(), env: Vec::new(), running: None };
+        let site = Site { dir, args: Vec::new(), env: Vec::new(), listens: false, running: None };
         site.write("links.jsonl", &(links.join("\n") + "\n"));
         site.env("WAYPOST__EDGE__WORKERS", "1")
             // A test directory is small and short-lived: nothing here needs 64 MiB a lane.
@@ -101,6 +103,12 @@ impl Site {
         self.arg("--config").arg(&path)
     }
 
+    /// Listens with these settings beside the address, such as `http2 = true`, as `[edge]` in this file says it.
+    pub(crate) fn listening(mut self, settings: &str, more: &str) -> Site {
+        self.listens = true;
+        self.config(&format!("[edge]\nlisten = [{{ address = \"127.0.0.1:0\", {settings} }}]\n{more}"))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -127,7 +135,10 @@ impl Site {
         let links = self.path("links.jsonl").display().to_string();
         let data = self.data().display().to_string();
         let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(&self.args);
+        if !self.listens {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(["--admin", "127.0.0.1:0"]).args(&self.args);
         command
     }
 
