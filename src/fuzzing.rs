@@ -12,13 +12,14 @@ use crate::{
         keys::{Audience, Keyring, SellerKeys},
         token::{self, CookieClaims, Payload, Presented, UrlClaims, UrlFlags},
     },
-    client::{self, AddressHeader, Networks, Trusted},
+    client::{self, AddressHeader, Trusted},
     edge::target::{self as edge_target, Target},
     links::{Link, destination::Fill, domains::Domains},
     model::{
         click::{AddressFrom, Click},
         link::{LinkFacts, record::Record},
     },
+    net::peer::{Networks, Peer},
 };
 
 /// A target: its name, and what takes its bytes.
@@ -124,13 +125,17 @@ pub fn forwarded(lines: &[u8]) {
     ] {
         let trusted = Trusted { proxies: PROXIES.clone(), header };
         let headers = map(name, lines);
-        assert_eq!(trusted.address(&headers, stranger), (stranger, AddressFrom::Peer), "a stranger's word is nothing");
-        let (found, from) = trusted.address(&headers, proxy);
+        assert_eq!(
+            trusted.address(&headers, Peer::at(stranger)),
+            (stranger, AddressFrom::Peer),
+            "a stranger's word is nothing"
+        );
+        let (found, from) = trusted.address(&headers, Peer::at(proxy));
         assert!(from != AddressFrom::Peer || found == proxy);
         let headers = map(name, &[lines, added.as_bytes()].concat());
         // A line that is no header value never comes, and its addition with it.
         if headers.get_all(name).iter().next_back().is_some_and(|line| line.as_bytes().ends_with(added.as_bytes())) {
-            assert_eq!(trusted.address(&headers, proxy).0, client, "the proxy's own word stands");
+            assert_eq!(trusted.address(&headers, Peer::at(proxy)).0, client, "the proxy's own word stands");
         }
     }
 }

@@ -56,7 +56,7 @@ metrics_table! {
     WORKERS = "waypost_workers", Kind::Gauge, [], "Worker threads.";
     // the edge
     CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"], "Requests answered for a code, by outcome.";
-    CLICKS_UNRECORDED = "waypost_clicks_unrecorded_total", Kind::Counter, ["reason"], "Requests for a code without a record: no room (answered or refused by on_full), or an unknown code while the journal was nearly full.";
+    CLICKS_UNRECORDED = "waypost_clicks_unrecorded_total", Kind::Counter, ["reason"], "Requests for a code without a record: no room (answered or refused by on_full), or an unknown code while the journal was nearly full (pressed) or beyond its address's budget (budget).";
     COOKIES = "waypost_cookies_total", Kind::Counter, ["state"], "Attribution cookies as presented with requests for a code.";
     REQUESTS_REFUSED = "waypost_requests_refused_total", Kind::Counter, ["reason"], "Requests refused before their code was looked at.";
     REQUESTS_FIXED = "waypost_requests_fixed_total", Kind::Counter, [], "Requests for the fixed paths of a host.";

@@ -20,7 +20,7 @@ pub mod service;
 pub mod tally;
 pub mod target;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
@@ -148,6 +148,11 @@ impl Edge {
             Target::Fixed(path, host) => self.fixed(path, self.domains.of_host(host), request.uri().path()),
             Target::Refused(status, why) => Answer::plain(status, Page::text(why.line()), Record::Refused(why)),
         }
+    }
+
+    /// Whose request this is, behind the proxies that are trusted.
+    fn client_address<B>(&self, request: &Request<B>, peer: Peer) -> IpAddr {
+        self.trusted.address(request.headers(), peer).0
     }
 
     fn prepared(&self, domain: &Domain) -> &Prepared {

@@ -9,7 +9,7 @@ use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use hyper::body::Body;
 
@@ -25,7 +25,7 @@ use crate::{
     },
     journal::{Lane, OnFull},
     model::click::{self, Topic},
-    net::peer::Peer,
+    net::{Spending, peer::Peer},
 };
 
 /// How often a request that waits for room looks again.
@@ -48,11 +48,20 @@ pub struct Desk {
     last_id_ms: u64,
     on_full: OnFull,
     wait_for_room: Duration,
+    /// On codes that no link has.
+    unknown: Spending,
 }
 
 impl Desk {
-    /// Called once by each worker's thread.
-    pub fn new(edge: Arc<ArcSwap<Edge>>, lane: Lane, seeds: Seeds, on_full: OnFull, wait_for_room: Duration) -> Desk {
+    /// Called once by each worker's thread. `unknown` is what an address may spend on codes that no link has.
+    pub fn new(
+        edge: Arc<ArcSwap<Edge>>,
+        lane: Lane,
+        seeds: Seeds,
+        on_full: OnFull,
+        wait_for_room: Duration,
+        unknown: Spending,
+    ) -> Desk {
         Desk {
             edge: Cache::new(edge),
             lane,
@@ -62,6 +71,7 @@ impl Desk {
             last_id_ms: 0,
             on_full,
             wait_for_room,
+            unknown,
         }
     }
 
@@ -81,7 +91,7 @@ impl Desk {
     }
 
     /// Appends the answer's click, if it has one, and counts.
-    fn record(&mut self, record: Record, room: Room) {
+    fn record<B>(&mut self, record: Record, room: Room, request: &Request<B>, peer: Peer) {
         match record {
             Record::Click(topic, outcome, cookie) => {
                 self.tally.click(outcome, cookie);
@@ -89,7 +99,10 @@ impl Desk {
             }
             Record::Unknown(outcome, cookie) => {
                 self.tally.click(outcome, cookie);
+                // Whom the click names, not the proxy in between.
+                let address = self.edge.load().client_address(request, peer);
                 match room {
+                    _ if !self.unknown.spend(address, self.last_id_ms) => self.tally.unrecorded(Unrecorded::Budget),
                     Room::Pressed => self.tally.unrecorded(Unrecorded::Pressed),
                     Room::Free | Room::None => self.append(Topic::Orphan, room),
                 }
@@ -116,7 +129,7 @@ pub async fn call<B: Body>(desk: &RefCell<Desk>, peer: Peer, request: Request<B>
     };
     let mut owned = desk.borrow_mut();
     let answer = owned.answer(&request, peer, room);
-    owned.record(answer.record, room);
+    owned.record(answer.record, room, &request, peer);
     drop(owned);
     respond(answer, request)
 }
@@ -148,7 +161,8 @@ async fn wait_for_room<B>(desk: &RefCell<Desk>, request: &Request<B>) -> Option<
 /// Builds the response in the request's own header map: no map is allocated. The body is never read; a connection whose
 /// request announced one is closed.
 fn respond<B: Body>(answer: Answer, mut request: Request<B>) -> Response<Full<Bytes>> {
-    let body_announced = !request.body().is_end_stream();
+    // An HTTP/2 stream with an unread body is reset alone, and knows no `Connection` (RFC 9113 §8.2.2).
+    let closes = !request.body().is_end_stream() && request.version() != Version::HTTP_2;
     let mut headers = std::mem::take(request.headers_mut());
     headers.clear();
     match answer.location {
@@ -171,7 +185,7 @@ fn respond<B: Body>(answer: Answer, mut request: Request<B>) -> Response<Full<By
     if answer.status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, GET_HEAD);
     }
-    if body_announced {
+    if closes {
         headers.insert(header::CONNECTION, CLOSE);
     }
     if *request.method() == Method::HEAD && answer.status != StatusCode::NO_CONTENT {

@@ -17,13 +17,19 @@ pub enum Unrecorded {
     Full,
     /// An unknown code while ring or disk is three quarters full: a flood must not displace paid clicks (design §7).
     Pressed,
+    /// An unknown code of an address that asked for more of them than `edge.limits.unknown_per_address`.
+    Budget,
     /// The lane had no room and the policy is `refuse`: the request got 503.
     Refused,
 }
 
 impl Unrecorded {
-    const ALL: [(Unrecorded, &'static str); 3] =
-        [(Unrecorded::Full, "full"), (Unrecorded::Pressed, "pressed"), (Unrecorded::Refused, "refused")];
+    const ALL: [(Unrecorded, &'static str); 4] = [
+        (Unrecorded::Full, "full"),
+        (Unrecorded::Pressed, "pressed"),
+        (Unrecorded::Budget, "budget"),
+        (Unrecorded::Refused, "refused"),
+    ];
 }
 
 /// One cell and the shared counter that it is carried into.

@@ -1,6 +1,6 @@
 //! Which code on which host a request asks for, or why it asks for none. Reads the request line and `Host` alone.
 
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 /// The longest request target that is answered, bytes (design §5; the event keeps 1 KiB of the query).
 pub const MAX_TARGET: usize = 4096;
@@ -108,7 +108,12 @@ pub fn read<B>(request: &Request<B>) -> Target<'_> {
         _ => return Target::Refused(StatusCode::METHOD_NOT_ALLOWED, Refusal::Method),
     };
     let uri = request.uri();
-    let Some(host) = host(request.headers(), uri.authority().map(|authority| authority.as_str())) else {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = match request.version() {
+        Version::HTTP_2 => host_of_two(request.headers(), authority),
+        _ => host(request.headers(), authority),
+    };
+    let Some(host) = host else {
         return Target::Refused(StatusCode::BAD_REQUEST, Refusal::Host);
     };
     let path = uri.path();
@@ -144,6 +149,16 @@ fn host<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<&'a [u
     match authority {
         Some(authority) => without_port(authority.as_bytes()),
         None => Some(sent),
+    }
+}
+
+/// The host asked for by HTTP/2: `:authority`, or `Host` in its place; if both came, they say the same (RFC 9113 §8.3.1).
+fn host_of_two<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<&'a [u8]> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (authority.map(str::as_bytes), hosts.next().map(|host| host.as_bytes()), hosts.next()) {
+        (Some(only), None, _) | (None, Some(only), None) => without_port(only),
+        (Some(authority), Some(host), None) if authority.eq_ignore_ascii_case(host) => without_port(authority),
+        _ => None,
     }
 }
 
@@ -232,6 +247,28 @@ mod tests {
         let request = request("GET", "http://b.example:81/x", &["a.example"]);
         assert!(matches!(read(&request), Target::Code(Asked { host: b"b.example", .. })));
         assert_eq!(refusal("GET", "http://u@b.example/x", &["a"]), Some(Refusal::Host));
+    }
+
+    #[test]
+    fn an_http2_request_names_its_host_once_or_twice_alike() {
+        let asked = |authority: Option<&str>, hosts: &[&str]| {
+            let uri = authority.map_or("/x".to_owned(), |authority| format!("https://{authority}/x"));
+            let mut request = request("GET", &uri, hosts);
+            *request.version_mut() = Version::HTTP_2;
+            match read(&request) {
+                Target::Code(asked) => Some(String::from_utf8(asked.host.to_vec()).unwrap()),
+                _ => None,
+            }
+        };
+        let a = Some("a".to_owned());
+        assert_eq!(asked(Some("a:81"), &[]), a);
+        assert_eq!(asked(None, &["a"]), a);
+        assert_eq!(asked(Some("a"), &["A"]), a);
+        for (authority, hosts) in
+            [(Some("a"), &["b"][..]), (Some("a"), &["a:81"]), (Some("a"), &["a", "a"]), (None, &[]), (Some("u@a"), &[])]
+        {
+            assert_eq!(asked(authority, hosts), None, "{authority:?} {hosts:?}");
+        }
     }
 
     #[test]

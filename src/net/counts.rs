@@ -18,11 +18,11 @@ pub(super) enum Closed {
     HeaderTimeout,
     /// By a stopping process.
     Drained,
-    /// Not HTTP/1.1; answered 400 where that was still possible.
+    /// Not HTTP/1.1, answered 400 where that was still possible; or not HTTP/2.
     Malformed,
     /// The head is larger than allowed; answered 431 or 414.
     TooLarge,
-    /// An HTTP/2 preface.
+    /// An HTTP/2 preface where it is not spoken.
     Http2,
     /// The client left in the middle of a request.
     Incomplete,
@@ -36,11 +36,21 @@ pub(super) enum Closed {
     ProxyMissing,
     /// Anything else hyper reports.
     Other,
+    /// Older than `max_age`.
+    Age,
+    /// Its last request of `requests`.
+    Requests,
+    /// One more of its address than `connections_per_address`.
+    PerAddress,
+    /// HTTP/2: resets, CONTINUATIONs, PINGs, SETTINGS or empty frames beyond their bound.
+    Flood,
+    /// HTTP/2: a PING was not answered.
+    Unresponsive,
 }
 
 impl Closed {
     /// In the order of their values.
-    const ALL: [(Closed, &'static str); 13] = [
+    const ALL: [(Closed, &'static str); 18] = [
         (Closed::Done, "done"),
         (Closed::Idle, "idle"),
         (Closed::HeaderTimeout, "header_timeout"),
@@ -54,12 +64,23 @@ impl Closed {
         (Closed::ProxyMalformed, "proxy_malformed"),
         (Closed::ProxyMissing, "proxy_missing"),
         (Closed::Other, "other"),
+        (Closed::Age, "max_age"),
+        (Closed::Requests, "max_requests"),
+        (Closed::PerAddress, "per_address"),
+        (Closed::Flood, "flood"),
+        (Closed::Unresponsive, "unresponsive"),
     ];
 }
 
 impl From<&hyper::Error> for Closed {
     fn from(error: &hyper::Error) -> Closed {
-        if error.is_parse_too_large() {
+        let source = std::error::Error::source(error);
+        if let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) {
+            return Closed::from(error);
+        }
+        if error.is_timeout() {
+            Closed::Unresponsive
+        } else if error.is_parse_too_large() {
             Closed::TooLarge
         } else if error.is_parse_version_h2() {
             Closed::Http2
@@ -67,10 +88,25 @@ impl From<&hyper::Error> for Closed {
             Closed::Malformed
         } else if error.is_incomplete_message() {
             Closed::Incomplete
-        } else if error.is_shutdown() || std::error::Error::source(error).is_some_and(|e| e.is::<io::Error>()) {
+        } else if error.is_shutdown() || source.is_some_and(|e| e.is::<io::Error>()) {
             Closed::Reset
         } else {
             Closed::Other
+        }
+    }
+}
+
+impl From<&h2::Error> for Closed {
+    fn from(error: &h2::Error) -> Closed {
+        match error.reason() {
+            _ if error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) => Closed::Incomplete,
+            _ if error.is_io() => Closed::Reset,
+            Some(h2::Reason::NO_ERROR) => Closed::Done,
+            _ if error.is_remote() => Closed::Other,
+            // h2 says so of what comes too often, and of nothing else.
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => Closed::Flood,
+            Some(_) => Closed::Malformed,
+            None => Closed::Other,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One worker's HTTP/1.1 connections: hyper's limits, deadlines, drain, and why each connection ended.
+//! One worker's connections ([`h2`] has what only HTTP/2 has): hyper's limits, deadlines, drain, and why each connection ended.
 //!
 //! hyper's own header timeout makes a boxed timer a request (1 300 instructions of some 20 000) and knows no idle
 //! timeout apart from it. Here a connection notes in two cells when it last changed its phase, and [`Connections::tick`]
@@ -17,17 +17,23 @@ use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     future::Future,
+    hash::{BuildHasher, RandomState},
     io,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -36,73 +42,31 @@ use tokio::{
 
 use crate::net::{
     Limits,
+    budget::{Origin, Seats},
     counts::{Closed, Counts},
+    h2::{self, Begun, Protocol},
     opening::Opening,
     peer::Peer,
+    seen::{Phase, Seen},
     stream::Stream,
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    New,
-    Head,
-    Busy,
-    Idle,
-}
-
-/// What a connection shows of itself to its worker.
-struct Seen {
-    phase: Cell<Phase>,
-    /// Milliseconds of the worker's clock.
-    since: Cell<u64>,
-    /// Set to end the connection; looked at when its task runs next.
-    ended: Cell<Option<Closed>>,
-    /// The task's waker. A task keeps one for its whole life, so it is taken once.
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Seen {
-    fn enter(&self, phase: Phase, now: u64) {
-        self.phase.set(phase);
-        self.since.set(now);
-    }
-
-    fn end(&self, closed: Closed) {
-        self.ended.set(Some(closed));
-        self.wake();
-    }
-
-    /// Why the connection is to end, if it is; else its task is woken once it is.
-    fn look(&self, cx: &Context<'_>) -> Option<Closed> {
-        if self.waker.borrow().is_none() {
-            *self.waker.borrow_mut() = Some(cx.waker().clone());
-        }
-        self.ended.get()
-    }
-
-    /// Runs `step`, unless the connection is to end first.
-    async fn until_ended<T>(&self, step: impl Future<Output = T>) -> Result<T, Closed> {
-        let mut step = std::pin::pin!(step);
-        std::future::poll_fn(|cx| match self.look(cx) {
-            Some(closed) => Poll::Ready(Err(closed)),
-            None => step.as_mut().poll(cx).map(Ok),
-        })
-        .await
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-}
 
 /// All connections of one worker. Lives on that worker's thread.
 pub struct Connections {
     builder: http1::Builder,
+    http2: http2::Builder<h2::Here>,
     header_timeout: u64,
     idle_timeout: u64,
+    max_age: u64,
+    requests: u32,
     most: usize,
+    seats: Seats,
+    /// Addresses of proxies, which have any number of connections.
+    exempt: Box<dyn Fn(IpAddr) -> bool>,
+    /// Spreads the ages at which connections that came together leave.
+    jitter: RandomState,
+    /// Connections so far.
+    born: Cell<u64>,
     /// Milliseconds since the worker began, as of its last tick.
     now: Cell<u64>,
     draining: Cell<bool>,
@@ -122,8 +86,9 @@ pub struct Connections {
 const SLOTS_A_TICK: usize = 1024;
 
 impl Connections {
-    /// Connections under these limits, no more than `most` of them at a time.
-    pub fn new(limits: &Limits, most: usize) -> Rc<Connections> {
+    /// Connections under these limits, one worker's share of them ([`Limits::share`]). `exempt` names the proxies, whose
+    /// connections are not limited by address.
+    pub fn new(limits: &Limits, exempt: impl Fn(IpAddr) -> bool + 'static) -> Rc<Connections> {
         let mut builder = http1::Builder::new();
         let head = limits.headers.as_usize().max(8192);
         builder
@@ -136,8 +101,15 @@ impl Connections {
         Rc::new(Connections {
             builder,
             header_timeout: limits.header_timeout.as_millis() as u64,
+            http2: h2::builder(limits),
             idle_timeout: limits.idle_timeout.as_millis() as u64,
-            most: most.max(1),
+            max_age: limits.max_age.as_millis() as u64,
+            requests: limits.requests.max(1),
+            most: limits.connections.max(1),
+            seats: Seats::new(limits.connections_per_address),
+            exempt: Box::new(exempt),
+            jitter: RandomState::new(),
+            born: Cell::new(0),
             now: Cell::new(0),
             draining: Cell::new(false),
             slots: RefCell::default(),
@@ -161,6 +133,23 @@ impl Connections {
         self.open.get()
     }
 
+    /// Milliseconds since the worker began, as of its last tick.
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    pub(super) fn idle_timeout(&self) -> u64 {
+        self.idle_timeout
+    }
+
+    pub(super) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(super) fn http2(&self) -> &http2::Builder<h2::Here> {
+        &self.http2
+    }
+
     /// Counts a failed accept by its reason, as [`crate::net::accept_failure`] gives it.
     pub fn accept_failed(&self, reason: &str) {
         self.counts.accept_failed(reason);
@@ -176,19 +165,30 @@ impl Connections {
     ) -> impl Future<Output = ()>
     where
         S: Fn(Peer, Request<Incoming>) -> F,
-        F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+        F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + 'static,
     {
         let (slot, seen) = self.enter();
-        let entry = Entry { connections: self.clone(), slot, closed: Cell::new(Closed::Other) };
+        let mut entry = Entry { connections: self.clone(), slot, seat: None, closed: Cell::new(Closed::Other) };
         async move {
-            match seen.until_ended(opening.run(stream, peer)).await {
-                Ok(Ok((stream, peer))) => self.run(stream, |request| service(peer, request), seen, entry).await,
+            let opened = async {
+                let (stream, peer) = opening.run(stream, peer).await?;
+                entry.sit(&stream, peer)?;
+                let (protocol, stream) = h2::choose(stream, opening.http2(), &seen).await?;
+                Ok((protocol, stream, peer))
+            };
+            match seen.until_ended(opened).await {
+                Ok(Ok((Protocol::Http1, stream, peer))) => {
+                    self.run(stream, |request| service(peer, request), seen, entry).await;
+                }
+                Ok(Ok((Protocol::Http2, stream, peer))) => {
+                    entry.closed.set(h2::run(self, stream, |request| service(peer, request), seen).await);
+                }
                 Ok(Err(closed)) | Err(closed) => entry.closed.set(closed),
             }
         }
     }
 
-    async fn run<S, F>(self: Rc<Self>, stream: Stream, service: S, seen: Rc<Seen>, entry: Entry)
+    async fn run<S, F>(self: Rc<Self>, stream: Begun, service: S, seen: Rc<Seen>, entry: Entry)
     where
         S: Fn(Request<Incoming>) -> F,
         F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
@@ -196,12 +196,16 @@ impl Connections {
         let io = Watched { io: TokioIo::new(stream), connections: self.clone(), seen: seen.clone() };
         let answer = service_fn(|request| {
             seen.enter(Phase::Busy, self.now.get());
+            let left = seen.request();
             let answer = service(request);
             let (seen, connections) = (&seen, &self);
             async move {
-                let answer = answer.await;
+                let Ok(mut answer) = answer.await;
                 seen.enter(Phase::Idle, connections.now.get());
-                answer
+                if left == 0 {
+                    seen.last_answer(&mut answer);
+                }
+                Ok::<_, Infallible>(answer)
             }
         });
         let mut connection = self.builder.serve_connection(io, answer);
@@ -216,24 +220,23 @@ impl Connections {
             }
             Pin::new(&mut connection).poll(cx).map(|end| match end {
                 Ok(()) if told => Closed::Drained,
-                Ok(()) => Closed::Done,
+                Ok(()) => seen.leaving.get().unwrap_or(Closed::Done),
                 Err(error) => Closed::from(&error),
             })
         })
         .await;
         entry.closed.set(closed);
         if matches!(closed, Closed::Malformed | Closed::TooLarge) {
-            linger(connection.into_parts().io.io.into_inner()).await;
+            linger(connection.into_parts().io.io.into_inner().into_stream()).await;
         }
     }
 
     fn enter(&self) -> (usize, Rc<Seen>) {
-        let seen = Rc::new(Seen {
-            phase: Cell::new(Phase::New),
-            since: Cell::new(self.now.get()),
-            ended: Cell::new(None),
-            waker: RefCell::new(None),
-        });
+        let now = self.now.get();
+        self.born.set(self.born.get() + 1);
+        // From nine to eleven tenths.
+        let part = self.jitter.hash_one(self.born.get()) % 201 + 900;
+        let seen = Rc::new(Seen::new(now, now + self.max_age * part / 1000, self.requests));
         let mut slots = self.slots.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
             slots.push(None);
@@ -270,6 +273,7 @@ impl Connections {
                 Phase::Idle if waited > self.idle_timeout => seen.end(Closed::Idle),
                 _ => {}
             }
+            seen.age(now, self.idle_timeout);
         }
     }
 
@@ -319,18 +323,39 @@ async fn linger(mut stream: Stream) {
 struct Entry {
     connections: Rc<Connections>,
     slot: usize,
+    /// Its seat among those of its address.
+    seat: Option<Origin>,
     closed: Cell<Closed>,
+}
+
+impl Entry {
+    /// Takes a seat of its address, once that is known.
+    fn sit(&mut self, stream: &Stream, peer: Peer) -> Result<(), Closed> {
+        let this_machine = matches!(stream, Stream::Unix(_)) && peer.address.is_loopback();
+        if this_machine || (self.connections.exempt)(peer.address.to_canonical()) {
+            return Ok(());
+        }
+        let origin = Origin::from(peer.address);
+        if !self.connections.seats.take(origin) {
+            return Err(Closed::PerAddress);
+        }
+        self.seat = Some(origin);
+        Ok(())
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if let Some(origin) = self.seat {
+            self.connections.seats.leave(origin);
+        }
         self.connections.leave(self.slot, self.closed.get());
     }
 }
 
 /// The socket, telling when the first byte of a head came.
 struct Watched {
-    io: TokioIo<Stream>,
+    io: TokioIo<Begun>,
     connections: Rc<Connections>,
     seen: Rc<Seen>,
 }

@@ -52,11 +52,13 @@ pub struct Listen {
     pub address: Address,
     /// Whether its connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1: with TLS by ALPN, else by prior knowledge, for a proxy in front.
+    pub http2: bool,
 }
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address, proxy_protocol: ProxyProtocol::default() }
+        Listen { address, proxy_protocol: ProxyProtocol::default(), http2: false }
     }
 }
 
@@ -89,11 +91,13 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
             address: String,
             #[serde(default)]
             proxy_protocol: ProxyProtocol,
+            #[serde(default)]
+            http2: bool,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let address =
             table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
-        Ok(Listen { address, proxy_protocol: table.proxy_protocol })
+        Ok(Listen { address, proxy_protocol: table.proxy_protocol, http2: table.http2 })
     }
 }
 

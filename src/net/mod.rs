@@ -1,11 +1,15 @@
 //! The public sockets: bind, accept, and (in [`http`]) what a connection may do and for how long.
 
+mod budget;
 mod counts;
+mod h2;
 pub mod http;
+pub mod limits;
 pub mod listen;
 pub mod opening;
 pub mod peer;
 pub mod proxy_protocol;
+mod seen;
 pub mod stream;
 
 use std::{
@@ -15,59 +19,10 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::Deserialize;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{net::listen::Address, size::Bytes};
-
-/// `[edge.limits]`: what a client may send, and for how long it may take.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// The longest request head, request line included; 431 above it.
-    pub headers: Bytes,
-    /// From the connection, or from the first byte of a later request, to the end of its head; closed after it.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    pub header_timeout: Duration,
-    /// How long a kept connection may wait for its next request, and a client for reading its answer. Behind a load
-    /// balancer it must be longer than the balancer's own.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    pub idle_timeout: Duration,
-    /// Open connections of the whole process, shared evenly by the workers; further ones wait in the kernel's queue.
-    pub connections: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            headers: Bytes::kib(16),
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            connections: 100_000,
-        }
-    }
-}
-
-impl Limits {
-    /// What is not allowed, by key relative to `edge.limits`.
-    pub fn mistakes(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        let mut check = |key: &str, good: bool, found_: String, allowed: &str| {
-            if !good {
-                found.push((key.to_owned(), format!("{found_}; allowed: {allowed}")));
-            }
-        };
-        // hyper refuses read buffers below 8 KiB.
-        let heads = Bytes::kib(8)..=Bytes::kib(256);
-        check("headers", heads.contains(&self.headers), self.headers.to_string(), "8 KiB to 256 KiB");
-        for (key, timeout) in [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)] {
-            let good = (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&timeout);
-            check(key, good, format!("{timeout:?}"), "100ms to 1h");
-        }
-        check("connections", self.connections > 0, "0".to_owned(), "1 and more");
-        found
-    }
-}
+pub use self::{budget::Spending, limits::Limits};
+use crate::net::listen::Address;
 
 /// How many connections the kernel may hold for a worker before it is accepted: a burst's, not a queue's.
 const BACKLOG: i32 = 4096;

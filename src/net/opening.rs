@@ -25,6 +25,11 @@ impl Opening {
         Opening { listen, trusted }
     }
 
+    /// Whether HTTP/2 is spoken here.
+    pub(super) fn http2(&self) -> bool {
+        self.listen.http2
+    }
+
     /// Takes the steps; gives the stream that speaks HTTP, and who is at its other end. `Err`: the connection ends here, and why.
     pub(super) async fn run(&self, stream: Stream, peer: Peer) -> Result<(Stream, Peer), Closed> {
         let peer = proxy_protocol::open(self.listen.proxy_protocol, &self.trusted, &stream, peer).await?;

@@ -20,6 +20,26 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// What a TLS handshake agreed to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Negotiated {
+    /// No TLS: its first bytes say.
+    Nothing,
+    /// HTTP/1.1, or the client did not say.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Stream {
+    /// What was agreed on before the first byte of HTTP.
+    pub fn negotiated(&self) -> Negotiated {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Negotiated::Nothing,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

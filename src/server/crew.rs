@@ -16,7 +16,7 @@ use crate::{
     lifecycle::{self, Done, Readiness, Stop, Stopper},
     links::feeder::{Feeder, Kick},
     metrics::{self, WORKERS},
-    net::{self, listen::Listener},
+    net::{self, Spending, listen::Listener},
     server::{build::Built, worker::Worker},
     shipper::{self, Summary, Target},
 };
@@ -139,6 +139,7 @@ fn start_workers(
             "the limit of open files bounds the connections: raise it (LimitNOFILE=, ulimit -n)"
         );
     }
+    let limits = net::Limits { connections: most, ..config.edge.limits.clone() }.share(count);
     for (number, (listeners, lane)) in listeners.into_iter().zip(lanes).enumerate() {
         let room = readiness.require(format!("lane {} has room", lane.lane()));
         let seeds = Seeds::new().context("the system gives no random bytes")?;
@@ -147,14 +148,14 @@ fn start_workers(
         let worker = Worker {
             listeners,
             listen: config.edge.listen.clone(),
-            trusted: config.edge.trusted_proxies.clone(),
-            limits: config.edge.limits.clone(),
-            connections: most.div_ceil(count),
+            limits: limits.clone(),
+            proxies: config.edge.trusted_proxies.clone(),
             drain_deadline: config.server.drain_deadline,
             room,
         };
+        let unknown = Spending::new(limits.unknown_per_address);
         group.spawn(&format!("wp-worker-{number}"), move |stop| {
-            let desk = Desk::new(edge, lane, seeds, on_full, wait_for_room);
+            let desk = Desk::new(edge, lane, seeds, on_full, wait_for_room, unknown);
             if let Err(error) = worker.run(desk, stop) {
                 say!(error, faults::WORKER_FAILED, %error, worker = number, "a worker could not serve");
             }

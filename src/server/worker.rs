@@ -33,11 +33,10 @@ pub(super) struct Worker {
     /// In the order of `listen`.
     pub(super) listeners: Vec<Listener>,
     pub(super) listen: Vec<Listen>,
-    /// Whose PROXY protocol headers are taken.
-    pub(super) trusted: Networks,
+    /// This worker's share of them.
     pub(super) limits: Limits,
-    /// The most connections of this worker.
-    pub(super) connections: usize,
+    /// Whose PROXY protocol headers are taken, and whose connections are not limited by address.
+    pub(super) proxies: Networks,
     /// How long open connections may take to finish once no more are accepted.
     pub(super) drain_deadline: Duration,
     /// Held while the lane has room.
@@ -52,10 +51,12 @@ impl Worker {
     }
 
     async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
-        let connections = Connections::new(&self.limits, self.connections);
+        let proxies = self.proxies;
+        let own = proxies.clone();
+        let connections = Connections::new(&self.limits, move |address| own.contains(address));
         let mut accepting = Vec::new();
         for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
-            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen, self.trusted.clone())));
+            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen, proxies.clone())));
             let accept = accept(listener, opening, connections.clone(), desk.clone(), stop.clone());
             accepting.push(spawn_local(accept));
         }

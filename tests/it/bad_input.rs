@@ -59,6 +59,7 @@ fn a_client_that_asks_and_never_reads_is_cut_and_holds_little() {
     let site = Site::new(&[crate::dsl::link("live")])
         .env("WAYPOST__EDGE__LIMITS__HEADER_TIMEOUT", "1s")
         .env("WAYPOST__EDGE__LIMITS__IDLE_TIMEOUT", "1s")
+        .env("WAYPOST__EDGE__LIMITS__REQUESTS", "1000000")
         .start();
     let before = site.metric("process_resident_memory_bytes", "");
     let stream = TcpStream::connect(site.listen()).unwrap();

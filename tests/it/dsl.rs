@@ -109,6 +109,12 @@ impl Site {
         self.config(&format!("[edge]\nlisten = {listen}\n"))
     }
 
+    /// Listens with these settings beside the address, such as `http2 = true`, as `[edge]` in this file says it.
+    pub(crate) fn listening_with(mut self, settings: &str, more: &str) -> Site {
+        self.own_listen = true;
+        self.config(&format!("[edge]\nlisten = [{{ address = \"127.0.0.1:0\", {settings} }}]\n{more}"))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -24,6 +24,9 @@ fn stuck_on(broker: &str, on_full: &str) -> Site {
         .env("WAYPOST__JOURNAL__DISK_BYTES", "4 MiB")
         .env("WAYPOST__JOURNAL__SEGMENT_BYTES", "1 MiB")
         .env("WAYPOST__JOURNAL__ON_FULL", on_full)
+        // What the journal does to a flood comes after what one address may ask for, and one client fills the ring.
+        .env("WAYPOST__EDGE__LIMITS__UNKNOWN_PER_ADDRESS", "1000000")
+        .env("WAYPOST__EDGE__LIMITS__REQUESTS", "1000000")
         .arg("--kafka")
         .arg(broker)
 }

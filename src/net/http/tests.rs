@@ -32,8 +32,8 @@ fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections
     let options = tokio::runtime::LocalOptions::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
     runtime.block_on(async {
-        let connections =
-            RECORDED.with(|recorder| ::metrics::with_local_recorder(recorder, || Connections::new(&limits(), 100)));
+        let connections = RECORDED
+            .with(|recorder| ::metrics::with_local_recorder(recorder, || Connections::new(&limits(), |_| false)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ticking = connections.clone();

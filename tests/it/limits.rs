@@ -1,0 +1,96 @@
+//! What one connection and one address may take: each limit is counted, and none touches a click on a link.
+
+use std::time::{Duration, Instant};
+
+use crate::dsl::{Site, link, request, until};
+
+const CLOSED: &str = "waypost_connections_closed_total";
+
+fn site(limits: &[(&str, &str)]) -> Site {
+    let site = Site::new(&[link("live")]);
+    limits.iter().fold(site, |site, (key, value)| site.env(&format!("WAYPOST__EDGE__LIMITS__{key}"), value)).start()
+}
+
+fn closed(site: &Site, reason: &str, times: f64) {
+    until(reason, || (site.metric(CLOSED, &format!("\"{reason}\"")) == times).then_some(()));
+}
+
+#[test]
+fn a_connections_last_answer_says_that_it_is_the_last() {
+    let site = site(&[("REQUESTS", "3")]);
+    let mut wire = site.wire();
+    for more in [true, true, false] {
+        let answer = wire.send(&request("GET", "/live", &[]));
+        assert_eq!((answer.status, answer.header("connection").is_none()), (302, more));
+    }
+    assert!(wire.closed());
+    closed(&site, "max_requests", 1.0);
+}
+
+#[test]
+fn an_old_connection_is_answered_once_more_and_ends() {
+    let site = site(&[("MAX_AGE", "500ms")]);
+    let mut wire = site.wire();
+    let begun = Instant::now();
+    let last = until("the last answer", || {
+        let answer = wire.send(&request("GET", "/live", &[]));
+        assert_eq!(answer.status, 302);
+        answer.header("connection").map(str::to_owned)
+    });
+    assert_eq!(last, "close");
+    assert!(begun.elapsed() >= Duration::from_millis(400), "a tenth less, and one tick of the worker's clock");
+    assert!(wire.closed());
+    closed(&site, "max_age", 1.0);
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_a_place_that_is_left_is_free_again() {
+    let site = site(&[("CONNECTIONS_PER_ADDRESS", "2")]);
+    let click = request("GET", "/live", &[]);
+    let mut kept = [site.wire(), site.wire()];
+    for wire in &mut kept {
+        assert_eq!(wire.send(&click).status, 302);
+    }
+    assert!(site.wire().closed());
+    closed(&site, "per_address", 1.0);
+    for wire in &mut kept {
+        assert_eq!(wire.send(&click).status, 302, "what was accepted is served");
+    }
+    let [first, _second] = kept;
+    drop(first);
+    until("a free place", || site.wire().try_send(&click).filter(|answer| answer.status == 302));
+}
+
+#[test]
+fn a_proxy_that_is_trusted_has_any_number_of_connections() {
+    let site = Site::new(&[link("live")])
+        .env("WAYPOST__EDGE__LIMITS__CONNECTIONS_PER_ADDRESS", "1")
+        .env("WAYPOST__EDGE__TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let mut wires: Vec<_> = (0..5).map(|_| site.wire()).collect();
+    for wire in &mut wires {
+        assert_eq!(wire.send(&request("GET", "/live", &[])).status, 302);
+    }
+}
+
+#[test]
+fn unknown_codes_beyond_an_addresss_budget_are_answered_and_counted_and_a_link_is_always_recorded() {
+    let site = Site::new(&[link("live")])
+        .env("WAYPOST__EDGE__LIMITS__UNKNOWN_PER_ADDRESS", "5")
+        .env("WAYPOST__EDGE__TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let of = |address: &str, path: &str| site.get(path, &[&format!("X-Forwarded-For: {address}")]);
+    let first = of("192.0.2.1", "/nobody");
+    // So many that a minute which ends meanwhile does not matter.
+    for _ in 0..29 {
+        let answer = of("192.0.2.1", "/nobody");
+        assert_eq!((answer.status, &answer.body), (404, &first.body));
+        assert_eq!(of("192.0.2.1", "/live").status, 302);
+    }
+    let counted_only = || site.metric("waypost_clicks_unrecorded_total", "reason=\"budget\"");
+    until("counted only", || (counted_only() >= 20.0).then_some(()));
+    assert_eq!(site.events_until("clicks", 29).len(), 29, "a link's click is recorded, whoever asks");
+    let recorded = 30 - counted_only() as usize;
+    assert_eq!(site.events_until("clicks.orphan", recorded).len(), recorded);
+    assert_eq!(site.metric("waypost_clicks_total", "outcome=\"not_found\""), 30.0);
+}
