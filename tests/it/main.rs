@@ -32,5 +32,6 @@ mod mount;
 mod operate;
 mod proxies;
 mod reload;
+mod sockets;
 mod telling;
 mod why;
