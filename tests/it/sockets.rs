@@ -5,9 +5,10 @@ use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+        net::{UnixDatagram, UnixListener, UnixStream},
     },
     path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -149,4 +150,59 @@ fn a_socket_that_was_not_handed_over_is_named_with_those_that_were() {
     let (code, said) = site.handed(&listener, "other").refused();
     assert_eq!(code, Some(1));
     assert!(said.contains("systemd:edge") && said.contains("only: other"), "{said}");
+}
+
+#[test]
+fn the_service_manager_is_told_of_start_reload_life_and_stop() {
+    let site = Site::new(&[link("live")]);
+    let path = site.path("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = {
+        let manager = manager.try_clone().unwrap();
+        move || {
+            let mut buffer = [0; 256];
+            let len = manager.recv(&mut buffer).expect("a word from the process");
+            String::from_utf8_lossy(&buffer[..len]).into_owned()
+        }
+    };
+    let mut site = site.env("NOTIFY_SOCKET", path.to_str().unwrap()).env("WATCHDOG_USEC", "30000000").start();
+    assert_eq!(told(), "READY=1");
+    let without_life = || {
+        loop {
+            let word = told();
+            if word != "WATCHDOG=1" {
+                return word;
+            }
+        }
+    };
+    site.signal("-HUP");
+    let word = without_life();
+    let since = word.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&word);
+    assert!(since.parse::<u64>().unwrap() > 0);
+    assert_eq!(without_life(), "READY=1");
+    let mut buffer = [0; 256];
+    let len = manager.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], b"WATCHDOG=1");
+    assert_eq!(site.stop().0, Some(0));
+    assert_eq!(without_life(), "STOPPING=1");
+}
+
+#[test]
+fn the_units_are_good_to_systemd() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        return eprintln!("not run: there is no systemd-analyze");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let program = env!("CARGO_BIN_EXE_waypost");
+    for unit in ["waypost.service", "waypost.socket"] {
+        let text = std::fs::read_to_string(deploy.join(unit)).unwrap();
+        std::fs::write(dir.path().join(unit), text.replace("/usr/local/bin/waypost", program)).unwrap();
+    }
+    let units = ["waypost.service", "waypost.socket"].map(|unit| dir.path().join(unit));
+    let output = Command::new("systemd-analyze").arg("verify").args(units).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("waypost.s")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{said}");
 }
