@@ -273,7 +273,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<net::li
         type Value = Vec<Listen>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an address with a port such as \"127.0.0.1:8080\" or \"[::]:8080\", unix:PATH, a table with `address`, or a list of them")
+            f.write_str("an address with a port such as \"127.0.0.1:8080\" or \"[::]:8080\", unix:PATH, systemd:NAME, a table with `address`, or a list of them")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Listen>, E> {

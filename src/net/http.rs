@@ -85,6 +85,10 @@ pub struct Connections {
 /// it within 0.8 s, and no tick takes long.
 const SLOTS_A_TICK: usize = 1024;
 
+/// For how long after its accept, in milliseconds, a stopping process waits for a connection's first byte: a client that
+/// connected a moment before sends its request without knowing.
+const FIRST_BYTE: u64 = 1000;
+
 impl Connections {
     /// Connections under these limits, one worker's share of them ([`Limits::share`]). `exempt` names the proxies, whose
     /// connections are not limited by address.
@@ -214,11 +218,20 @@ impl Connections {
             if let Some(closed) = seen.look(cx) {
                 return Poll::Ready(closed);
             }
-            if self.draining.get() && !told {
-                told = true;
-                Pin::new(&mut connection).graceful_shutdown();
+            // hyper ends a connection on which nothing came yet, and its first request may be on its way.
+            let due = |told: bool| self.draining.get() && !told && seen.phase.get() != Phase::New;
+            let mut polled = Poll::Pending;
+            while polled.is_pending() {
+                if due(told) {
+                    told = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                polled = Pin::new(&mut connection).poll(cx);
+                if !due(told) {
+                    break;
+                }
             }
-            Pin::new(&mut connection).poll(cx).map(|end| match end {
+            polled.map(|end| match end {
                 Ok(()) if told => Closed::Drained,
                 Ok(()) => seen.leaving.get().unwrap_or(Closed::Done),
                 Err(error) => Closed::from(&error),
@@ -269,6 +282,7 @@ impl Connections {
             let Some(seen) = &slots[at] else { continue };
             let waited = now.saturating_sub(seen.since.get());
             match seen.phase.get() {
+                Phase::New if self.draining.get() && waited > FIRST_BYTE => seen.end(Closed::Drained),
                 Phase::New | Phase::Head if waited > self.header_timeout => seen.end(Closed::HeaderTimeout),
                 Phase::Idle if waited > self.idle_timeout => seen.end(Closed::Idle),
                 _ => {}
@@ -277,12 +291,12 @@ impl Connections {
         }
     }
 
-    /// Every connection ends after the request it is at; one that never sent a byte ends now.
+    /// Every connection ends after the request it is at; one that sends nothing ends once it had a second for its first byte.
     pub fn drain(&self) {
         self.draining.set(true);
         for seen in self.slots.borrow().iter().flatten() {
             match seen.phase.get() {
-                Phase::New => seen.end(Closed::Drained),
+                Phase::New if self.now.get().saturating_sub(seen.since.get()) > FIRST_BYTE => seen.end(Closed::Drained),
                 _ => seen.wake(),
             }
         }

@@ -29,7 +29,7 @@ const BACKLOG: i32 = 4096;
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.source))]
+#[error("cannot listen on {address}: {source}{}", hint(.address, .source))]
 pub struct BindError {
     /// The address asked for.
     pub address: Address,
@@ -38,8 +38,12 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(address: &Address, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::AddrInUse if matches!(address, Address::Unix(_)) => {
+            " (another process listens there, or the file is no socket: stop it, or choose another path)"
+        }
+        _ if !matches!(address, Address::Tcp(_)) => "",
         io::ErrorKind::AddrInUse => " (another process listens there: stop it, or choose another address)",
         io::ErrorKind::PermissionDenied => " (a port below 1024 needs CAP_NET_BIND_SERVICE: choose a higher one)",
         io::ErrorKind::AddrNotAvailable => " (no interface of this machine has it)",
@@ -52,28 +56,34 @@ fn hint(error: &io::Error) -> &'static str {
 pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
     let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     for &address in addresses {
-        let refused = |source| BindError { address: Address::Tcp(address), source };
-        // Two processes of one user may share a port by SO_REUSEPORT without either noticing, and half of the clicks
-        // would go to a forgotten server: an exclusive bind finds out first.
-        let probe = listener(address, false).map_err(refused)?;
-        let mut bound = probe.local_addr().map_err(refused)?;
-        drop(probe);
-        for own in &mut listeners {
-            let listener = listener(bound, true).map_err(refused)?;
-            bound = listener.local_addr().map_err(refused)?;
+        for (own, listener) in listeners.iter_mut().zip(bind_one(address, false, workers)?) {
             own.push(listener);
         }
     }
     Ok(listeners)
 }
 
+/// One address for `workers` threads. `v6_only`: an IPv6 address that leaves IPv4 to another listener.
+fn bind_one(address: SocketAddr, v6_only: bool, workers: usize) -> Result<Vec<TcpListener>, BindError> {
+    let refused = |source| BindError { address: Address::Tcp(address), source };
+    // Two processes of one user may share a port by SO_REUSEPORT without either noticing, and half of the clicks
+    // would go to a forgotten server: an exclusive bind finds out first.
+    let probe = listener(address, v6_only, false).map_err(refused)?;
+    let bound = probe.local_addr().map_err(refused)?;
+    drop(probe);
+    (0..workers).map(|_| listener(bound, v6_only, true).map_err(refused)).collect()
+}
+
 /// One listening, non-blocking socket.
-fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr, v6_only: bool, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     // Connections of an earlier process that wait out their last minute do not keep this one from its port.
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
+    }
+    if v6_only {
+        socket.set_only_v6(true)?;
     }
     // Accepted sockets inherit it: an answer is one write and never waits for more.
     socket.set_tcp_nodelay(true)?;

@@ -1,6 +1,13 @@
 //! The threads of a serving process and the order in which they end: workers, then the shipper, then the spiller.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -31,6 +38,24 @@ pub(super) struct Crew {
     aside: Stopper,
     /// Makes the links feeder read its file now.
     pub(super) links: Kick,
+    /// One a worker; moves with each of its ticks.
+    ticks: Arc<[AtomicU64]>,
+}
+
+/// Whether the workers run.
+pub(super) struct Pulse {
+    ticks: Arc<[AtomicU64]>,
+    seen: Vec<u64>,
+}
+
+impl Pulse {
+    /// Whether every worker has ticked since the last call.
+    pub(super) fn beats(&mut self) -> bool {
+        let now: Vec<u64> = self.ticks.iter().map(|ticks| ticks.load(Ordering::Relaxed)).collect();
+        let beats = now.iter().zip(&self.seen).all(|(now, seen)| now != seen);
+        self.seen = now;
+        beats
+    }
 }
 
 /// Threads that end together.
@@ -80,8 +105,15 @@ impl Crew {
         let shipper = shipper::start(start, stop_shipper)?;
         let links = feeder.kick();
         start_feeder(feeder, edge.clone(), stop_aside)?;
-        let workers = Group::start(|group| start_workers(group, config, listeners, lanes, &edge, readiness))?;
-        Ok(Crew { workers, shipper, shipper_stopper, spiller, aside, links })
+        let ticks: Arc<[AtomicU64]> = listeners.iter().map(|_| AtomicU64::new(0)).collect();
+        let told = ticks.clone();
+        let workers = Group::start(|group| start_workers(group, config, listeners, lanes, (&edge, told), readiness))?;
+        Ok(Crew { workers, shipper, shipper_stopper, spiller, aside, links, ticks })
+    }
+
+    /// For whoever asks whether the workers run.
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse { ticks: self.ticks.clone(), seen: vec![0; self.ticks.len()] }
     }
 
     /// Resolves if every worker ended without being told to.
@@ -126,7 +158,7 @@ fn start_workers(
     config: &Config,
     listeners: Vec<Vec<Listener>>,
     lanes: Vec<Lane>,
-    edge: &Arc<ArcSwap<Edge>>,
+    (edge, ticks): (&Arc<ArcSwap<Edge>>, Arc<[AtomicU64]>),
     readiness: &Readiness,
 ) -> Result<()> {
     let count = listeners.len();
@@ -152,6 +184,8 @@ fn start_workers(
             proxies: config.edge.trusted_proxies.clone(),
             drain_deadline: config.server.drain_deadline,
             room,
+            ticks: ticks.clone(),
+            number,
         };
         let unknown = Spending::new(limits.unknown_per_address);
         group.spawn(&format!("wp-worker-{number}"), move |stop| {

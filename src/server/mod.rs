@@ -14,6 +14,7 @@ mod build;
 mod crew;
 mod identity;
 mod keys;
+mod notify;
 mod signals;
 mod worker;
 
@@ -49,6 +50,7 @@ pub use build::tell_recovered;
 use crew::Crew;
 pub use identity::kept_edge_id;
 use keys::Keys;
+use notify::Notify;
 use signals::{Asked, Signals};
 
 /// What is being served, for whoever greets the operator.
@@ -107,7 +109,7 @@ fn bind(config: &Config) -> Result<Bound> {
 }
 
 async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Audience>) -> Result<ExitCode> {
-    let mut signals = Signals::new()?;
+    let (mut signals, notify) = (Signals::new()?, Notify::from_env());
     let bound = bind(&config)?;
     let readiness = Readiness::default();
     let (loaded, not_draining) = (readiness.require("links loaded"), readiness.require("not draining"));
@@ -134,20 +136,22 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
     let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
     let becoming_ready = {
         let serving = Serving { config: &config, listen: &bound.listen, admin: bound.admin_address };
-        let (readiness, edge_id) = (readiness.clone(), &edge_id);
+        let (readiness, edge_id, notify) = (readiness.clone(), &edge_id, &notify);
         async move {
             while !readiness.missing().is_empty() {
                 tokio::time::sleep(READY_EVERY).await;
             }
             tracing::info!(event = "ready", edge = edge_id, "ready");
+            notify.ready();
             audience.ready(&serving);
             std::future::pending().await
         }
     };
     let stopped = tokio::select! {
-        stopped = serving(&mut signals, &mut crew, &mut keys, &edge, Room::of(&readiness)) => stopped,
+        stopped = serving(&mut signals, &mut crew, &mut keys, &edge, Room::of(&readiness), &notify) => stopped,
         never = becoming_ready => never,
     };
+    notify.stopping();
     let drained = match stopped {
         Ok(signal) => tokio::select! {
             drained = drain(&config, signal, crew, &not_draining) => drained,
@@ -171,8 +175,9 @@ async fn serving(
     keys: &mut Keys,
     edge: &ArcSwap<Edge>,
     mut room: Room,
+    notify: &Notify,
 ) -> Result<&'static str> {
-    let links = crew.links.clone();
+    let (links, mut pulse) = (crew.links.clone(), crew.pulse());
     let mut fell = std::pin::pin!(crew.fell());
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -181,13 +186,19 @@ async fn serving(
                 Asked::Stop(signal) => return Ok(signal),
                 Asked::Reload => {
                     tracing::info!("SIGHUP: links and keys are read again");
+                    notify.reloading();
                     links.reload();
                     keys.reload(edge);
+                    notify.ready();
                 }
             },
             _ = looks.tick() => {
                 keys.look(edge);
                 room.look();
+                // A worker that is stuck answers nobody: the manager starts the process anew.
+                if pulse.beats() {
+                    notify.alive();
+                }
             }
             () = &mut fell => bail!("the workers ended without being told to; the log says why"),
         }

@@ -4,6 +4,10 @@ use std::{
     cell::RefCell,
     io,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +45,9 @@ pub(super) struct Worker {
     pub(super) drain_deadline: Duration,
     /// Held while the lane has room.
     pub(super) room: Latch,
+    /// Every worker's count of ticks, for the watchdog; `number` is this one's place.
+    pub(super) ticks: Arc<[AtomicU64]>,
+    pub(super) number: usize,
 }
 
 impl Worker {
@@ -64,6 +71,9 @@ impl Worker {
         let tick = || {
             connections.tick(start.elapsed());
             self.room.set(desk.borrow_mut().tick());
+            if let Some(ticks) = self.ticks.get(self.number) {
+                ticks.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,7 +105,8 @@ impl Worker {
     }
 }
 
-/// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it.
+/// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it; what it holds
+/// for the service manager's socket is the next process's.
 async fn accept(
     listener: Accepting,
     opening: Rc<Opening>,
@@ -104,6 +115,9 @@ async fn accept(
     mut stop: Stop,
 ) {
     loop {
+        if listener.held() && stop.is_set() {
+            return;
+        }
         let accepted = tokio::select! {
             biased;
             accepted = async { connections.room().await; listener.accept().await } => accepted,

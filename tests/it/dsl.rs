@@ -3,7 +3,8 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -53,6 +54,8 @@ pub(crate) struct Site {
     env: Vec<(String, String)>,
     /// The configuration names the public addresses.
     own_listen: bool,
+    /// A listening socket that the test hands over as a service manager does, and its name.
+    handed: Option<(OwnedFd, String)>,
     running: Option<Running>,
 }
 
@@ -67,7 +70,7 @@ impl Site {
     /// A site with these links that is not started yet. One worker, unless told otherwise.
     pub(crate) fn new(links: &[String]) -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let site = Site { dir, args: Vec::new(), env: Vec::new(), own_listen: false, running: None };
+        let site = Site { dir, args: Vec::new(), env: Vec::new(), own_listen: false, handed: None, running: None };
         site.write("links.jsonl", &(links.join("\n") + "\n"));
         site.env("WAYPOST__EDGE__WORKERS", "1")
             // A test directory is small and short-lived: nothing here needs 64 MiB a lane.
@@ -115,6 +118,12 @@ impl Site {
         self.config(&format!("[edge]\nlisten = [{{ address = \"127.0.0.1:0\", {settings} }}]\n{more}"))
     }
 
+    /// Plays systemd: every start is handed this socket, which the test holds open.
+    pub(crate) fn handed(mut self, listener: &TcpListener, name: &str) -> Site {
+        self.handed = Some((listener.try_clone().unwrap().into(), name.to_owned()));
+        self
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -145,7 +154,14 @@ impl Site {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(["--admin", "127.0.0.1:0"]).args(&self.args);
-        command
+        let Some((socket, name)) = &self.handed else { return command };
+        // Only the process itself knows its id before it runs; its standard input becomes descriptor 3.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"exec 3<&0 </dev/null; export LISTEN_PID=$$; exec "$0" "$@""#]);
+        shell.arg(command.get_program()).args(command.get_args()).current_dir(self.dir.path());
+        shell.envs(self.env.iter().cloned()).env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+        shell.stdin(socket.try_clone().unwrap());
+        shell
     }
 
     /// Starts the process and waits until it is ready.

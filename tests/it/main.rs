@@ -35,5 +35,6 @@ mod mount;
 mod operate;
 mod proxies;
 mod reload;
+mod sockets;
 mod telling;
 mod why;

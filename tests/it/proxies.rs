@@ -1,6 +1,10 @@
 //! Whose word about the buyer's address is taken, and what the event says of it.
 
-use std::net::{SocketAddr, TcpStream};
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -230,4 +234,89 @@ fn a_proxy_protocol_header_that_does_not_come_to_its_end_is_not_waited_for() {
     until("its count", || {
         (site.metric("waypost_connections_closed_total", "reason=\"header_timeout\"") == 1.0).then_some(())
     });
+}
+
+/// A proxy that somebody else wrote, on the snippet that we ship.
+struct Proxy {
+    child: Child,
+    listen: SocketAddr,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The shipped snippet with this test's addresses: `bind` is what it says of its own port, 8080 of 127.0.0.1 is Waypost.
+fn snippet(file: &str, bind: &str, listen: SocketAddr, site: &Site) -> String {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).unwrap();
+    assert!(text.contains(bind) && text.contains("127.0.0.1:8080"), "{file}");
+    let own = bind.replace(":80", "80").replace("80", &listen.to_string());
+    text.replace(bind, &own).replace("127.0.0.1:8080", &site.listen().to_string())
+}
+
+/// Starts a proxy if it is installed and waits until it listens.
+fn proxy(program: &str, args: &[&str], listen: SocketAddr) -> Option<Proxy> {
+    let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
+    let mut command = Command::new(program);
+    command.args(args).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(child) = command.spawn() else {
+        eprintln!("not run: {program} is not installed");
+        return None;
+    };
+    let mut proxy = Proxy { child, listen };
+    until(program, || {
+        assert!(proxy.child.try_wait().unwrap().is_none(), "{program} ended");
+        TcpStream::connect(listen).ok()
+    });
+    Some(proxy)
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Clicks through the proxy from an address of our own, one with a forged header, and looks what the events say.
+fn click_through(proxy: &Proxy, site: &Site, from: &str) {
+    let mut wire = wire_to(proxy.listen, "127.0.0.7");
+    for (code, header) in [("/c0", "Accept: */*"), ("/c1", "X_Forwarded_For: 203.0.113.9")] {
+        assert_eq!(wire.send(&request("GET", code, &[header])).status, 302);
+    }
+    let events = site.events_until("clicks", 2);
+    for event in &events {
+        assert_eq!((&event["client_ip"], &event["client_ip_from"]), (&"127.0.0.7".into(), &from.into()), "{event}");
+    }
+}
+
+#[test]
+fn behind_the_real_nginx_the_event_has_the_buyers_address() {
+    let site = Site::new(&[link("c0"), link("c1")]).env("WAYPOST__EDGE__TRUSTED_PROXIES", "127.0.0.1").start();
+    let listen = free_address();
+    let http = snippet("nginx/waypost.conf", "listen 80;", listen, &site);
+    let dir = site.path("").display().to_string();
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {dir}{kind};\n"))
+        .collect();
+    site.write(
+        "nginx.conf",
+        &format!(
+            "daemon off; master_process off; pid {dir}nginx.pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n{temp}{http}}}\n"
+        ),
+    );
+    let conf = site.path("nginx.conf").display().to_string();
+    let Some(nginx) = proxy("nginx", &["-p", &dir, "-c", &conf], listen) else { return };
+    click_through(&nginx, &site, "xff");
+}
+
+#[test]
+fn behind_the_real_haproxy_the_event_has_the_buyers_address() {
+    let site = proxied(&["required"], 2);
+    let listen = free_address();
+    site.write("haproxy.cfg", &snippet("haproxy/waypost.cfg", "bind :80", listen, &site));
+    let conf = site.path("haproxy.cfg").display().to_string();
+    let Some(haproxy) = proxy("haproxy", &["-db", "-f", &conf], listen) else { return };
+    click_through(&haproxy, &site, "proxy");
 }

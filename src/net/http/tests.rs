@@ -171,19 +171,27 @@ fn every_class_of_end_has_its_reason() {
 }
 
 #[test]
-fn a_drain_ends_silent_and_idle_connections_at_once() {
+fn a_drain_ends_idle_connections_at_once_and_new_ones_once_they_had_a_second_for_their_request() {
     served(|address, connections| async move {
         let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut new = TcpStream::connect(address).await.unwrap();
         let mut kept = TcpStream::connect(address).await.unwrap();
         kept.write_all(REQUEST).await.unwrap();
         answer(&mut kept).await;
-        while connections.open() < 2 {
+        while connections.open() < 3 {
             tokio::task::yield_now().await;
         }
         let start = Instant::now();
         connections.drain();
-        connections.drained().await;
+        while connections.open() > 2 {
+            connections.ended.notified().await;
+        }
         assert!(start.elapsed() < Duration::from_millis(200));
+        // It connected before, and sends only now.
+        new.write_all(REQUEST).await.unwrap();
+        assert!(to_end(&mut new).await.starts_with("HTTP/1.1 204"));
+        connections.drained().await;
+        assert!(start.elapsed() < Duration::from_millis(2000));
         assert_eq!((to_end(&mut silent).await, to_end(&mut kept).await), (String::new(), String::new()));
     });
 }
