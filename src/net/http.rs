@@ -85,6 +85,9 @@ pub struct Connections {
 /// it within 0.8 s, and no tick takes long.
 const SLOTS_A_TICK: usize = 1024;
 
+/// How long a drain waits for an HTTP/2 client to say that it has understood, milliseconds: some round trips of a phone.
+const GOAWAY_GRACE: u64 = 2000;
+
 impl Connections {
     /// Connections under these limits, one worker's share of them ([`Limits::share`]). `exempt` names the proxies, whose
     /// connections are not limited by address.
@@ -181,7 +184,9 @@ impl Connections {
                     self.run(stream, |request| service(peer, request), seen, entry).await;
                 }
                 Ok(Ok((Protocol::Http2, stream, peer))) => {
-                    entry.closed.set(h2::run(self, stream, |request| service(peer, request), seen).await);
+                    // It is several times as large: no other connection has to have room for it.
+                    let run = Box::pin(h2::run(self, stream, |request| service(peer, request), seen));
+                    entry.closed.set(run.await);
                 }
                 Ok(Err(closed)) | Err(closed) => entry.closed.set(closed),
             }
@@ -283,6 +288,7 @@ impl Connections {
         for seen in self.slots.borrow().iter().flatten() {
             match seen.phase.get() {
                 Phase::New => seen.end(Closed::Drained),
+                _ if seen.h2.get() => seen.last_stream(Closed::Drained, self.now.get() + GOAWAY_GRACE),
                 _ => seen.wake(),
             }
         }
