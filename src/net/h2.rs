@@ -176,7 +176,7 @@ impl Asked {
         streams.open.set(streams.open.get() + 1);
         streams.seen.enter(Phase::Busy, streams.connections.now());
         if streams.seen.request() == 0 && streams.seen.leaving.get().is_none() {
-            streams.seen.last_stream(streams.connections.now() + streams.connections.idle_timeout());
+            streams.seen.last_stream(Closed::Requests, streams.connections.now() + streams.connections.idle_timeout());
         }
         Asked(streams)
     }

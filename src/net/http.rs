@@ -88,6 +88,8 @@ const SLOTS_A_TICK: usize = 1024;
 /// For how long after its accept, in milliseconds, a stopping process waits for a connection's first byte: a client that
 /// connected a moment before sends its request without knowing.
 const FIRST_BYTE: u64 = 1000;
+/// How long a drain waits for an HTTP/2 client to say that it has understood, milliseconds: some round trips of a phone.
+const GOAWAY_GRACE: u64 = 2000;
 
 impl Connections {
     /// Connections under these limits, one worker's share of them ([`Limits::share`]). `exempt` names the proxies, whose
@@ -185,7 +187,9 @@ impl Connections {
                     self.run(stream, |request| service(peer, request), seen, entry).await;
                 }
                 Ok(Ok((Protocol::Http2, stream, peer))) => {
-                    entry.closed.set(h2::run(self, stream, |request| service(peer, request), seen).await);
+                    // It is several times as large: no other connection has to have room for it.
+                    let run = Box::pin(h2::run(self, stream, |request| service(peer, request), seen));
+                    entry.closed.set(run.await);
                 }
                 Ok(Err(closed)) | Err(closed) => entry.closed.set(closed),
             }
@@ -297,6 +301,7 @@ impl Connections {
         for seen in self.slots.borrow().iter().flatten() {
             match seen.phase.get() {
                 Phase::New if self.now.get().saturating_sub(seen.since.get()) > FIRST_BYTE => seen.end(Closed::Drained),
+                _ if seen.h2.get() => seen.last_stream(Closed::Drained, self.now.get() + GOAWAY_GRACE),
                 _ => seen.wake(),
             }
         }

@@ -29,7 +29,7 @@ pub(super) struct Seen {
     pub(super) left: Cell<u32>,
     /// Whether it speaks HTTP/2.
     pub(super) h2: Cell<bool>,
-    /// Why its last answer is the last.
+    /// Why its last HTTP/1.1 answer is the last.
     last: Cell<Closed>,
     /// Set once its last answer was given, or no further stream is to be opened.
     pub(super) leaving: Cell<Option<Closed>>,
@@ -102,26 +102,31 @@ impl Seen {
         self.leaving.set(Some(self.last.get()));
     }
 
-    /// No stream after this one: the HTTP/2 connection has until `until` for its open ones.
+    /// No further stream: the HTTP/2 connection is told so, and has until `until` for its client to say that it has
+    /// understood; the first reason stands.
     #[cold]
-    pub(super) fn last_stream(&self, until: u64) {
-        self.leaving.set(Some(self.last.get()));
-        self.until.set(until);
+    pub(super) fn last_stream(&self, why: Closed, until: u64) {
+        self.leaving.set(self.leaving.get().or(Some(why)));
+        self.until.set(until.min(self.until.get()));
         self.wake();
     }
 
-    /// By the tick: lets a connection that is too old go at its next answer, an HTTP/2 one at once and by `grace`
-    /// milliseconds from now at the latest: its client may never say that it has understood.
+    /// By the tick: lets a connection that is too old go at its next answer, an HTTP/2 one at once. One whose client does
+    /// not understand ends `grace` milliseconds later, between two requests.
     pub(super) fn age(&self, now: u64, grace: u64) {
         if now <= self.until.get() {
             return;
         }
         match self.leaving.get() {
             None if self.h2.get() => {
-                self.last.set(Closed::Age);
-                self.last_stream(now + grace);
+                self.until.set(now + grace);
+                self.last_stream(Closed::Age, now + grace);
             }
-            Some(closed) if self.h2.get() => self.end(closed),
+            Some(closed) if self.h2.get() => {
+                if self.phase.get() == Phase::Idle {
+                    self.end(closed);
+                }
+            }
             _ => {
                 self.last.set(Closed::Age);
                 self.left.set(1);

@@ -148,7 +148,7 @@ impl Two {
     }
 
     /// Reads to the end of the connection; what frames came.
-    fn to_end(&mut self) -> Vec<u8> {
+    fn rest(&mut self) -> Vec<u8> {
         std::iter::from_fn(|| self.read().map(|frame| frame.kind)).collect()
     }
 }
@@ -207,7 +207,7 @@ fn both_protocols_are_served_on_one_listener_and_the_click_says_which() {
 fn a_listener_that_does_not_speak_it_refuses_its_preface() {
     let site = Site::with_codes(&["live"]);
     let mut two = Two::to(&site);
-    two.to_end();
+    two.rest();
     closed(&site, "http2_preface", 1.0);
 }
 
@@ -260,8 +260,14 @@ fn a_target_that_is_too_long_is_414_and_a_head_that_is_too_large_431() {
     let site = site("").start();
     let mut two = Two::to(&site);
     assert_eq!(two.send(&get(&format!("/{}", "a".repeat(5000)))), 414);
-    let stream = two.ask(&head("GET", "/live", &[("x", &"y".repeat(15_000)), ("z", "")]), END_STREAM);
-    assert_eq!(two.status(stream), 302);
+    assert_eq!(two.send(&head("GET", "/live", &[("x", &"y".repeat(15_000))])), 302);
+    let large = head("GET", "/live", &[("x", &"y".repeat(15_000)), ("z", &"y".repeat(5000))]);
+    let (first, second) = large.split_at(16_000);
+    let stream = two.next;
+    two.next += 2;
+    two.write(&frame(HEADERS, END_STREAM, stream, first));
+    two.write(&frame(CONTINUATION, END_HEADERS, stream, second));
+    assert_eq!(two.status(stream), 431);
     assert_eq!(two.send(&get("/live")), 302);
 }
 
@@ -271,10 +277,30 @@ fn a_drain_says_goaway_answers_what_is_open_and_ends() {
     let mut two = Two::to(&site);
     assert_eq!(two.send(&get("/live")), 302);
     site.signal("-TERM");
-    assert!(two.to_end().contains(&GOAWAY));
+    assert!(two.rest().contains(&GOAWAY));
     let begun = Instant::now();
     assert_eq!(site.wait().0, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(8), "no connection waits for the drain deadline");
+}
+
+#[test]
+fn a_client_that_does_not_hear_goaway_does_not_hold_a_drain_up() {
+    let mut site = site("").start();
+    let mut deaf = Two::to(&site);
+    assert_eq!(deaf.send(&get("/live")), 302);
+    let begun = Instant::now();
+    assert_eq!(site.stop().0, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(8), "no connection waits for the drain deadline");
+}
+
+#[test]
+fn a_head_that_never_ends_has_the_idle_timeout() {
+    let site = site("idle_timeout = \"1s\"").start();
+    let mut two = Two::to(&site);
+    two.write(&frame(HEADERS, END_STREAM, 1, &get("/live")));
+    // Not a frame more, no acknowledgement either: between the parts of a head each would be a mistake.
+    while matches!(two.stream.read(&mut [0; 1024]), Ok(1..)) {}
+    closed(&site, "idle", 1.0);
 }
 
 #[test]
@@ -282,7 +308,7 @@ fn an_idle_connection_ends_and_so_does_one_whose_windows_let_no_answer_out() {
     let site = site("idle_timeout = \"1s\"").start();
     let mut two = Two::to(&site);
     assert_eq!(two.send(&get("/live")), 302);
-    two.to_end();
+    two.rest();
     closed(&site, "idle", 1.0);
     let before = rss(&site);
     // A window of 0 for every stream: 100 answers wait, further streams are refused, and 256 of those are too many.
@@ -291,7 +317,7 @@ fn an_idle_connection_ends_and_so_does_one_whose_windows_let_no_answer_out() {
         let heads = (0..count).map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &get("/nobody")));
         // It may be closed before all are sent.
         let _ = two.stream.write_all(&heads.flatten().collect::<Vec<_>>());
-        two.to_end();
+        two.rest();
     };
     many(100);
     closed(&site, "idle", 2.0);
@@ -307,11 +333,11 @@ fn a_connection_that_is_old_or_had_its_requests_says_goaway() {
     for _ in 0..3 {
         assert_eq!(two.send(&get("/live")), 302);
     }
-    assert!(two.to_end().contains(&GOAWAY));
+    assert!(two.rest().contains(&GOAWAY));
     closed(&site, "max_requests", 1.0);
     let mut two = Two::to(&site);
     assert_eq!(two.send(&get("/live")), 302);
-    assert!(two.to_end().contains(&GOAWAY));
+    assert!(two.rest().contains(&GOAWAY));
     closed(&site, "max_age", 1.0);
 }
 
