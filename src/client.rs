@@ -197,6 +197,9 @@ pub enum AddressHeader {
 /// The longest chain of trusted proxies that is followed: a bound on work, no real one has so many.
 const HOPS: usize = 32;
 
+/// Reads the address out of one hop of a header.
+type ReadHop = fn(&[u8]) -> Option<IpAddr>;
+
 /// Whose word about the client's address is taken, and which header it stands in.
 #[derive(Clone, Debug, Default)]
 pub struct Trusted {
@@ -248,7 +251,7 @@ impl Trusted {
         if !self.believes(peer) {
             return nearest;
         }
-        let (name, from, read): (_, _, fn(&[u8]) -> Option<IpAddr>) = match self.header {
+        let (name, from, read): (_, _, ReadHop) = match self.header {
             AddressHeader::XForwardedFor => ("x-forwarded-for", AddressFrom::Xff, address_in),
             AddressHeader::Forwarded => ("forwarded", AddressFrom::Forwarded, forwarded_for),
         };
