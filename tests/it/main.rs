@@ -29,6 +29,7 @@ mod kafka_cluster;
 mod kafka_faults;
 mod kafka_refused;
 mod keys;
+mod manifests;
 mod mount;
 mod operate;
 mod proxies;
