@@ -7,6 +7,8 @@
 set -eu
 minutes=${1:?usage: tests/fuzz/run.sh MINUTES [TARGET…]}
 shift
+# To libFuzzer no time at all would be time without end.
+[ "$minutes" -ge 1 ]
 cd "$(dirname "$0")"
 [ $# -gt 0 ] || set -- $(sed -n 's/^path = "targets\/\(.*\)\.rs"/\1/p' Cargo.toml)
 

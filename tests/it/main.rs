@@ -31,6 +31,7 @@ mod kafka_faults;
 mod kafka_refused;
 mod keys;
 mod limits;
+mod manifests;
 mod mount;
 mod operate;
 mod proxies;
