@@ -98,7 +98,7 @@ pub(crate) fn visit(code: &str, returning: bool) -> Visit {
     let edge =
         Edge::new(Arc::new(links.table), Arc::new(signing.ring), Arc::new(domains), Arc::new(Trusted::default()));
     let moment = Moment {
-        peer: Peer { address: IpAddr::from([192, 0, 2, 7]) },
+        peer: Peer::at(IpAddr::from([192, 0, 2, 7])),
         wall_ms: NOW_MS,
         id_ms: NOW_MS,
         seed: Seed { click: [9; 10], visitor: [7; 16] },

@@ -28,13 +28,19 @@ pub(super) enum Closed {
     Incomplete,
     /// The system says that the connection broke.
     Reset,
+    /// The TLS handshake failed.
+    Handshake,
+    /// No whole TLS handshake within `handshake_timeout`.
+    HandshakeTimeout,
+    /// No place for a TLS handshake within `handshake_timeout`.
+    HandshakeBusy,
     /// Anything else hyper reports.
     Other,
 }
 
 impl Closed {
     /// In the order of their values.
-    const ALL: [(Closed, &'static str); 10] = [
+    const ALL: [(Closed, &'static str); 13] = [
         (Closed::Done, "done"),
         (Closed::Idle, "idle"),
         (Closed::HeaderTimeout, "header_timeout"),
@@ -44,6 +50,9 @@ impl Closed {
         (Closed::Http2, "http2_preface"),
         (Closed::Incomplete, "incomplete"),
         (Closed::Reset, "reset"),
+        (Closed::Handshake, "handshake"),
+        (Closed::HandshakeTimeout, "handshake_timeout"),
+        (Closed::HandshakeBusy, "handshake_busy"),
         (Closed::Other, "other"),
     ];
 }

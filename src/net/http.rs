@@ -181,7 +181,7 @@ impl Connections {
         let (slot, seen) = self.enter();
         let entry = Entry { connections: self.clone(), slot, closed: Cell::new(Closed::Other) };
         async move {
-            match seen.until_ended(opening.run(stream, peer)).await {
+            match seen.until_ended(opening.run(stream, peer, || seen.phase.set(Phase::Head))).await {
                 Ok(Ok((stream, peer))) => self.run(stream, |request| service(peer, request), seen, entry).await,
                 Ok(Err(closed)) | Err(closed) => entry.closed.set(closed),
             }

@@ -50,11 +50,13 @@ impl fmt::Display for Address {
 pub struct Listen {
     /// Where.
     pub address: Address,
+    /// TLS, with the certificates of `[tls]`; nothing else is answered there.
+    pub tls: bool,
 }
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address }
+        Listen { address, tls: false }
     }
 }
 
@@ -85,11 +87,13 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
         #[serde(deny_unknown_fields)]
         struct Table {
             address: String,
+            #[serde(default)]
+            tls: bool,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let address =
             table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
-        Ok(Listen { address })
+        Ok(Listen { address, tls: table.tls })
     }
 }
 
@@ -140,10 +144,10 @@ impl Accepting {
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Accepting::Tcp(listener) => {
-                listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer { address: peer.ip() }))
+                listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer::at(peer.ip())))
             }
             Accepting::Unix(listener) => {
-                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer { address: LOCAL }))
+                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::at(LOCAL)))
             }
         }
     }
@@ -156,7 +160,7 @@ impl Accepting {
 /// An address cannot be had: it says which, why, and what to do.
 pub fn bind(listen: &[Listen], workers: usize) -> Result<Vec<Vec<Listener>>, BindError> {
     let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
-    for Listen { address } in listen {
+    for Listen { address, .. } in listen {
         match address {
             Address::Tcp(tcp) => {
                 for (own, more) in listeners.iter_mut().zip(super::bind(&[*tcp], workers)?) {

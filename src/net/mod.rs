@@ -6,6 +6,7 @@ pub mod listen;
 pub mod opening;
 pub mod peer;
 pub mod stream;
+pub mod tls;
 
 use std::{
     io,
@@ -34,6 +35,11 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Open connections of the whole process, shared evenly by the workers; further ones wait in the kernel's queue.
     pub connections: usize,
+    /// From the accept to the end of a TLS handshake; closed after it. `header_timeout` runs beside it.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub handshake_timeout: Duration,
+    /// TLS handshakes in flight of the whole process, shared evenly by the workers; further ones wait for their turn.
+    pub handshakes: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +49,9 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             connections: 100_000,
+            handshake_timeout: Duration::from_secs(5),
+            // Some 40 KiB each: 160 MiB of a flood.
+            handshakes: 4096,
         }
     }
 }
@@ -59,11 +68,16 @@ impl Limits {
         // hyper refuses read buffers below 8 KiB.
         let heads = Bytes::kib(8)..=Bytes::kib(256);
         check("headers", heads.contains(&self.headers), self.headers.to_string(), "8 KiB to 256 KiB");
-        for (key, timeout) in [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)] {
+        for (key, timeout) in [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+        ] {
             let good = (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&timeout);
             check(key, good, format!("{timeout:?}"), "100ms to 1h");
         }
         check("connections", self.connections > 0, "0".to_owned(), "1 and more");
+        check("handshakes", self.handshakes > 0, "0".to_owned(), "1 and more");
         found
     }
 }

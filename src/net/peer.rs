@@ -7,4 +7,13 @@ use std::net::IpAddr;
 pub struct Peer {
     /// Its address; of a Unix socket, this machine's.
     pub address: IpAddr,
+    /// Whether it speaks TLS with us.
+    pub tls: bool,
+}
+
+impl Peer {
+    /// Somebody at this address, of whom nothing else is known yet.
+    pub const fn at(address: IpAddr) -> Peer {
+        Peer { address, tls: false }
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
     lifecycle::{self, Done, Readiness, Stop, Stopper},
     links::feeder::{Feeder, Kick},
     metrics::{self, WORKERS},
-    net::{self, listen::Listener},
+    net::{self, listen::Listener, tls::Tls},
     server::{build::Built, worker::Worker},
     shipper::{self, Summary, Target},
 };
@@ -61,7 +61,7 @@ impl Crew {
         built: Built,
         readiness: &Readiness,
     ) -> Result<Crew> {
-        let Built { edge_id, journal: Parts { lanes, readers, spiller }, edge, feeder, .. } = built;
+        let Built { edge_id, journal: Parts { lanes, readers, spiller }, edge, feeder, tls, .. } = built;
         let (aside, stop_aside) = lifecycle::stop();
         let (shipper_stopper, stop_shipper) = lifecycle::stop();
         let spiller = Group::start(|group| group.spawn("wp-spiller", move |stop| spiller.run(stop)))?;
@@ -80,7 +80,7 @@ impl Crew {
         let shipper = shipper::start(start, stop_shipper)?;
         let links = feeder.kick();
         start_feeder(feeder, edge.clone(), stop_aside)?;
-        let workers = Group::start(|group| start_workers(group, config, listeners, lanes, &edge, readiness))?;
+        let workers = Group::start(|group| start_workers(group, config, listeners, lanes, &edge, tls, readiness))?;
         Ok(Crew { workers, shipper, shipper_stopper, spiller, aside, links })
     }
 
@@ -127,6 +127,7 @@ fn start_workers(
     listeners: Vec<Vec<Listener>>,
     lanes: Vec<Lane>,
     edge: &Arc<ArcSwap<Edge>>,
+    tls: Option<Tls>,
     readiness: &Readiness,
 ) -> Result<()> {
     let count = listeners.len();
@@ -148,6 +149,7 @@ fn start_workers(
             listeners,
             listen: config.edge.listen.clone(),
             limits: config.edge.limits.clone(),
+            tls: tls.clone().map(|tls| (tls, count)),
             connections: most.div_ceil(count),
             drain_deadline: config.server.drain_deadline,
             room,

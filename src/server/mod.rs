@@ -4,13 +4,14 @@
 //! 2. **recover**: the data directory is locked, lanes of earlier starts are read, keys and the edge's name are there;
 //! 3. **build**: links and everything the workers read;
 //! 4. **ready**: workers, spiller and shipper run, every condition of `/readyz` holds;
-//! 5. **serve**: until SIGTERM or SIGINT; SIGHUP reads links and keys again;
+//! 5. **serve**: until SIGTERM or SIGINT; SIGHUP reads links, keys and certificates again;
 //! 6. **drain**: not ready, wait for load balancers, finish connections, deliver what the lanes hold, say what stays.
 //!
 //! Threads: the main one (admin, signals, keys), `wp-worker-N`, `wp-spiller`, `wp-observer`, `wp-shipper`, `wp-links`. A second stop
 //! signal exits at once, at any step: the journal is made for that.
 
 mod build;
+mod certificates;
 mod crew;
 mod identity;
 mod keys;
@@ -46,6 +47,7 @@ use crate::{
     shipper::Summary,
 };
 pub use build::tell_recovered;
+use certificates::Keeper;
 use crew::Crew;
 pub use identity::kept_edge_id;
 use keys::Keys;
@@ -129,7 +131,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     loaded.set(true);
-    let (built, mut keys) = built;
+    let (built, mut keys, mut keeper) = built;
     let (edge, edge_id) = (built.edge.clone(), built.edge_id.clone());
     let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
     let becoming_ready = {
@@ -145,7 +147,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     let stopped = tokio::select! {
-        stopped = serving(&mut signals, &mut crew, &mut keys, &edge, Room::of(&readiness)) => stopped,
+        stopped = serving(&mut signals, &mut crew, (&mut keys, &mut keeper), &edge, Room::of(&readiness)) => stopped,
         never = becoming_ready => never,
     };
     let drained = match stopped {
@@ -168,7 +170,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
 async fn serving(
     signals: &mut Signals,
     crew: &mut Crew,
-    keys: &mut Keys,
+    (keys, keeper): (&mut Keys, &mut Option<Keeper>),
     edge: &ArcSwap<Edge>,
     mut room: Room,
 ) -> Result<&'static str> {
@@ -180,13 +182,15 @@ async fn serving(
             asked = signals.next() => match asked {
                 Asked::Stop(signal) => return Ok(signal),
                 Asked::Reload => {
-                    tracing::info!("SIGHUP: links and keys are read again");
+                    tracing::info!("SIGHUP: links, keys and certificates are read again");
                     links.reload();
                     keys.reload(edge);
+                    keeper.iter_mut().for_each(Keeper::reload);
                 }
             },
             _ = looks.tick() => {
                 keys.look(edge);
+                keeper.iter_mut().for_each(Keeper::look);
                 room.look();
             }
             () = &mut fell => bail!("the workers ended without being told to; the log says why"),

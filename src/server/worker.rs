@@ -21,6 +21,7 @@ use crate::{
         http::Connections,
         listen::{Accepting, Listen, Listener},
         opening::Opening,
+        tls::Tls,
     },
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Worker {
     pub(super) listeners: Vec<Listener>,
     pub(super) listen: Vec<Listen>,
     pub(super) limits: Limits,
+    /// For the listeners that speak it, and how many workers share its bounds.
+    pub(super) tls: Option<(Tls, usize)>,
     /// The most connections of this worker.
     pub(super) connections: usize,
     /// How long open connections may take to finish once no more are accepted.
@@ -51,8 +54,9 @@ impl Worker {
     async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
         let connections = Connections::new(&self.limits, self.connections);
         let mut accepting = Vec::new();
+        let handshakes = self.tls.map(|(tls, workers)| tls.handshakes(&self.limits, workers));
         for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
-            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen)));
+            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen, handshakes.clone())));
             let accept = accept(listener, opening, connections.clone(), desk.clone(), stop.clone());
             accepting.push(spawn_local(accept));
         }

@@ -56,7 +56,7 @@ pub(crate) struct Site {
 
 struct Running {
     child: Child,
-    listen: SocketAddr,
+    listen: Vec<SocketAddr>,
     admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -127,7 +127,11 @@ impl Site {
         let links = self.path("links.jsonl").display().to_string();
         let data = self.data().display().to_string();
         let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(&self.args);
+        // A test that says where to listen says it all.
+        if !self.args.iter().any(|arg| arg == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(["--admin", "127.0.0.1:0"]).args(&self.args);
         command
     }
 
@@ -178,7 +182,12 @@ impl Site {
     }
 
     pub(crate) fn listen(&self) -> SocketAddr {
-        self.running().listen
+        self.listens()[0]
+    }
+
+    /// Every address of the network that is listened on, in the order of `edge.listen`.
+    pub(crate) fn listens(&self) -> &[SocketAddr] {
+        &self.running().listen
     }
 
     pub(crate) fn admin_address(&self) -> SocketAddr {
@@ -317,13 +326,14 @@ pub(crate) fn events_in(dir: &Path, topic: &str) -> Vec<Value> {
 }
 
 /// The ports of the line `{"event":"listening",…}`.
-fn ports(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn ports(line: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);
     if fields.get("event")?.as_str()? != "listening" {
         return None;
     }
-    Some((fields.get("listen")?.as_str()?.parse().ok()?, fields.get("admin")?.as_str()?.parse().ok()?))
+    let listen = fields.get("listen")?.as_str()?.split(',').filter_map(|address| address.parse().ok()).collect();
+    Some((listen, fields.get("admin")?.as_str()?.parse().ok()?))
 }
 
 /// A request as text.
@@ -404,6 +414,14 @@ impl Wire {
             }
         }
         Some(answer)
+    }
+
+    /// What still comes before the other side closes.
+    pub(crate) fn closed_with(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A reset after the last byte ends it as well.
+        let _ = self.stream.read_to_end(&mut bytes);
+        bytes
     }
 
     /// Whether the other side has closed, or closes within the tests' patience.

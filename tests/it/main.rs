@@ -33,4 +33,5 @@ mod operate;
 mod proxies;
 mod reload;
 mod telling;
+mod tls;
 mod why;

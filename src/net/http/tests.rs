@@ -46,8 +46,8 @@ fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections
         spawn_local(async move {
             loop {
                 let (stream, peer) = listener.accept().await.unwrap();
-                let accepted = (Stream::Tcp(stream), Peer { address: peer.ip() });
-                let opening = Rc::new(Opening::new(Address::Tcp(address).into()));
+                let accepted = (Stream::Tcp(stream), Peer::at(peer.ip()));
+                let opening = Rc::new(Opening::new(Address::Tcp(address).into(), None));
                 spawn_local(serving.clone().serve(accepted, opening, async |_, _| {
                     let response = Response::builder().status(204).header(header::CACHE_CONTROL, "no-store");
                     Ok(response.body(Full::default()).unwrap())
