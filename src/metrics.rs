@@ -64,6 +64,7 @@ metrics_table! {
     COOKIES = "waypost_cookies_total", Kind::Counter, ["state"], "Attribution cookies as presented with requests for a code.";
     REQUESTS_REFUSED = "waypost_requests_refused_total", Kind::Counter, ["reason"], "Requests refused before their code was looked at.";
     REQUESTS_FIXED = "waypost_requests_fixed_total", Kind::Counter, [], "Requests for the fixed paths of a host.";
+    REQUESTS_UPGRADED = "waypost_requests_upgraded_total", Kind::Counter, [], "Requests sent from http to https; the click is recorded there.";
     // attribution
     KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
     KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";

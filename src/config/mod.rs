@@ -273,6 +273,14 @@ fn sections(mut leaves: leaves::Leaves) -> (Config, Vec<Mistake>) {
             what: "none, and a listener of edge.listen has tls = true; set it, or tls.directory".to_owned(),
         });
     }
+    let upgrades = config.edge.listen.iter().any(|listen| listen.upgrade);
+    if upgrades && !config.edge.listen.iter().any(|listen| listen.tls) {
+        mistakes.push(Mistake {
+            origin: Origin::Default,
+            key: "edge.listen".to_owned(),
+            what: "upgrade = true, and no listener with tls = true to send clients to".to_owned(),
+        });
+    }
     (config, mistakes)
 }
 

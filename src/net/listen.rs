@@ -52,11 +52,13 @@ pub struct Listen {
     pub address: Address,
     /// TLS, with the certificates of `[tls]`; nothing else is answered there.
     pub tls: bool,
+    /// Without TLS: requests for a host that has a certificate are sent to `https`; others are answered here.
+    pub upgrade: bool,
 }
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address, tls: false }
+        Listen { address, tls: false, upgrade: false }
     }
 }
 
@@ -89,11 +91,16 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
             address: String,
             #[serde(default)]
             tls: bool,
+            #[serde(default)]
+            upgrade: bool,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let address =
             table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
-        Ok(Listen { address, tls: table.tls })
+        if table.tls && table.upgrade {
+            return Err(de::Error::custom("upgrade = true belongs to a listener without TLS"));
+        }
+        Ok(Listen { address, tls: table.tls, upgrade: table.upgrade })
     }
 }
 

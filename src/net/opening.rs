@@ -11,12 +11,13 @@ use crate::net::{counts::Closed, listen::Listen, peer::Peer, stream::Stream, tls
 #[derive(Debug)]
 pub struct Opening {
     handshakes: Option<Arc<Handshakes>>,
+    upgrade: bool,
 }
 
 impl Opening {
     /// The steps that this entry of `edge.listen` asks for. `handshakes` are the worker's own; a listener without TLS has none.
     pub fn new(listen: Listen, handshakes: Option<Arc<Handshakes>>) -> Opening {
-        Opening { handshakes: handshakes.filter(|_| listen.tls) }
+        Opening { handshakes: handshakes.filter(|_| listen.tls), upgrade: listen.upgrade }
     }
 
     /// Takes the steps; gives the stream that speaks HTTP, and who is at its other end. `begun` is called once the client has begun
@@ -24,7 +25,7 @@ impl Opening {
     pub(super) async fn run(&self, stream: Stream, peer: Peer, begun: impl Fn()) -> Result<(Stream, Peer), Closed> {
         match &self.handshakes {
             Some(handshakes) => Ok((handshakes.run(stream, begun).await?, Peer { tls: true, ..peer })),
-            None => Ok((stream, peer)),
+            None => Ok((stream, Peer { upgrade: self.upgrade, ..peer })),
         }
     }
 }

@@ -9,11 +9,13 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether it speaks TLS with us.
     pub tls: bool,
+    /// Whether its listener sends it to `https` instead of answering.
+    pub upgrade: bool,
 }
 
 impl Peer {
     /// Somebody at this address, of whom nothing else is known yet.
     pub const fn at(address: IpAddr) -> Peer {
-        Peer { address, tls: false }
+        Peer { address, tls: false, upgrade: false }
     }
 }

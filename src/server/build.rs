@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use crate::{
     client::Trusted,
     config::Config,
-    edge::Edge,
+    edge::{Edge, secure::Secure},
     faults::{self, say},
     journal::{Journal, LaneReport, Opening, Parts},
     links::{domains::Domains, feeder::Feeder, file::Progress},
     metrics::{self, EDGE_INFO},
-    net::tls::Tls,
+    net::tls::{self, Tls},
     server::{certificates::Keeper, identity, keys::Keys},
 };
 
@@ -39,7 +39,7 @@ pub(super) fn build(
     loading: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Built, Keys, Option<Keeper>)> {
     let keeper = Keeper::open(config)?;
-    let tls = keeper.as_ref().map(|keeper| Tls::new(keeper.served())).transpose()?;
+    let ready = keeper.as_ref().map(|keeper| Tls::new(keeper.served())).transpose()?;
     let data_dir = &config.server.data_dir;
     let journal = Journal::open(data_dir, &config.journal, workers)?;
     journal.recovered().iter().for_each(tell_recovered);
@@ -53,8 +53,14 @@ pub(super) fn build(
     let feeder = Feeder::open(file, &config.links, domains.clone(), loading)?;
     let trusted = Trusted { proxies: config.edge.trusted_proxies.clone(), header: config.edge.address_header };
     let edge = Edge::new(feeder.table(), ring, domains, Arc::new(trusted));
+    let secure = Secure {
+        hsts: config.tls.hsts.as_deref().and_then(tls::hsts),
+        served: keeper.as_ref().map(Keeper::served),
+        port: config.tls.port,
+    };
+    let edge = edge.with_secure(secure);
     let edge = Arc::new(ArcSwap::from_pointee(edge));
-    Ok((Built { edge_id, journal: journal.into_parts(), edge, feeder, tls }, keys, keeper))
+    Ok((Built { edge_id, journal: journal.into_parts(), edge, feeder, tls: ready }, keys, keeper))
 }
 
 /// Says how a lane was found, unless there is nothing to say. For `journal drain` too.

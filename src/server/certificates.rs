@@ -110,6 +110,7 @@ fn now() -> i64 {
 }
 
 fn versions(config: &tls::Config) -> Versions {
+    // A directory that cannot be listed has no files: a change, told when it is read.
     let pairs = certificates::pairs(config).unwrap_or_default();
     let files = pairs.into_iter().flat_map(|pair| [pair.cert, pair.key]);
     files

@@ -12,6 +12,7 @@
 
 mod build;
 mod certificates;
+mod challenges;
 mod crew;
 mod identity;
 mod keys;
@@ -48,6 +49,7 @@ use crate::{
 };
 pub use build::tell_recovered;
 use certificates::Keeper;
+use challenges::Challenges;
 use crew::Crew;
 pub use identity::kept_edge_id;
 use keys::Keys;
@@ -74,6 +76,9 @@ pub trait Audience: Send + Sync + 'static {
 
 /// How often the main thread looks after the key ring, and whether every lane has room.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it looks for the challenges of an ACME client.
+const CHALLENGES_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the main thread looks whether every condition of readiness holds.
 const READY_EVERY: Duration = Duration::from_millis(10);
@@ -132,6 +137,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
     };
     loaded.set(true);
     let (built, mut keys, mut keeper) = built;
+    let challenges = config.tls.acme_challenges.clone().map(Challenges::of);
     let (edge, edge_id) = (built.edge.clone(), built.edge_id.clone());
     let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
     let becoming_ready = {
@@ -147,7 +153,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     let stopped = tokio::select! {
-        stopped = serving(&mut signals, &mut crew, (&mut keys, &mut keeper), &edge, Room::of(&readiness)) => stopped,
+        stopped = serving(&mut signals, &mut crew, (&mut keys, &mut keeper, challenges), &edge, Room::of(&readiness)) => stopped,
         never = becoming_ready => never,
     };
     let drained = match stopped {
@@ -170,13 +176,14 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
 async fn serving(
     signals: &mut Signals,
     crew: &mut Crew,
-    (keys, keeper): (&mut Keys, &mut Option<Keeper>),
+    (keys, keeper, mut challenges): (&mut Keys, &mut Option<Keeper>, Option<Challenges>),
     edge: &ArcSwap<Edge>,
     mut room: Room,
 ) -> Result<&'static str> {
     let links = crew.links.clone();
     let mut fell = std::pin::pin!(crew.fell());
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut challenges_looks = tokio::time::interval(CHALLENGES_EVERY);
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
@@ -192,6 +199,9 @@ async fn serving(
                 keys.look(edge);
                 keeper.iter_mut().for_each(Keeper::look);
                 room.look();
+            }
+            _ = challenges_looks.tick(), if challenges.is_some() => {
+                challenges.iter_mut().for_each(|challenges| challenges.look(edge));
             }
             () = &mut fell => bail!("the workers ended without being told to; the log says why"),
         }

@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use crate::dsl::{PATIENCE, Site, Stop, link, until};
+use crate::dsl::{PATIENCE, Site, Stop, Wire, link, until};
 
 /// A certificate of its own issue for these names, and its key: PEM.
 fn made(names: &[&str]) -> (String, String) {
@@ -276,4 +276,74 @@ fn curl_and_openssl_follow_the_same_link() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("Verify return code: 0 (ok)") && said.contains("ALPN protocol: http/1.1"), "{said}");
     }
+}
+
+#[test]
+fn a_plain_listener_sends_clients_to_https_for_hosts_with_a_certificate_and_answers_others_at_once() {
+    let pair = made(&["go.example.com"]);
+    let site = Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls");
+    write_pair(&site, "a", &pair);
+    let site = listening(site, ", upgrade = true").start();
+    let plain = |host: &str, path: &str| {
+        Wire::to(site.listens()[1]).send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+    };
+    for path in ["/live?a=%2F%2f&b&&=", "//evil.example/x", "/", "/robots.txt?", "/nobody"] {
+        let answer = plain("go.example.com:8080", path);
+        assert_eq!((answer.status, answer.header("location")), (302, Some(&*format!("https://go.example.com{path}"))));
+        assert!(answer.header("cache-control").unwrap().contains("no-store") && answer.header("set-cookie").is_none());
+    }
+    let other = plain("evil.example", "/live");
+    assert!(other.header("location").unwrap().starts_with("https://shop.example.com/view/live"));
+    until("they are counted", || (site.metric("waypost_requests_upgraded_total", "") == 5.0).then_some(()));
+    assert_eq!(site.metric("waypost_clicks_total", ""), 1.0, "of the host without a certificate");
+}
+
+#[test]
+fn hsts_is_said_over_tls_alone_and_a_domain_has_its_own() {
+    let pair = made(&["go.example.com", "own.example"]);
+    let site = Site::new(&[link("live")])
+        .env("WAYPOST__TLS__DIRECTORY", "tls")
+        .env("WAYPOST__TLS__HSTS", "max-age=600")
+        .env("WAYPOST__DOMAINS__OWN_EXAMPLE__HSTS", "max-age=0; includeSubDomains");
+    write_pair(&site, "a", &pair);
+    let site = listening(site, "").start();
+    let config = Arc::new(client(&[&pair]));
+    for (host, said) in [("go.example.com", "max-age=600"), ("own.example", "max-age=0; includeSubDomains")] {
+        for path in ["/live", "/", "/nobody"] {
+            let mut tls = dial(&config, site.listen(), host).unwrap();
+            tls.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+                .unwrap();
+            let mut answer = String::new();
+            tls.read_to_string(&mut answer).unwrap();
+            assert!(answer.contains(&format!("\r\nstrict-transport-security: {said}\r\n")), "{host}{path}: {answer}");
+        }
+    }
+    let plain = Wire::to(site.listens()[1]).send("GET /live HTTP/1.1\r\nHost: go.example.com\r\n\r\n");
+    assert!(plain.status == 302 && plain.header("strict-transport-security").is_none());
+    let (code, told) = Site::new(&[]).env("WAYPOST__TLS__HSTS", "always").refused();
+    assert!(code == Some(64) && told.contains("tls.hsts: \"always\"; allowed: max-age=SECONDS"), "{told}");
+}
+
+#[test]
+fn challenges_of_an_acme_client_are_answered_as_they_are_written_and_nothing_else_of_the_disk() {
+    let pair = made(&["go.example.com"]);
+    let site =
+        Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls").env("WAYPOST__TLS__ACME_CHALLENGES", "acme");
+    write_pair(&site, "a", &pair);
+    std::fs::create_dir(site.path("acme")).unwrap();
+    let site = listening(site, ", upgrade = true").start();
+    let get = |name: &str| {
+        let path = format!("/.well-known/acme-challenge/{name}");
+        Wire::to(site.listens()[1]).send(&format!("GET {path} HTTP/1.1\r\nHost: new.example\r\n\r\n"))
+    };
+    std::os::unix::fs::symlink(site.path("links.jsonl"), site.path("acme/link")).unwrap();
+    std::fs::write(site.path("acme/a.b"), "no token").unwrap();
+    std::fs::write(site.path("acme/to-ken_1"), "to-ken_1.thumbprint").unwrap();
+    until("the challenge is answered", || (get("to-ken_1").body == b"to-ken_1.thumbprint").then_some(()));
+    for other in ["link", "a.b", "", "../links.jsonl", "..%2flinks.jsonl", "to-ken_1/"] {
+        assert_eq!(get(other).status, 404, "{other}");
+    }
+    std::fs::remove_file(site.path("acme/to-ken_1")).unwrap();
+    until("it is gone with its file", || (get("to-ken_1").status == 404).then_some(()));
+    assert_eq!(site.metric("waypost_clicks_total", ""), 0.0);
 }

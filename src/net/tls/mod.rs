@@ -14,6 +14,7 @@ mod handshake;
 
 use std::{path::PathBuf, sync::Arc};
 
+use http::HeaderValue;
 use rustls::{ServerConfig, crypto::aws_lc_rs, server::NoServerSessionStorage};
 use serde::Deserialize;
 
@@ -30,13 +31,31 @@ pub struct Config {
     /// A directory of pairs: `NAME.crt` with `NAME.key`, or folders with `fullchain.pem` and `privkey.pem`. After `certificates`, by
     /// name.
     pub directory: Option<PathBuf>,
+    /// `Strict-Transport-Security` of answers over TLS, such as `max-age=31536000`, for domains that say nothing of their own.
+    pub hsts: Option<String>,
+    /// The port by which clients reach the TLS listener, where a listener with `upgrade = true` sends them.
+    pub port: u16,
+    /// The directory into which an ACME client writes its challenges; each file is answered under its name.
+    pub acme_challenges: Option<PathBuf>,
+}
+
+/// The value of a `Strict-Transport-Security`, if it is one: `max-age=SECONDS`, then perhaps `; includeSubDomains` and `; preload`.
+pub fn hsts(text: &str) -> Option<HeaderValue> {
+    let mut parts = text.split(';').map(str::trim);
+    let age = parts.next()?.strip_prefix("max-age=")?;
+    let digits = !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit());
+    let good = digits && parts.all(|part| matches!(part, "includeSubDomains" | "preload"));
+    HeaderValue::from_str(text).ok().filter(|_| good)
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { certificates: Vec::new(), directory: None }
+        Config { certificates: Vec::new(), directory: None, hsts: None, port: 443, acme_challenges: None }
     }
 }
+
+/// What [`hsts`] takes, for whoever wrote something else.
+pub const HSTS_FORM: &str = "max-age=SECONDS, then ; includeSubDomains and ; preload if they are meant";
 
 /// The files of one certificate.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +78,14 @@ impl Config {
         let mut found = Vec::new();
         if self.certificates.iter().any(|pair| pair.cert.as_os_str().is_empty() || pair.key.as_os_str().is_empty()) {
             found.push(("certificates".to_owned(), "an empty path; allowed: files in PEM".to_owned()));
+        }
+        if let Some(text) = &self.hsts
+            && hsts(text).is_none()
+        {
+            found.push(("hsts".to_owned(), format!("{text:?}; allowed: {HSTS_FORM}")));
+        }
+        if self.port == 0 {
+            found.push(("port".to_owned(), "0; allowed: 1 to 65535".to_owned()));
         }
         found
     }
