@@ -199,7 +199,10 @@ class Waypost(Process):
                    "--admin", f"{HOST}:{self.admin}", "--data-dir", self.data, *args]
         if kafka:
             command += ["--kafka", kafka]
-        settings = {"WAYPOST__EDGE__WORKERS": str(workers), **(env or {})}
+        # One generator is no crowd: its few connections ask more often than a buyer's, and all from one address.
+        settings = {"WAYPOST__EDGE__WORKERS": str(workers), "WAYPOST__EDGE__LIMITS__REQUESTS": "4000000000",
+                    "WAYPOST__EDGE__LIMITS__CONNECTIONS_PER_ADDRESS": "1000000",
+                    "WAYPOST__EDGE__LIMITS__UNKNOWN_PER_ADDRESS": "4000000000", **(env or {})}
         super().__init__("waypost", command, cores, directory / "waypost.log", settings, cwd=directory)
 
     def ready(self, seconds=60):

@@ -81,6 +81,8 @@ faults_table! {
     // the server
     NOT_READY = "not_ready", Yes, "edge-not-ready", "The edge was ready and is not: a lane has no room.";
     WORKER_FAILED = "worker_failed", Yes, "edge-down", "A worker could not serve.";
+    // certificates
+    CERTIFICATE_REFUSED = "certificate_refused", Bounded, "certificate-ends", "A new certificate or key was refused, or one is outside its days.";
     // links and keys
     LINKS_UNREADABLE = "links_unreadable", Bounded, "links-stale", "The links file cannot be read.";
     LINKS_REFUSED = "links_refused", Bounded, "links-stale", "A version of the links file was refused.";

@@ -47,6 +47,10 @@ metrics_table! {
     CONNECTIONS_OPEN = "waypost_connections_open", Kind::Gauge, [], "Connections open now.";
     CONNECTIONS_CLOSED = "waypost_connections_closed_total", Kind::Counter, ["reason"], "Connections ended, by reason.";
     ACCEPT_ERRORS = "waypost_accept_errors_total", Kind::Counter, ["reason"], "Failed accepts, by reason; no_descriptors and no_memory pause the worker for 100 ms.";
+    TLS_HANDSHAKES = "waypost_tls_handshakes_total", Kind::Counter, ["result"], "TLS handshakes ended: done, or why not (timeout, busy: no place in time, junk: not TLS, incompatible: no common version, cipher or protocol, alert: the client refused, left, other).";
+    TLS_SESSIONS = "waypost_tls_sessions_total", Kind::Counter, ["version", "resumed"], "TLS handshakes done, by version and whether a ticket spared the signature.";
+    TLS_CERT_NOT_AFTER = "waypost_tls_cert_not_after_seconds", Kind::Gauge, ["name"], "When the certificate that is served for this name ends, seconds since the epoch, 0 if it is served no more; the name is its first.";
+    TLS_RELOADS = "waypost_tls_reloads_total", Kind::Counter, ["result"], "Changes of certificate files: taken, or refused and the pair served before is kept.";
     // admin
     ADMIN_REQUESTS = "waypost_admin_requests_total", Kind::Counter, ["path"], "Requests to the admin listener, by path.";
     // server
@@ -60,6 +64,7 @@ metrics_table! {
     COOKIES = "waypost_cookies_total", Kind::Counter, ["state"], "Attribution cookies as presented with requests for a code.";
     REQUESTS_REFUSED = "waypost_requests_refused_total", Kind::Counter, ["reason"], "Requests refused before their code was looked at.";
     REQUESTS_FIXED = "waypost_requests_fixed_total", Kind::Counter, [], "Requests for the fixed paths of a host.";
+    REQUESTS_UPGRADED = "waypost_requests_upgraded_total", Kind::Counter, [], "Requests sent from http to https; the click is recorded there.";
     // attribution
     KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
     KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";

@@ -13,6 +13,7 @@ use crate::{
         domains::Domains,
         file::{self, Load},
     },
+    net::tls::certificates::Certificates,
 };
 
 /// Reads everything that `serve` with the same flags would read, and changes nothing. Says every mistake it finds.
@@ -29,6 +30,7 @@ pub(super) fn run(serve: &Serve, out: &mut impl Write) -> Result<ExitCode> {
     say(Ok(format!("configuration: good, {} workers", config.edge.workers())))?;
     say(links(&config))?;
     say(keys(&config))?;
+    say(certificates(&config))?;
     for mistake in &mistakes {
         eprintln!("{}", told(mistake));
     }
@@ -57,6 +59,22 @@ fn links(config: &Config) -> Result<String> {
         text += &format!("\n{more} more warnings");
     }
     Ok(text)
+}
+
+fn certificates(config: &Config) -> Result<String> {
+    if config.tls.is_empty() {
+        return Ok("certificates: none".to_owned());
+    }
+    let certificates = Certificates::open(&config.tls).map_err(|bad| {
+        let lines: Vec<String> = bad.iter().map(|error| format!("tls: {error}")).collect();
+        anyhow::Error::msg(lines.join("\n"))
+    })?;
+    let now = (clock::wall_ms() / 1000) as i64;
+    if let Some(error) = certificates.pairs().iter().find_map(|pair| pair.not_valid_at(now)) {
+        return Err(error.into());
+    }
+    let names: Vec<String> = certificates.pairs().iter().map(|pair| pair.name()).collect();
+    Ok(format!("certificates: good, {}", names.join(", ")))
 }
 
 fn keys(config: &Config) -> Result<String> {

@@ -433,7 +433,7 @@ proptest! {
 fn after_a_proxy_header_the_forwarded_one_is_walked_only_from_a_trusted_address() {
     let lines = headers(&[("x-forwarded-for", "1.2.3.4")]);
     let told = |address: &str, source| {
-        let peer = Peer { address: address.parse().unwrap(), source, tls: false };
+        let peer = Peer { address: address.parse().unwrap(), source, ..Peer::LOCAL };
         let (address, from) = trusted(AddressHeader::XForwardedFor).address(&lines, peer);
         (address.to_string(), from)
     };

@@ -29,6 +29,8 @@ pub struct Config {
     pub server: Server,
     /// `[edge]`
     pub edge: Edge,
+    /// `[tls]`
+    pub tls: net::tls::Config,
     /// `[admin]`
     pub admin: admin::Config,
     /// `[journal]`
@@ -47,7 +49,7 @@ pub struct Config {
 
 /// The sections, in the order in which they are told to whoever wrote another.
 const SECTIONS: &[&str] =
-    &["server", "edge", "admin", "journal", "links", "domains", "shipper", "attribution", "kafka"];
+    &["server", "edge", "admin", "tls", "journal", "links", "domains", "shipper", "attribution", "kafka"];
 
 /// `[server]`: the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -251,6 +253,7 @@ fn sections(mut leaves: leaves::Leaves) -> (Config, Vec<Mistake>) {
     let config = Config {
         server: leaves.section("server", Server::mistakes),
         edge: leaves.section("edge", Edge::mistakes),
+        tls: leaves.section("tls", net::tls::Config::mistakes),
         admin: leaves.section("admin", admin::Config::mistakes),
         journal: leaves.section("journal", journal::Config::mistakes),
         links: leaves.section("links", links::Config::mistakes),
@@ -260,7 +263,25 @@ fn sections(mut leaves: leaves::Leaves) -> (Config, Vec<Mistake>) {
         kafka: leaves.section("kafka", kafka::Config::mistakes),
     };
     leaves.refuse_unknown_sections(SECTIONS);
-    (config, leaves.into_mistakes())
+    let mut mistakes = leaves.into_mistakes();
+    // A tls section that was refused may have named them.
+    let unread = mistakes.iter().any(|mistake| mistake.key.starts_with("tls"));
+    if config.edge.listen.iter().any(|listen| listen.tls) && config.tls.is_empty() && !unread {
+        mistakes.push(Mistake {
+            origin: Origin::Default,
+            key: "tls.certificates".to_owned(),
+            what: "none, and a listener of edge.listen has tls = true; set it, or tls.directory".to_owned(),
+        });
+    }
+    let upgrades = config.edge.listen.iter().any(|listen| listen.upgrade);
+    if upgrades && !config.edge.listen.iter().any(|listen| listen.tls) {
+        mistakes.push(Mistake {
+            origin: Origin::Default,
+            key: "edge.listen".to_owned(),
+            what: "upgrade = true, and no listener with tls = true to send clients to".to_owned(),
+        });
+    }
+    (config, mistakes)
 }
 
 /// One listener or a list of them; addresses may also stand in one text with commas.

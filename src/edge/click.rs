@@ -95,6 +95,7 @@ pub(super) fn answer<B>(
         status: decision.status,
         location: visit.location(&decision, scratch),
         set_cookie,
+        hsts: None,
         page: visit.page(&decision, &minted, scratch),
         record: match link {
             Some(_) => Record::Click(decision.topic, decision.outcome, visit.cookie_state),

@@ -16,6 +16,7 @@ pub mod click;
 pub mod decide;
 pub mod pages;
 pub mod prepared;
+pub mod secure;
 pub mod service;
 pub mod tally;
 pub mod target;
@@ -33,6 +34,7 @@ use crate::{
         click::Scratch,
         pages::Page,
         prepared::Prepared,
+        secure::{Challenges, Secure},
         target::{Fixed, Refusal, Target},
     },
     links::{
@@ -51,6 +53,8 @@ pub struct Edge {
     trusted: Arc<Trusted>,
     /// By domain id.
     prepared: Arc<[Prepared]>,
+    secure: Arc<Secure>,
+    challenges: Arc<Challenges>,
     /// Finds [`CLICK_JSON`] in `Accept`; to make it costs a tenth of an answer.
     asks_for_json: Finder<'static>,
 }
@@ -93,6 +97,8 @@ pub struct Answer {
     pub location: Option<(HeaderValue, HeaderValue)>,
     /// `Set-Cookie`
     pub set_cookie: Option<HeaderValue>,
+    /// `Strict-Transport-Security`, over TLS alone.
+    pub hsts: Option<HeaderValue>,
     /// The body.
     pub page: Page,
     /// What is counted and recorded.
@@ -108,6 +114,8 @@ pub enum Record {
     Unknown(Outcome, CookieState),
     /// A fixed path: no click.
     Fixed,
+    /// Sent to `https`: the click is made there.
+    Upgraded,
     /// Refused before a code was looked at: no click.
     Refused(Refusal),
 }
@@ -116,7 +124,8 @@ impl Edge {
     /// Puts the parts together and prepares every domain's bodies. Called at start and at each reload.
     pub fn new(table: Arc<Table>, keys: Arc<Keyring>, domains: Arc<Domains>, trusted: Arc<Trusted>) -> Edge {
         let prepared = domains.all().iter().map(Prepared::of).collect();
-        Edge { table, keys, domains, trusted, prepared, asks_for_json: Finder::new(CLICK_JSON) }
+        let (secure, challenges) = Default::default();
+        Edge { table, keys, domains, trusted, prepared, secure, challenges, asks_for_json: Finder::new(CLICK_JSON) }
     }
 
     /// The same edge with other links.
@@ -129,6 +138,16 @@ impl Edge {
         Edge { keys, ..self.share() }
     }
 
+    /// The same edge with what TLS changes.
+    pub fn with_secure(self, secure: Secure) -> Edge {
+        Edge { secure: Arc::new(secure), ..self }
+    }
+
+    /// The same edge with other ACME challenges.
+    pub fn with_challenges(&self, challenges: Arc<Challenges>) -> Edge {
+        Edge { challenges, ..self.share() }
+    }
+
     fn share(&self) -> Edge {
         Edge {
             table: self.table.clone(),
@@ -136,6 +155,8 @@ impl Edge {
             domains: self.domains.clone(),
             trusted: self.trusted.clone(),
             prepared: self.prepared.clone(),
+            secure: self.secure.clone(),
+            challenges: self.challenges.clone(),
             asks_for_json: self.asks_for_json.clone(),
         }
     }
@@ -143,11 +164,23 @@ impl Edge {
     /// Answers one request; the bytes of its click lie in `scratch` afterwards. Called by [`service`], with no await
     /// between this and the append.
     pub fn answer<B>(&self, request: &Request<B>, moment: &Moment, scratch: &mut Scratch) -> Answer {
-        match target::read(request) {
+        let target = target::read(request);
+        if moment.peer.upgrade
+            && !self.trusted.https(request.headers(), moment.peer)
+            && let Some(answer) = self.secure.upgrade(&target, request.uri(), &self.domains)
+        {
+            return answer;
+        }
+        let hsts = if moment.peer.tls { self.secure.hsts(&target, &self.domains) } else { None };
+        let mut answer = match target {
             Target::Code(asked) => click::answer(self, request, &asked, moment, scratch),
             Target::Fixed(path, host) => self.fixed(path, self.domains.of_host(host), request.uri().path()),
             Target::Refused(status, why) => Answer::plain(status, Page::text(why.line()), Record::Refused(why)),
+        };
+        if hsts.is_some() {
+            answer.hsts = hsts;
         }
+        answer
     }
 
     /// Whose request this is, behind the proxies that are trusted.
@@ -168,9 +201,10 @@ impl Edge {
             },
             Fixed::Robots => (StatusCode::OK, prepared.robots.clone()),
             Fixed::Favicon => (StatusCode::NO_CONTENT, Page::empty()),
-            Fixed::WellKnown => match association(domain, full) {
-                Some(body) => (StatusCode::OK, Page::json(body)),
-                None => (StatusCode::NOT_FOUND, Page::empty()),
+            Fixed::WellKnown => match (association(domain, full), self.challenges.answer(full)) {
+                (Some(body), _) => (StatusCode::OK, Page::json(body)),
+                (None, Some(page)) => (StatusCode::OK, page),
+                (None, None) => (StatusCode::NOT_FOUND, Page::empty()),
             },
         };
         Answer::plain(status, page, Record::Fixed)
@@ -179,7 +213,7 @@ impl Edge {
 
 impl Answer {
     fn plain(status: StatusCode, page: Page, record: Record) -> Answer {
-        Answer { status, location: None, set_cookie: None, page, record }
+        Answer { status, location: None, set_cookie: None, hsts: None, page, record }
     }
 
     fn redirect(to: HeaderValue, domain: &Domain, record: Record) -> Answer {

@@ -108,6 +108,7 @@ impl Desk {
                 }
             }
             Record::Fixed => self.tally.fixed(),
+            Record::Upgraded => self.tally.upgraded(),
             Record::Refused(why) => self.tally.refused(why),
         }
     }
@@ -178,6 +179,9 @@ fn respond<B: Body>(answer: Answer, mut request: Request<B>) -> Response<Full<By
     }
     if let Some(cookie) = answer.set_cookie {
         headers.insert(header::SET_COOKIE, cookie);
+    }
+    if let Some(hsts) = answer.hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
     if let Some(content_type) = answer.page.content_type {
         headers.insert(header::CONTENT_TYPE, content_type);

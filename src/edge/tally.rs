@@ -6,7 +6,7 @@ use metrics::Counter;
 
 use crate::{
     edge::target::Refusal,
-    metrics::{CLICKS, CLICKS_UNRECORDED, COOKIES, REQUESTS_FIXED, REQUESTS_REFUSED, counter},
+    metrics::{CLICKS, CLICKS_UNRECORDED, COOKIES, REQUESTS_FIXED, REQUESTS_REFUSED, REQUESTS_UPGRADED, counter},
     model::click::{CookieState, Outcome},
 };
 
@@ -64,6 +64,7 @@ pub struct Tally {
     unrecorded: Vec<Count>,
     refused: Vec<Count>,
     fixed: Count,
+    upgraded: Count,
 }
 
 impl Default for Tally {
@@ -75,6 +76,7 @@ impl Default for Tally {
             unrecorded: Unrecorded::ALL.iter().map(|(_, label)| count(&CLICKS_UNRECORDED, label)).collect(),
             refused: Refusal::ALL.iter().map(|refusal| count(&REQUESTS_REFUSED, refusal.as_str())).collect(),
             fixed: Count::new(counter(&REQUESTS_FIXED, &[])),
+            upgraded: Count::new(counter(&REQUESTS_UPGRADED, &[])),
         }
     }
 }
@@ -101,6 +103,11 @@ impl Tally {
         self.fixed.add();
     }
 
+    /// A request was sent to `https`.
+    pub fn upgraded(&self) {
+        self.upgraded.add();
+    }
+
     /// Carries every cell into the shared metrics; called by the worker ten times a second and at its end. Returns how many clicks
     /// were answered without a record since the last time, for the lane's statements; a 503 is no answer.
     pub fn flush(&self) -> u64 {
@@ -108,6 +115,7 @@ impl Tally {
             count.flush();
         }
         self.fixed.flush();
+        self.upgraded.flush();
         let mut answered = 0;
         for (count, (why, _)) in self.unrecorded.iter().zip(Unrecorded::ALL) {
             let count = count.flush();

@@ -15,6 +15,7 @@ use crate::{
         domains::settings::{cookie_domain, covers, host_of},
     },
     model::click::AddressMode,
+    net::tls,
 };
 
 mod settings;
@@ -119,6 +120,8 @@ pub struct Domain {
     pub cookie_domain: Option<Box<str>>,
     /// The `Referrer-Policy` of redirects.
     pub referrer_policy: HeaderValue,
+    /// `Strict-Transport-Security` of answers over TLS; `None`: that of `[tls]`.
+    pub hsts: Option<HeaderValue>,
     /// The name of the appended token's parameter; also never taken from an incoming query.
     pub token_param: Box<str>,
     /// How much of the client's address a click keeps.
@@ -157,6 +160,7 @@ impl Domain {
             prefetch: settings.prefetch,
             gpc: settings.gpc,
             cookie_domain: cookie_domain.map(String::into_boxed_str),
+            hsts: settings.hsts.as_deref().and_then(tls::hsts),
             referrer_policy: HeaderValue::from_str(&settings.referrer_policy).map_err(|error| error.to_string())?,
             token_param: settings.token_param.as_str().into(),
             client_ip: match settings.client_ip {

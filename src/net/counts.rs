@@ -34,6 +34,12 @@ pub(super) enum Closed {
     ProxyMalformed,
     /// A trusted proxy that sent no PROXY protocol header where one is required.
     ProxyMissing,
+    /// The TLS handshake failed.
+    Handshake,
+    /// No whole TLS handshake within `handshake_timeout`.
+    HandshakeTimeout,
+    /// No place for a TLS handshake within `handshake_timeout`.
+    HandshakeBusy,
     /// Anything else hyper reports.
     Other,
     /// Older than `max_age`.
@@ -50,7 +56,7 @@ pub(super) enum Closed {
 
 impl Closed {
     /// In the order of their values.
-    const ALL: [(Closed, &'static str); 18] = [
+    const ALL: [(Closed, &'static str); 21] = [
         (Closed::Done, "done"),
         (Closed::Idle, "idle"),
         (Closed::HeaderTimeout, "header_timeout"),
@@ -63,6 +69,9 @@ impl Closed {
         (Closed::ProxyUntrusted, "proxy_untrusted"),
         (Closed::ProxyMalformed, "proxy_malformed"),
         (Closed::ProxyMissing, "proxy_missing"),
+        (Closed::Handshake, "handshake"),
+        (Closed::HandshakeTimeout, "handshake_timeout"),
+        (Closed::HandshakeBusy, "handshake_busy"),
         (Closed::Other, "other"),
         (Closed::Age, "max_age"),
         (Closed::Requests, "max_requests"),

@@ -177,8 +177,8 @@ impl Connections {
         let mut entry = Entry { connections: self.clone(), slot, seat: None, closed: Cell::new(Closed::Other) };
         async move {
             let opened = async {
-                let (stream, peer) = opening.run(stream, peer).await?;
-                entry.sit(&stream, peer)?;
+                let admit = |stream: &Stream, peer| entry.sit(stream, peer);
+                let (stream, peer) = opening.run(stream, peer, admit, || seen.phase.set(Phase::Head)).await?;
                 let (protocol, stream) = h2::choose(stream, opening.http2(), &seen).await?;
                 Ok((protocol, stream, peer))
             };

@@ -33,6 +33,11 @@ pub struct Limits {
     /// Requests for unknown codes that one address (IPv6: one /64) may make a minute before further ones are only
     /// counted, shared evenly by the workers. They get the same answer; a link's click is never touched.
     pub unknown_per_address: u32,
+    /// From the accept to the end of a TLS handshake; closed after it. `header_timeout` runs beside it.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub handshake_timeout: Duration,
+    /// TLS handshakes in flight of the whole process, shared evenly by the workers; further ones wait for their turn.
+    pub handshakes: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +52,9 @@ impl Default for Limits {
             max_age: Duration::from_secs(600),
             requests: 10_000,
             unknown_per_address: 600,
+            handshake_timeout: Duration::from_secs(5),
+            // Some 40 KiB each: 160 MiB of a flood.
+            handshakes: 4096,
         }
     }
 }
@@ -63,7 +71,11 @@ impl Limits {
         // hyper refuses read buffers below 8 KiB.
         let heads = Bytes::kib(8)..=Bytes::kib(256);
         check("headers", heads.contains(&self.headers), self.headers.to_string(), "8 KiB to 256 KiB");
-        for (key, timeout) in [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)] {
+        for (key, timeout) in [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+        ] {
             let good = (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&timeout);
             check(key, good, format!("{timeout:?}"), "100ms to 1h");
         }
@@ -73,6 +85,7 @@ impl Limits {
             ("connections", self.connections > 0),
             ("connections_per_address", self.connections_per_address > 0),
             ("requests", self.requests > 0),
+            ("handshakes", self.handshakes > 0),
         ] {
             check(key, good, "0".to_owned(), "1 and more");
         }
@@ -86,6 +99,7 @@ impl Limits {
         let part = |all: u32| all.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX));
         Limits {
             connections: self.connections.div_ceil(workers),
+            handshakes: self.handshakes.div_ceil(workers),
             connections_per_address: part(self.connections_per_address),
             unknown_per_address: part(self.unknown_per_address),
             ..self.clone()

@@ -66,11 +66,15 @@ pub struct Listen {
     pub proxy_protocol: ProxyProtocol,
     /// Whether HTTP/2 is spoken beside HTTP/1.1: with TLS by ALPN, else by prior knowledge, for a proxy in front.
     pub http2: bool,
+    /// TLS, with the certificates of `[tls]`; nothing else is answered there.
+    pub tls: bool,
+    /// Without TLS: requests for a host that has a certificate are sent to `https`; others are answered here.
+    pub upgrade: bool,
 }
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Listen {
-        Listen { address, proxy_protocol: ProxyProtocol::default(), http2: false }
+        Listen { address, proxy_protocol: ProxyProtocol::default(), http2: false, tls: false, upgrade: false }
     }
 }
 
@@ -105,11 +109,19 @@ impl<'de> de::Visitor<'de> for ListenVisitor {
             proxy_protocol: ProxyProtocol,
             #[serde(default)]
             http2: bool,
+            #[serde(default)]
+            tls: bool,
+            #[serde(default)]
+            upgrade: bool,
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let address =
             table.address.parse().map_err(|why| de::Error::custom(format!("address `{}`: {why}", table.address)))?;
-        Ok(Listen { address, proxy_protocol: table.proxy_protocol, http2: table.http2 })
+        if table.tls && table.upgrade {
+            return Err(de::Error::custom("upgrade = true belongs to a listener without TLS"));
+        }
+        let Table { proxy_protocol, http2, tls, upgrade, .. } = table;
+        Ok(Listen { address, proxy_protocol, http2, tls, upgrade })
     }
 }
 

@@ -2,6 +2,10 @@
 //! a new connection.
 //!
 //! 1. The PROXY protocol's header is taken off ([`proxy_protocol`]).
+//! 2. The connection takes its place among those of its address.
+//! 3. TLS, under a deadline of its own ([`crate::net::tls`]).
+
+use std::sync::Arc;
 
 use crate::net::{
     counts::Closed,
@@ -9,6 +13,7 @@ use crate::net::{
     peer::{Networks, Peer},
     proxy_protocol,
     stream::Stream,
+    tls::Handshakes,
 };
 
 /// The steps of one listener's connections. One for each worker and listener.
@@ -17,12 +22,15 @@ pub struct Opening {
     listen: Listen,
     /// Who may send a PROXY protocol header.
     trusted: Networks,
+    handshakes: Option<Arc<Handshakes>>,
 }
 
 impl Opening {
-    /// The steps that this entry of `edge.listen` asks for; `trusted` is `edge.trusted_proxies`.
-    pub fn new(listen: Listen, trusted: Networks) -> Opening {
-        Opening { listen, trusted }
+    /// The steps that this entry of `edge.listen` asks for; `trusted` is `edge.trusted_proxies`, `handshakes` are the worker's own: a
+    /// listener without TLS has none.
+    pub fn new(listen: Listen, trusted: Networks, handshakes: Option<Arc<Handshakes>>) -> Opening {
+        let handshakes = handshakes.filter(|_| listen.tls);
+        Opening { listen, trusted, handshakes }
     }
 
     /// Whether HTTP/2 is spoken here.
@@ -30,9 +38,23 @@ impl Opening {
         self.listen.http2
     }
 
-    /// Takes the steps; gives the stream that speaks HTTP, and who is at its other end. `Err`: the connection ends here, and why.
-    pub(super) async fn run(&self, stream: Stream, peer: Peer) -> Result<(Stream, Peer), Closed> {
+    /// Takes the steps; gives the stream that speaks HTTP, and who is at its other end. `admit` says whether its address may have
+    /// another connection; `begun` is called once the client has begun what will be a request: a stopping process then lets it
+    /// finish. `Err`: the connection ends here, and why.
+    pub(super) async fn run(
+        &self,
+        stream: Stream,
+        peer: Peer,
+        admit: impl FnOnce(&Stream, Peer) -> Result<(), Closed>,
+        begun: impl Fn(),
+    ) -> Result<(Stream, Peer), Closed> {
         let peer = proxy_protocol::open(self.listen.proxy_protocol, &self.trusted, &stream, peer).await?;
-        Ok((stream, peer))
+        admit(&stream, peer)?;
+        match &self.handshakes {
+            Some(handshakes) => {
+                Ok((handshakes.run(stream, self.listen.http2, begun).await?, Peer { tls: true, ..peer }))
+            }
+            None => Ok((stream, Peer { upgrade: self.listen.upgrade, ..peer })),
+        }
     }
 }

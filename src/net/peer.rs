@@ -16,8 +16,10 @@ pub struct Peer {
     pub address: IpAddr,
     /// Where the address is from.
     pub source: Source,
-    /// The connection is encrypted up to here.
+    /// It speaks TLS with us.
     pub tls: bool,
+    /// Its listener sends it to `https` instead of answering.
+    pub upgrade: bool,
 }
 
 /// Where a connection's address is from.
@@ -34,11 +36,12 @@ pub enum Source {
 impl Peer {
     /// The other end of a network socket.
     pub fn at(address: IpAddr) -> Peer {
-        Peer { address, source: Source::Network, tls: false }
+        Peer { address, source: Source::Network, tls: false, upgrade: false }
     }
 
     /// The other end of a Unix socket.
-    pub const LOCAL: Peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), source: Source::Unix, tls: false };
+    pub const LOCAL: Peer =
+        Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), source: Source::Unix, tls: false, upgrade: false };
 }
 
 /// The networks whose word about a client's address is taken: a list of `10.0.0.0/8` or single addresses.

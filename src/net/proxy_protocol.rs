@@ -207,11 +207,13 @@ fn take(stream: &Stream, len: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// What comes before TLS is not looked for in it.
 impl Stream {
     async fn ready(&self) -> io::Result<Ready> {
         match self {
             Stream::Tcp(stream) => stream.ready(Interest::READABLE).await,
             Stream::Unix(stream) => stream.ready(Interest::READABLE).await,
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -219,6 +221,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.try_io(Interest::READABLE, step),
             Stream::Unix(stream) => stream.try_io(Interest::READABLE, step),
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -226,6 +229,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tls(stream) => stream.get_ref().0.as_fd(),
         }
     }
 }

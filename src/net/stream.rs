@@ -10,6 +10,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -18,6 +19,20 @@ pub enum Stream {
     Tcp(TcpStream),
     /// From this machine.
     Unix(UnixStream),
+    /// TLS over one of the others.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl Stream {
+    /// Resolves once there are bytes to read, or the other side has closed.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.readable().await,
+            Stream::Unix(stream) => stream.readable().await,
+            // Never below another TLS.
+            Stream::Tls(_) => Ok(()),
+        }
+    }
 }
 
 /// What a TLS handshake agreed to speak.
@@ -36,6 +51,8 @@ impl Stream {
     pub fn negotiated(&self) -> Negotiated {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => Negotiated::Nothing,
+            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Negotiated::Http2,
+            Stream::Tls(_) => Negotiated::Http1,
         }
     }
 }
@@ -45,6 +62,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -54,6 +72,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
@@ -61,6 +80,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -68,6 +88,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

@@ -9,12 +9,13 @@ use arc_swap::ArcSwap;
 use crate::{
     client::Trusted,
     config::Config,
-    edge::Edge,
+    edge::{Edge, secure::Secure},
     faults::{self, say},
     journal::{Journal, LaneReport, Opening, Parts},
     links::{domains::Domains, feeder::Feeder, file::Progress},
     metrics::{self, EDGE_INFO},
-    server::{identity, keys::Keys},
+    net::tls::{self, Tls},
+    server::{certificates::Keeper, identity, keys::Keys},
 };
 
 /// Everything the threads are given.
@@ -27,10 +28,18 @@ pub(super) struct Built {
     pub(super) edge: Arc<ArcSwap<Edge>>,
     /// Keeps the links up to their file.
     pub(super) feeder: Feeder,
+    /// For the listeners that speak it.
+    pub(super) tls: Option<Tls>,
 }
 
 /// Locks and recovers the data directory, then loads keys and links. `loading` is told how the links' load stands.
-pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress) + Sync)) -> Result<(Built, Keys)> {
+pub(super) fn build(
+    config: &Config,
+    workers: usize,
+    loading: &(dyn Fn(Progress) + Sync),
+) -> Result<(Built, Keys, Option<Keeper>)> {
+    let keeper = Keeper::open(config)?;
+    let ready = keeper.as_ref().map(|keeper| Tls::new(keeper.served())).transpose()?;
     let data_dir = &config.server.data_dir;
     let journal = Journal::open(data_dir, &config.journal, workers)?;
     journal.recovered().iter().for_each(tell_recovered);
@@ -44,8 +53,14 @@ pub(super) fn build(config: &Config, workers: usize, loading: &(dyn Fn(Progress)
     let feeder = Feeder::open(file, &config.links, domains.clone(), loading)?;
     let trusted = Trusted { proxies: config.edge.trusted_proxies.clone(), header: config.edge.address_header };
     let edge = Edge::new(feeder.table(), ring, domains, Arc::new(trusted));
+    let secure = Secure {
+        hsts: config.tls.hsts.as_deref().and_then(tls::hsts),
+        served: keeper.as_ref().map(Keeper::served),
+        port: config.tls.port,
+    };
+    let edge = edge.with_secure(secure);
     let edge = Arc::new(ArcSwap::from_pointee(edge));
-    Ok((Built { edge_id, journal: journal.into_parts(), edge, feeder }, keys))
+    Ok((Built { edge_id, journal: journal.into_parts(), edge, feeder, tls: ready }, keys, keeper))
 }
 
 /// Says how a lane was found, unless there is nothing to say. For `journal drain` too.

@@ -23,7 +23,7 @@ use crate::{
     lifecycle::{self, Done, Readiness, Stop, Stopper},
     links::feeder::{Feeder, Kick},
     metrics::{self, WORKERS},
-    net::{self, Spending, listen::Listener},
+    net::{self, Spending, listen::Listener, tls::Tls},
     server::{build::Built, worker::Worker},
     shipper::{self, Summary, Target},
 };
@@ -86,7 +86,7 @@ impl Crew {
         built: Built,
         readiness: &Readiness,
     ) -> Result<Crew> {
-        let Built { edge_id, journal: Parts { lanes, readers, spiller }, edge, feeder, .. } = built;
+        let Built { edge_id, journal: Parts { lanes, readers, spiller }, edge, feeder, tls, .. } = built;
         let (aside, stop_aside) = lifecycle::stop();
         let (shipper_stopper, stop_shipper) = lifecycle::stop();
         let spiller = Group::start(|group| group.spawn("wp-spiller", move |stop| spiller.run(stop)))?;
@@ -107,7 +107,8 @@ impl Crew {
         start_feeder(feeder, edge.clone(), stop_aside)?;
         let ticks: Arc<[AtomicU64]> = listeners.iter().map(|_| AtomicU64::new(0)).collect();
         let told = ticks.clone();
-        let workers = Group::start(|group| start_workers(group, config, listeners, lanes, (&edge, told), readiness))?;
+        let workers =
+            Group::start(|group| start_workers(group, config, listeners, lanes, (&edge, told, tls), readiness))?;
         Ok(Crew { workers, shipper, shipper_stopper, spiller, aside, links, ticks })
     }
 
@@ -158,7 +159,7 @@ fn start_workers(
     config: &Config,
     listeners: Vec<Vec<Listener>>,
     lanes: Vec<Lane>,
-    (edge, ticks): (&Arc<ArcSwap<Edge>>, Arc<[AtomicU64]>),
+    (edge, ticks, tls): (&Arc<ArcSwap<Edge>>, Arc<[AtomicU64]>, Option<Tls>),
     readiness: &Readiness,
 ) -> Result<()> {
     let count = listeners.len();
@@ -182,6 +183,7 @@ fn start_workers(
             listen: config.edge.listen.clone(),
             limits: limits.clone(),
             proxies: config.edge.trusted_proxies.clone(),
+            tls: tls.clone(),
             drain_deadline: config.server.drain_deadline,
             room,
             ticks: ticks.clone(),

@@ -4,13 +4,15 @@
 //! 2. **recover**: the data directory is locked, lanes of earlier starts are read, keys and the edge's name are there;
 //! 3. **build**: links and everything the workers read;
 //! 4. **ready**: workers, spiller and shipper run, every condition of `/readyz` holds;
-//! 5. **serve**: until SIGTERM or SIGINT; SIGHUP reads links and keys again;
+//! 5. **serve**: until SIGTERM or SIGINT; SIGHUP reads links, keys and certificates again;
 //! 6. **drain**: not ready, wait for load balancers, finish connections, deliver what the lanes hold, say what stays.
 //!
 //! Threads: the main one (admin, signals, keys), `wp-worker-N`, `wp-spiller`, `wp-observer`, `wp-shipper`, `wp-links`. A second stop
 //! signal exits at once, at any step: the journal is made for that.
 
 mod build;
+mod certificates;
+mod challenges;
 mod crew;
 mod identity;
 mod keys;
@@ -47,6 +49,8 @@ use crate::{
     shipper::Summary,
 };
 pub use build::tell_recovered;
+use certificates::Keeper;
+use challenges::Challenges;
 use crew::Crew;
 pub use identity::kept_edge_id;
 use keys::Keys;
@@ -74,6 +78,9 @@ pub trait Audience: Send + Sync + 'static {
 
 /// How often the main thread looks after the key ring, and whether every lane has room.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it looks for the challenges of an ACME client.
+const CHALLENGES_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the main thread looks whether every condition of readiness holds.
 const READY_EVERY: Duration = Duration::from_millis(10);
@@ -131,7 +138,8 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     loaded.set(true);
-    let (built, mut keys) = built;
+    let (built, mut keys, mut keeper) = built;
+    let challenges = config.tls.acme_challenges.clone().map(Challenges::of);
     let (edge, edge_id) = (built.edge.clone(), built.edge_id.clone());
     let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
     let becoming_ready = {
@@ -148,7 +156,14 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     let stopped = tokio::select! {
-        stopped = serving(&mut signals, &mut crew, &mut keys, &edge, Room::of(&readiness), &notify) => stopped,
+        stopped = serving(
+            &mut signals,
+            &mut crew,
+            (&mut keys, &mut keeper, challenges),
+            &edge,
+            Room::of(&readiness),
+            &notify,
+        ) => stopped,
         never = becoming_ready => never,
     };
     notify.stopping();
@@ -172,7 +187,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
 async fn serving(
     signals: &mut Signals,
     crew: &mut Crew,
-    keys: &mut Keys,
+    (keys, keeper, mut challenges): (&mut Keys, &mut Option<Keeper>, Option<Challenges>),
     edge: &ArcSwap<Edge>,
     mut room: Room,
     notify: &Notify,
@@ -180,25 +195,31 @@ async fn serving(
     let (links, mut pulse) = (crew.links.clone(), crew.pulse());
     let mut fell = std::pin::pin!(crew.fell());
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut challenges_looks = tokio::time::interval(CHALLENGES_EVERY);
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop(signal) => return Ok(signal),
                 Asked::Reload => {
-                    tracing::info!("SIGHUP: links and keys are read again");
+                    tracing::info!("SIGHUP: links, keys and certificates are read again");
                     notify.reloading();
                     links.reload();
                     keys.reload(edge);
+                    keeper.iter_mut().for_each(Keeper::reload);
                     notify.ready();
                 }
             },
             _ = looks.tick() => {
                 keys.look(edge);
+                keeper.iter_mut().for_each(Keeper::look);
                 room.look();
                 // A worker that is stuck answers nobody: the manager starts the process anew.
                 if pulse.beats() {
                     notify.alive();
                 }
+            }
+            _ = challenges_looks.tick(), if challenges.is_some() => {
+                challenges.iter_mut().for_each(|challenges| challenges.look(edge));
             }
             () = &mut fell => bail!("the workers ended without being told to; the log says why"),
         }

@@ -26,6 +26,7 @@ use crate::{
         listen::{Accepting, Listen, Listener},
         opening::Opening,
         peer::Networks,
+        tls::Tls,
     },
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Worker {
     pub(super) limits: Limits,
     /// Whose PROXY protocol headers are taken, and whose connections are not limited by address.
     pub(super) proxies: Networks,
+    /// For the listeners that speak it.
+    pub(super) tls: Option<Tls>,
     /// How long open connections may take to finish once no more are accepted.
     pub(super) drain_deadline: Duration,
     /// Held while the lane has room.
@@ -62,8 +65,10 @@ impl Worker {
         let own = proxies.clone();
         let connections = Connections::new(&self.limits, move |address| own.contains(address));
         let mut accepting = Vec::new();
+        let handshakes = self.tls.map(|tls| tls.handshakes(&self.limits));
         for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
-            let (listener, opening) = (listener.accepting()?, Rc::new(Opening::new(listen, proxies.clone())));
+            let opening = Opening::new(listen, proxies.clone(), handshakes.clone());
+            let (listener, opening) = (listener.accepting()?, Rc::new(opening));
             let accept = accept(listener, opening, connections.clone(), desk.clone(), stop.clone());
             accepting.push(spawn_local(accept));
         }

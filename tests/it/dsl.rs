@@ -61,7 +61,7 @@ pub(crate) struct Site {
 
 struct Running {
     child: Child,
-    listen: SocketAddr,
+    listen: Vec<SocketAddr>,
     admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -150,7 +150,8 @@ impl Site {
         let links = self.path("links.jsonl").display().to_string();
         let data = self.data().display().to_string();
         let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
-        if !self.own_listen {
+        // A test that says where to listen says it all.
+        if !self.own_listen && !self.args.iter().any(|arg| arg == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(["--admin", "127.0.0.1:0"]).args(&self.args);
@@ -211,14 +212,12 @@ impl Site {
     }
 
     pub(crate) fn listen(&self) -> SocketAddr {
-        self.running().listen
+        self.listens()[0]
     }
 
-    /// Every public TCP address, in the order of `edge.listen`.
-    pub(crate) fn listens(&self) -> Vec<SocketAddr> {
-        let line: Value = serde_json::from_str(&self.logged("\"event\":\"listening\"")).unwrap();
-        let listen = line.get("fields").unwrap_or(&line)["listen"].as_str().unwrap().to_owned();
-        listen.split(',').filter_map(|text| text.parse().ok()).collect()
+    /// Every address of the network that is listened on, in the order of `edge.listen`.
+    pub(crate) fn listens(&self) -> &[SocketAddr] {
+        &self.running().listen
     }
 
     pub(crate) fn admin_address(&self) -> SocketAddr {
@@ -357,15 +356,13 @@ pub(crate) fn events_in(dir: &Path, topic: &str) -> Vec<Value> {
 }
 
 /// The ports of the line `{"event":"listening",…}`.
-fn ports(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn ports(line: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);
     if fields.get("event")?.as_str()? != "listening" {
         return None;
     }
-    let listen = fields.get("listen")?.as_str()?.split(',').find_map(|text| text.parse().ok());
-    // Who listens on no network socket is not asked for its port.
-    let listen = listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let listen = fields.get("listen")?.as_str()?.split(',').filter_map(|address| address.parse().ok()).collect();
     Some((listen, fields.get("admin")?.as_str()?.parse().ok()?))
 }
 
@@ -447,6 +444,14 @@ impl Wire {
             }
         }
         Some(answer)
+    }
+
+    /// What still comes before the other side closes.
+    pub(crate) fn closed_with(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A reset after the last byte ends it as well.
+        let _ = self.stream.read_to_end(&mut bytes);
+        bytes
     }
 
     /// Whether the other side has closed, or closes within the tests' patience.

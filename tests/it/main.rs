@@ -38,4 +38,5 @@ mod proxies;
 mod reload;
 mod sockets;
 mod telling;
+mod tls;
 mod why;

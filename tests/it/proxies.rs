@@ -163,7 +163,7 @@ fn a_proxy_protocol_header_names_the_buyer_and_the_event_says_so() {
     for (at, listen) in site.listens().into_iter().enumerate() {
         for (number, (header, headers, ..)) in cases.iter().enumerate() {
             let code = format!("/c{}", at * cases.len() + number);
-            let mut wire = wire_to(listen, "127.0.0.1");
+            let mut wire = wire_to(*listen, "127.0.0.1");
             // Header and request in one segment, and cut where nobody would.
             let cut = [header.len(), 1, 5, header.len() - 1][number % 4];
             assert!(wire.write_bytes(&header[..cut]));

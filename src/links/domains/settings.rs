@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::links::{
-    destination::{entry, query},
-    domains::{Associations, ClientIp, DomainId, Gpc, MAX_HOST, OnExpired, Prefetch},
+use crate::{
+    links::{
+        destination::{entry, query},
+        domains::{Associations, ClientIp, DomainId, Gpc, MAX_HOST, OnExpired, Prefetch},
+    },
+    net::tls,
 };
 
 /// Hosts and their settings, as written.
@@ -36,6 +39,8 @@ pub struct Settings {
     pub cookie_domain: Option<String>,
     /// The `Referrer-Policy` of redirects.
     pub referrer_policy: String,
+    /// `Strict-Transport-Security` of answers over TLS, in place of `tls.hsts`; `max-age=0` takes it back.
+    pub hsts: Option<String>,
     /// The name of the appended token's parameter.
     pub token_param: String,
     /// How much of the client's address a click keeps: `full`, `truncated` or `none`.
@@ -80,6 +85,7 @@ impl Default for Settings {
             prefetch: Prefetch::default(),
             gpc: Gpc::default(),
             cookie_domain: None,
+            hsts: None,
             referrer_policy: "strict-origin-when-cross-origin".to_owned(),
             token_param: "wp".to_owned(),
             client_ip: ClientIp::default(),
@@ -142,6 +148,9 @@ impl Settings {
         }
         if let Some(Err(message)) = self.cookie_domain.as_deref().map(|domain| cookie_domain(domain, host)) {
             mistakes.push(("cookie_domain", message));
+        }
+        if let Some(hsts) = self.hsts.as_deref().filter(|hsts| tls::hsts(hsts).is_none()) {
+            mistakes.push(("hsts", format!("is {hsts:?}; allowed is {}", tls::HSTS_FORM)));
         }
         if !REFERRER_POLICIES.contains(&self.referrer_policy.as_str()) {
             let message = format!("is {:?}; allowed are {}", self.referrer_policy, REFERRER_POLICIES.join(", "));

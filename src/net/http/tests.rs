@@ -50,7 +50,7 @@ fn served<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<Connections
             loop {
                 let (stream, peer) = listener.accept().await.unwrap();
                 let accepted = (Stream::Tcp(stream), Peer::at(peer.ip()));
-                let opening = Rc::new(Opening::new(Address::Tcp(address).into(), Networks::default()));
+                let opening = Rc::new(Opening::new(Address::Tcp(address).into(), Networks::default(), None));
                 spawn_local(serving.clone().serve(accepted, opening, async |_, _| {
                     let response = Response::builder().status(204).header(header::CACHE_CONTROL, "no-store");
                     Ok(response.body(Full::default()).unwrap())
