@@ -160,7 +160,7 @@ fn a_proxy_protocol_header_names_the_buyer_and_the_event_says_so() {
         (b"PROXY UNKNOWN\r\n".to_vec(), xff, "198.51.100.9", "xff"),
     ];
     let site = proxied(&["required", "optional"], 2 * cases.len());
-    for (at, listen) in site.listens().into_iter().enumerate() {
+    for (at, listen) in site.listens().iter().enumerate() {
         for (number, (header, headers, ..)) in cases.iter().enumerate() {
             let code = format!("/c{}", at * cases.len() + number);
             let mut wire = wire_to(*listen, "127.0.0.1");
