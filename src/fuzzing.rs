@@ -19,7 +19,10 @@ use crate::{
         click::{AddressFrom, Click},
         link::{LinkFacts, record::Record},
     },
-    net::peer::{Networks, Peer},
+    net::{
+        peer::{Networks, Peer},
+        proxy_protocol::{self, Start},
+    },
 };
 
 /// A target: its name, and what takes its bytes.
@@ -33,6 +36,7 @@ pub const TARGETS: &[Named] = &[
     ("cookies", cookies),
     ("forwarded", forwarded),
     ("target", target),
+    ("proxy", proxy),
     ("checkpoint", checkpoint),
 ];
 
@@ -137,6 +141,16 @@ pub fn forwarded(lines: &[u8]) {
         if headers.get_all(name).iter().next_back().is_some_and(|line| line.as_bytes().ends_with(added.as_bytes())) {
             assert_eq!(trusted.address(&headers, Peer::at(proxy)).0, client, "the proxy's own word stands");
         }
+    }
+}
+
+/// The first bytes of a connection: a PROXY protocol header is bounded, lies in them, and every part of it alone is one in the making.
+pub fn proxy(bytes: &[u8]) {
+    let Start::Header { len, .. } = proxy_protocol::read(bytes) else { return };
+    assert!(len <= 536 && len <= bytes.len(), "{len} bytes");
+    assert_eq!(proxy_protocol::read(&bytes[..len]), proxy_protocol::read(bytes), "what follows changes nothing");
+    for cut in 0..len {
+        assert_eq!(proxy_protocol::read(&bytes[..cut]), Start::Partial, "cut at {cut}");
     }
 }
 

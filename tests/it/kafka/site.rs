@@ -30,6 +30,8 @@ pub(crate) fn streaming(address: &str, topic: &str) -> Site {
         .arg(address)
         .env("WAYPOST__KAFKA__CLICKS", topic)
         .env("WAYPOST__KAFKA__ORPHAN", &orphan(topic))
+        // A client of a test asks more often on its one connection than a buyer ever does.
+        .env("WAYPOST__EDGE__LIMITS__REQUESTS", "1000000")
         // The default of 5 s would have a test wait for the next attempt.
         .env("WAYPOST__KAFKA__PROPERTIES__RECONNECT_BACKOFF_MAX_MS", "500")
 }
