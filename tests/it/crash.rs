@@ -96,6 +96,26 @@ fn no_kill_loses_or_repeats_an_answered_click() {
     println!("{} answered clicks over {} kills, each found once", answered.len(), cycles());
 }
 
+/// Starts the site once more until nothing waits, and stops it: every answered click is on the topic, nothing that was not asked
+/// for, and the audit proves it. Gives the number of repeats.
+fn proved_by_the_topics(site: &mut Site, broker: &Broker, topic: &str, answered: &[u64], asked: u64) -> usize {
+    site.restart();
+    until("nothing waits", || (backlog(site) == 0.0).then_some(()));
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let events: Vec<Value> = broker.read(&[topic], answered.len(), PATIENCE).iter().map(Record::json).collect();
+    let found = found(&events);
+    let lost: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
+    assert!(lost.is_empty(), "answered, and not there: {lost:?}");
+    assert!(found.keys().all(|number| *number < asked), "nothing is there that was not asked for");
+    let ids: HashSet<&str> = events.iter().map(|event| event["click_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), found.len(), "a repeat is the same click");
+    let audit = site.command(&["clicks", "audit", "--kafka", &broker.address()]).output().unwrap();
+    let said = String::from_utf8_lossy(&audit.stdout);
+    assert_eq!(audit.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&audit.stderr));
+    events.len() - found.len()
+}
+
 #[test]
 fn no_kill_loses_a_click_on_its_way_to_kafka_and_the_topics_prove_it() {
     let Some(broker) = Broker::shared() else { return };
@@ -106,27 +126,8 @@ fn no_kill_loses_a_click_on_its_way_to_kafka_and_the_topics_prove_it() {
         .env("WAYPOST__KAFKA__LANES", "killed.lanes")
         .env("WAYPOST__EDGE__WORKERS", "2");
     let (answered, asked) = kill_under_load(&mut site);
-    site.restart();
-    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
-    let (code, log) = site.stop();
-    assert_eq!(code, Some(0), "{log}");
-    let events: Vec<Value> = broker.read(&["killed"], answered.len(), PATIENCE).iter().map(Record::json).collect();
-    let found = found(&events);
-    let lost: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
-    assert!(lost.is_empty(), "answered, and not there: {lost:?}");
-    assert!(found.keys().all(|number| *number < asked), "nothing is there that was not asked for");
-    let ids: HashSet<&str> = events.iter().map(|event| event["click_id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), found.len(), "a repeat is the same click");
-    let mut audit = site.command(&["clicks", "audit", "--kafka", &broker.address()]);
-    let audit = audit.output().unwrap();
-    let said = String::from_utf8_lossy(&audit.stdout);
-    assert_eq!(audit.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&audit.stderr));
-    println!(
-        "{} answered clicks over {} kills, each found; {} repeats",
-        answered.len(),
-        cycles(),
-        events.len() - found.len()
-    );
+    let repeats = proved_by_the_topics(&mut site, &broker, "killed", &answered, asked);
+    println!("{} answered clicks over {} kills, each found; {} repeats", answered.len(), cycles(), repeats);
 }
 
 /// Where the kills fell.
@@ -235,20 +236,7 @@ fn no_kill_in_start_up_recovery_roll_over_checkpoint_or_drain_loses_a_click() {
         .env("WAYPOST__EDGE__WORKERS", "2");
     let cycles = cycles().div_ceil(3);
     let (answered, asked, moments) = kill_at_all_moments(&mut site, &broker.address(), cycles);
-    site.restart();
-    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
-    let (code, log) = site.stop();
-    assert_eq!(code, Some(0), "{log}");
-    let events: Vec<Value> = broker.read(&["moments"], answered.len(), PATIENCE).iter().map(Record::json).collect();
-    let found = found(&events);
-    let lost: Vec<_> = answered.iter().filter(|number| !found.contains_key(number)).collect();
-    assert!(lost.is_empty(), "answered, and not there: {lost:?}");
-    assert!(found.keys().all(|number| *number < asked), "nothing is there that was not asked for");
-    let ids: HashSet<&str> = events.iter().map(|event| event["click_id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), found.len(), "a repeat is the same click");
-    let audit = site.command(&["clicks", "audit", "--kafka", &broker.address()]).output().unwrap();
-    let said = String::from_utf8_lossy(&audit.stdout);
-    assert_eq!(audit.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&audit.stderr));
+    proved_by_the_topics(&mut site, &broker, "moments", &answered, asked);
     assert!(moments.starting > 0 && moments.listening > 0 && moments.load > 0 && moments.drain > 0, "{moments:?}");
     println!("{} answered clicks, each found; {}", answered.len(), moments.shares());
 }

@@ -49,6 +49,20 @@ fn committed_once(broker: &Broker, topic: &str, clicks: std::ops::Range<u64>) {
     assert_eq!(repeats, 0);
 }
 
+/// Waits until as many more clicks are delivered.
+fn two_hundred_more(site: &Site) {
+    let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
+    delivered(site, "clicks", before + 200);
+}
+
+/// Ends the load; what is committed is what was answered, each click once.
+fn committed_as_answered(site: &Site, broker: &Broker, topic: &str, load: Load) {
+    let answers = load.end();
+    until("nothing waits", || (backlog(site) == 0.0).then_some(()));
+    let records = broker.read(&[topic], answers.len(), PATIENCE);
+    assert_eq!(proved(site, &answers, &records), 0);
+}
+
 #[test]
 fn over_kills_a_reader_of_what_is_committed_sees_each_click_once() {
     let Some(broker) = Broker::shared() else { return };
@@ -99,18 +113,13 @@ fn over_deaths_of_the_broker_a_reader_of_what_is_committed_sees_each_click_once(
     let site = site(&broker, &broker.address(), "deaths").start();
     let load = Load::start(&site, 2);
     for _ in 0..3 {
-        let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
-        delivered(&site, "clicks", before + 200);
+        two_hundred_more(&site);
         broker.kill();
         load.more(200);
         broker.restart();
     }
-    let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
-    delivered(&site, "clicks", before + 200);
-    let answers = load.end();
-    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
-    let records = broker.read(&["deaths"], answers.len(), PATIENCE);
-    assert_eq!(proved(&site, &answers, &records), 0);
+    two_hundred_more(&site);
+    committed_as_answered(&site, &broker, "deaths", load);
     audit_is_complete(&site, &broker.address());
 }
 
@@ -124,19 +133,14 @@ fn under_the_networks_faults_a_reader_of_what_is_committed_sees_each_click_once(
         .start();
     let load = Load::start(&site, 2);
     for fault in [Mode::SwallowAnswers, Mode::Stall, Mode::Reset, Mode::SwallowAnswers, Mode::Reset] {
-        let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
-        delivered(&site, "clicks", before + 200);
+        two_hundred_more(&site);
         proxy.set(fault);
         load.more(600);
         site.tells("kafka_error", "bounded", "clicks-not-delivered");
         proxy.set(Mode::Pass);
     }
-    let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
-    delivered(&site, "clicks", before + 200);
-    let answers = load.end();
-    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
-    let records = broker.read(&["faulty"], answers.len(), PATIENCE);
-    assert_eq!(proved(&site, &answers, &records), 0);
+    two_hundred_more(&site);
+    committed_as_answered(&site, &broker, "faulty", load);
     audit_is_complete(&site, &broker.address());
 }
 
@@ -162,20 +166,16 @@ fn a_transaction_that_expired_in_an_outage_is_sent_again_and_shipping_goes_on() 
             expired = broker.written("expired") > written;
         }
         proxy.set(Mode::Pass);
-        let before = site.metric("waypost_clicks_delivered_total", "topic=\"clicks\"") as u64;
-        delivered(&site, "clicks", before + 200);
+        two_hundred_more(&site);
         if expired {
             break;
         }
     }
     assert!(expired, "no transaction expired");
-    let answers = load.end();
-    until("nothing waits", || (backlog(&site) == 0.0).then_some(()));
+    committed_as_answered(&site, &broker, "expired", load);
     assert_eq!(site.metric("waypost_shipping_stopped", ""), 0.0);
     assert!(site.metric("waypost_kafka_producer_rebuilds_total", "") >= 1.0, "{}", site.log());
     identity_holds(&site);
-    let records = broker.read(&["expired"], answers.len(), PATIENCE);
-    assert_eq!(proved(&site, &answers, &records), 0);
 }
 
 #[test]
