@@ -59,7 +59,8 @@ class Nginx:
         self.port, self.log, self.names = ports[variant], directory / f"{variant}.log", [f"nginx, log {variant}"]
 
     @staticmethod
-    def start(directory, links):
+    def start(directory, links, listen="", tls=""):
+        """`listen` are more words for each server's listener, `tls` directives for both servers."""
         ports = {"buffered": harness.free_port(), "unbuffered": harness.free_port()}
         entries = (f"/{harness.code_of(n)} {harness.destination_of(n)};\n" for n in range(links))
         (directory / "map.conf").write_text("".join(entries))
@@ -67,7 +68,7 @@ class Nginx:
         text = (harness.HERE / "nginx.conf.in").read_text()
         for place, value in {
             "DIR": directory, "USER": "user root;" if os.geteuid() == 0 else "",
-            "BUFFERED_PORT": ports["buffered"], "UNBUFFERED_PORT": ports["unbuffered"],
+            "BUFFERED_PORT": ports["buffered"], "UNBUFFERED_PORT": ports["unbuffered"], "LISTEN": listen, "TLS": tls,
         }.items():
             text = text.replace(f"@{place}@", str(value))
         (directory / "nginx.conf").write_text(text)

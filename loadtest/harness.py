@@ -190,12 +190,13 @@ def exchange(port, request, seconds=5):
 
 
 class Waypost(Process):
-    """`waypost serve` with one worker."""
+    """`waypost serve` with one worker; `listen` is what it listens on, with {address} for its port on loopback."""
 
-    def __init__(self, binary, directory, links, cores, kafka=None, env=None, args=(), workers=1):
+    def __init__(self, binary, directory, links, cores, kafka=None, env=None, args=(), workers=1, listen="{address}"):
         directory.mkdir(parents=True, exist_ok=True)
         self.data, self.port, self.admin = directory / "data", free_port(), free_port()
-        command = [binary, "serve", "--links", links, "--listen", f"{HOST}:{self.port}",
+        listen = listen.replace("{address}", f"{HOST}:{self.port}")
+        command = [binary, "serve", "--links", links, "--listen", listen,
                    "--admin", f"{HOST}:{self.admin}", "--data-dir", self.data, *args]
         if kafka:
             command += ["--kafka", kafka]
