@@ -229,7 +229,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
-            Stream::Tls(stream) => stream.get_ref().0.as_fd(),
+            Stream::Tls(stream) => stream.get_ref().0.stream().as_fd(),
         }
     }
 }

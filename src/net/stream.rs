@@ -1,7 +1,7 @@
 //! A connection's bytes, whatever carries them.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -12,6 +12,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::net::tls::Ticketed;
+
 /// An accepted connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -20,7 +22,7 @@ pub enum Stream {
     /// From this machine.
     Unix(UnixStream),
     /// TLS over one of the others.
-    Tls(Box<TlsStream<Stream>>),
+    Tls(Box<TlsStream<Ticketed>>),
 }
 
 impl Stream {
@@ -74,6 +76,23 @@ impl AsyncWrite for Stream {
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
+    }
+
+    /// TLS hands over all the records of a flight at once; each of them sent for itself costs a packet more.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,12 +3,12 @@
 use std::{io, sync::Arc, time::Duration};
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{io::AsyncWriteExt, sync::Semaphore, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     metrics::{self, TLS_HANDSHAKES, TLS_SESSIONS},
-    net::{Limits, counts::Closed, stream::Stream},
+    net::{Limits, counts::Closed, stream::Stream, tls::Ticketed},
 };
 
 /// How a handshake that failed ended; the label of its counter.
@@ -79,7 +79,7 @@ impl Counters {
         }
     }
 
-    fn done(&self, stream: &TlsStream<Stream>) {
+    fn done(&self, stream: &TlsStream<Ticketed>) {
         let session = stream.get_ref().1;
         let version = usize::from(session.protocol_version() == Some(ProtocolVersion::TLSv1_3));
         let resumed = usize::from(session.handshake_kind() == Some(HandshakeKind::Resumed));
@@ -118,7 +118,20 @@ impl Handshakes {
             // Never closed, so an error cannot be.
             let _place = self.places.acquire().await.map_err(io::Error::other)?;
             placed = true;
-            TlsAcceptor::from(self.configs[usize::from(http2)].clone()).accept(stream).await
+            let acceptor = TlsAcceptor::from(self.configs[usize::from(http2)].clone());
+            match acceptor.accept(Ticketed::new(stream)).into_fallible().await {
+                Ok(mut stream) => {
+                    stream.get_mut().0.shaken();
+                    Ok(stream)
+                }
+                Err((error, mut stream)) => {
+                    if stream.waits() {
+                        // The alert is a courtesy: the connection ends for what was wrong before.
+                        let _ = stream.shutdown().await;
+                    }
+                    Err(error)
+                }
+            }
         };
         let failed = match timeout(self.timeout, steps).await {
             Ok(Ok(stream)) => {

@@ -11,6 +11,7 @@
 
 pub mod certificates;
 mod handshake;
+mod ticket;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use crate::net::{Limits, tls::certificates::Served};
 use handshake::Counters;
 pub(super) use handshake::Handshakes;
+pub use ticket::Ticketed;
 
 /// `[tls]`: what the listeners with `tls = true` show of themselves.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,0 +1,116 @@
+//! The session ticket waits for the first answer.
+//!
+//! In TLS 1.3 a server has its ticket ready once it has the client's Finished (RFC 8446 §4.6.1), and tokio-rustls sends it at once: a
+//! packet of its own that nobody waits for, a tenth of what a click on a new connection costs. Held back, it leaves with the first
+//! answer. All that comes before it begins with a record of another type: ServerHello, HelloRetryRequest, every message of TLS 1.2.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::stream::Stream;
+
+/// The type of a record that is encrypted (RFC 8446 §5.2).
+const APPLICATION_DATA: u8 = 23;
+
+/// How many slices go out with the ticket at most: more than an answer has records. The rest goes with the next write.
+const SLICES: usize = 8;
+
+/// The socket below a TLS session.
+#[derive(Debug)]
+pub struct Ticketed {
+    stream: Stream,
+    /// Whether the handshake is under way.
+    shaking: bool,
+    /// The last write was cut short, so the next begins within a record.
+    cut: bool,
+    /// What waits, in order.
+    waiting: Vec<u8>,
+}
+
+impl Ticketed {
+    pub(super) fn new(stream: Stream) -> Ticketed {
+        Ticketed { stream, shaking: true, cut: false, waiting: Vec::new() }
+    }
+
+    /// The handshake is done: what comes now goes out, with what waited in front.
+    pub(super) fn shaken(&mut self) {
+        self.shaking = false;
+    }
+
+    /// Whether something waits: after a handshake that failed, the alert that says why.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(in crate::net) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Writes what waits and `bufs` behind it; how much of `bufs` went.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        while !self.waiting.is_empty() {
+            let mut slices = [IoSlice::new(&self.waiting); SLICES];
+            let more = bufs.len().min(SLICES - 1);
+            slices[1..=more].copy_from_slice(&bufs[..more]);
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..=more]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let before = written.min(self.waiting.len());
+            self.waiting.drain(..before);
+            if written > before {
+                return Poll::Ready(Ok(written - before));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+}
+
+impl AsyncRead for Ticketed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Ticketed {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let encrypted = bufs.iter().find_map(|buf| buf.first()) == Some(&APPLICATION_DATA);
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.shaking && encrypted && !self.cut {
+            bufs.iter().for_each(|buf| self.waiting.extend_from_slice(buf));
+            return Poll::Ready(Ok(all));
+        }
+        let mut written = ready!(self.poll_waiting(cx, bufs))?;
+        if written == 0 {
+            written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        }
+        self.cut = written < all;
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_waiting(cx, &[]))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
