@@ -10,6 +10,7 @@
 //! after a restart shakes hands in full. There is no early data: a replayed first flight would be a click that nobody made.
 
 pub mod certificates;
+pub mod clients;
 mod handshake;
 
 use std::{path::PathBuf, sync::Arc};
