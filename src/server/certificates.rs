@@ -49,6 +49,7 @@ impl Keeper {
         if !config.edge.listen.iter().any(|listen| listen.tls) {
             // Without TLS the rows are there all the same: a dashboard tells none from missing.
             tls::announce();
+            reloads();
             metrics::gauge(&TLS_CERT_NOT_AFTER, &["edge", "none"]).set(0.0);
             return Ok(None);
         }
@@ -65,7 +66,7 @@ impl Keeper {
     }
 
     fn of(section: &'static str, listener: &'static str, config: tls::Config, client_ca: Option<PathBuf>) -> Keeper {
-        let counter = |result| metrics::counter(&TLS_RELOADS, &[result]);
+        let [taken_total, refused_total] = reloads();
         Keeper {
             section,
             listener,
@@ -75,8 +76,8 @@ impl Keeper {
             offered: None,
             taken: Versions::new(),
             settling: None,
-            taken_total: counter("taken"),
-            refused_total: counter("refused"),
+            taken_total,
+            refused_total,
         }
     }
 
@@ -175,6 +176,11 @@ impl Keeper {
             .map(|(v, p)| (p, v))
             .collect()
     }
+}
+
+/// Taken, and refused.
+fn reloads() -> [::metrics::Counter; 2] {
+    ["taken", "refused"].map(|result| metrics::counter(&TLS_RELOADS, &[result]))
 }
 
 fn now() -> i64 {

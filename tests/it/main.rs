@@ -1,6 +1,7 @@
 //! The integration tests: the real program and the real client, against real brokers where Java is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod admin_tls;
 mod alerts;
 mod answers;
 mod audit;
@@ -34,6 +35,8 @@ mod limits;
 mod manifests;
 mod mount;
 mod operate;
+mod pairs;
+mod prometheus;
 mod proxies;
 mod reload;
 mod sockets;
