@@ -22,6 +22,7 @@ mod dsl;
 mod exactly_once;
 mod full;
 mod h2;
+mod handshakes;
 mod inject;
 mod kafka;
 mod kafka_away;

@@ -240,7 +240,9 @@ impl Certificates {
     /// Reads every pair, for a start.
     ///
     /// # Errors
-    /// Every pair that cannot be served. One outside its days can: clients will say so, and the other names go on.
+    /// Every pair that cannot be served. One outside its days can: it may be this machine's clock that is wrong, buyers by a clock of
+    /// their own and those who do not look still come through, and a start that is refused would take every other name and the plain
+    /// listeners with it. `waypost check` refuses it.
     pub fn open(config: &Config) -> Result<Certificates, Vec<CertificateError>> {
         let files = pairs(config).map_err(|error| vec![error])?;
         let (mut good, mut bad) = (Vec::new(), Vec::new());
