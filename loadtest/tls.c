@@ -3,9 +3,8 @@
 //   tls PORT CONNECTIONS SECONDS http/1.1|h2 1.3|1.2 full|resumed REQUESTS
 //
 // REQUESTS holds heads as a browser sends them by HTTP/1.1, one after the other; for HTTP/2 the same fields go through nghttp2's
-// header compression. A connection: connect, shake hands, ask, read the whole answer, and close, without a close_notify, as Chrome does (156, by
-// a trace of the server's system calls). Answers other than a 302
-// with a cookie are mistakes. One line of JSON on stdout.
+// header compression. A connection: connect, shake hands, ask, read the whole answer, and close without a close_notify, as Chrome
+// 156 does by a trace of the server's system calls. Answers other than a 302 with a cookie are mistakes. One line of JSON on stdout.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -181,6 +180,8 @@ static void end(struct connection *c) {
         if (c->found && c->cookie) clicks++;
         else mistake("an answer that is no 302 with a cookie");
         resumed += SSL_session_reused(c->ssl);
+        // Said to have ended well, and nothing sent: else OpenSSL takes no ticket from it.
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     }
     if (c->session) nghttp2_session_del(c->session);
     SSL_free(c->ssl);

@@ -49,10 +49,11 @@ metrics_table! {
     ACCEPT_ERRORS = "waypost_accept_errors_total", Kind::Counter, ["reason"], "Failed accepts, by reason; no_descriptors and no_memory pause the worker for 100 ms.";
     TLS_HANDSHAKES = "waypost_tls_handshakes_total", Kind::Counter, ["result"], "TLS handshakes ended: done, or why not (timeout, busy: no place in time, junk: not TLS, incompatible: no common version, cipher or protocol, alert: the client refused, left, other).";
     TLS_SESSIONS = "waypost_tls_sessions_total", Kind::Counter, ["version", "resumed"], "TLS handshakes done, by version and whether a ticket spared the signature.";
-    TLS_CERT_NOT_AFTER = "waypost_tls_cert_not_after_seconds", Kind::Gauge, ["name"], "When the certificate that is served for this name ends, seconds since the epoch, 0 if it is served no more; the name is its first.";
-    TLS_RELOADS = "waypost_tls_reloads_total", Kind::Counter, ["result"], "Changes of certificate files: taken, or refused and the pair served before is kept.";
+    TLS_CERT_NOT_AFTER = "waypost_tls_cert_not_after_seconds", Kind::Gauge, ["listener", "name"], "When the certificate that is served for this name ends, seconds since the epoch, 0 if it is served no more; the name is its first, the listener edge or admin.";
+    TLS_RELOADS = "waypost_tls_reloads_total", Kind::Counter, ["result"], "Changes of certificate files, of edge.listen and of the admin listener: taken, or refused and what was served before is kept.";
     // admin
     ADMIN_REQUESTS = "waypost_admin_requests_total", Kind::Counter, ["path"], "Requests to the admin listener, by path.";
+    ADMIN_HANDSHAKES = "waypost_admin_handshakes_total", Kind::Counter, ["result"], "TLS handshakes of the admin listener: done, client (no certificate that leads to client_ca), timeout, failed.";
     // server
     BUILD_INFO = "waypost_build_info", Kind::Gauge, ["version"], "Always 1; names the version.";
     EDGE_INFO = "waypost_edge_info", Kind::Gauge, ["edge"], "Always 1; names this edge as its clicks do.";

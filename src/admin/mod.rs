@@ -4,6 +4,7 @@
 //! being away nor a disk in trouble is one, for redirects go on without them.
 
 mod scrape;
+pub mod tls;
 
 use std::{
     convert::Infallible,
@@ -22,6 +23,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -32,25 +34,28 @@ use crate::{
     metrics::{self, ADMIN_REQUESTS, READY},
 };
 pub use scrape::{Scrape, install};
+use tls::{Handshakes, Offered};
 
 /// `[admin]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where it listens. Loopback unless told otherwise: nothing here asks who is there.
+    /// Where it listens. Loopback unless told otherwise: without `tls.client_ca` nothing here asks who is there.
     pub listen: SocketAddr,
+    /// The files of `https`; without them it speaks `http`.
+    pub tls: tls::Config,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { listen: SocketAddr::from(([127, 0, 0, 1], 9100)) }
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], 9100)), tls: tls::Config::default() }
     }
 }
 
 impl Config {
-    /// What is not allowed: nothing that has the form of an address.
+    /// What is not allowed, by key relative to `admin`.
     pub fn mistakes(&self) -> Vec<(String, String)> {
-        Vec::new()
+        self.tls.mistakes()
     }
 }
 
@@ -72,16 +77,25 @@ struct Admin {
     readiness: Readiness,
     ready: ::metrics::Gauge,
     requests: [(&'static str, ::metrics::Counter); 4],
+    handshakes: Handshakes,
 }
 
-/// Serves until `stop`; runs on a current-thread runtime of a thread that serves no clicks.
+/// Serves until `stop`; runs on a current-thread runtime of a thread that serves no clicks. `offered` is what TLS is spoken with,
+/// `None` for plain HTTP.
 ///
 /// Fails if the listener cannot be handed to the runtime.
-pub async fn serve(listener: TcpListener, scrape: Scrape, readiness: Readiness, mut stop: Stop) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    offered: Option<Offered>,
+    scrape: Scrape,
+    readiness: Readiness,
+    mut stop: Stop,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let counter = |path| (path, metrics::counter(&ADMIN_REQUESTS, &[path]));
     let requests = [counter("/metrics"), counter("/livez"), counter("/readyz"), counter("other")];
-    let admin = Rc::new(Admin { scrape, readiness, ready: metrics::gauge(&READY, &[]), requests });
+    let handshakes = Handshakes::new(offered);
+    let admin = Rc::new(Admin { scrape, readiness, ready: metrics::gauge(&READY, &[]), requests, handshakes });
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
@@ -119,7 +133,18 @@ async fn accept(
 }
 
 impl Admin {
-    async fn connection(self: Rc<Self>, stream: TcpStream) {
+    async fn connection(&self, stream: TcpStream) {
+        let Some(mut offered) = self.handshakes.offered() else {
+            return self.converse(stream, tokio::time::sleep(MAX_AGE)).await;
+        };
+        let config = offered.borrow().clone();
+        let Some(stream) = self.handshakes.run(stream, config).await else { return };
+        // An error: nothing is offered anew any more, because the process stops.
+        self.converse(stream, async move { drop(timeout(MAX_AGE, offered.changed()).await) }).await;
+    }
+
+    /// Answers on one connection; one that is `old` ends after the answer it is at.
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, old: impl Future<Output = ()>) {
         let service = service_fn(|request| {
             let answer = self.answer(&request);
             async move { Ok::<_, Infallible>(answer) }
@@ -130,9 +155,9 @@ impl Admin {
             .max_buf_size(16 << 10)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let end = match timeout(MAX_AGE, connection.as_mut()).await {
-            Ok(end) => end,
-            Err(_) => {
+        let end = tokio::select! {
+            end = connection.as_mut() => end,
+            () = old => {
                 connection.as_mut().graceful_shutdown();
                 timeout(HEADER_TIMEOUT, connection).await.unwrap_or(Ok(()))
             }

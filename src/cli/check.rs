@@ -13,7 +13,7 @@ use crate::{
         domains::Domains,
         file::{self, Load},
     },
-    net::tls::certificates::Certificates,
+    net::tls::{self, certificates::Certificates, clients::Authorities},
 };
 
 /// Reads everything that `serve` with the same flags would read, and changes nothing. Says every mistake it finds.
@@ -31,6 +31,9 @@ pub(super) fn run(serve: &Serve, out: &mut impl Write) -> Result<ExitCode> {
     say(links(&config))?;
     say(keys(&config))?;
     say(certificates(&config))?;
+    if let Some(said) = admin_certificates(&config) {
+        say(said)?;
+    }
     for mistake in &mistakes {
         eprintln!("{}", told(mistake));
     }
@@ -65,8 +68,29 @@ fn certificates(config: &Config) -> Result<String> {
     if config.tls.is_empty() {
         return Ok("certificates: none".to_owned());
     }
-    let certificates = Certificates::open(&config.tls).map_err(|bad| {
-        let lines: Vec<String> = bad.iter().map(|error| format!("tls: {error}")).collect();
+    Ok(format!("certificates: good, {}", names_of("tls", &config.tls)?))
+}
+
+/// Of the admin listener; nothing is said of one without TLS.
+fn admin_certificates(config: &Config) -> Option<Result<String>> {
+    let shown = config.admin.tls.shown()?;
+    let ca = config.admin.tls.client_ca.as_deref();
+    let clients = || match ca.map(Authorities::read).transpose() {
+        Ok(Some(authorities)) => Ok(format!(", clients of {} authorities", authorities.count())),
+        Ok(None) => Ok(", any client".to_owned()),
+        Err(error) => Err(anyhow::Error::msg(format!("admin.tls: {error}"))),
+    };
+    Some(match (names_of("admin.tls", &shown), clients()) {
+        (Ok(names), Ok(clients)) => Ok(format!("admin certificate: good, {names}{clients}")),
+        (Err(one), Err(other)) => Err(anyhow::Error::msg(format!("{one}\n{other}"))),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    })
+}
+
+/// The names of good certificates; else what is wrong with them.
+fn names_of(section: &str, config: &tls::Config) -> Result<String> {
+    let certificates = Certificates::open(config).map_err(|bad| {
+        let lines: Vec<String> = bad.iter().map(|error| format!("{section}: {error}")).collect();
         anyhow::Error::msg(lines.join("\n"))
     })?;
     let now = (clock::wall_ms() / 1000) as i64;
@@ -74,7 +98,7 @@ fn certificates(config: &Config) -> Result<String> {
         return Err(error.into());
     }
     let names: Vec<String> = certificates.pairs().iter().map(|pair| pair.name()).collect();
-    Ok(format!("certificates: good, {}", names.join(", ")))
+    Ok(names.join(", "))
 }
 
 fn keys(config: &Config) -> Result<String> {

@@ -109,7 +109,15 @@ fn what_to_try(serving: &Serving<'_>) -> String {
         let host = if host.is_empty() || host == "*" { String::new() } else { format!(" -H 'Host: {host}'") };
         text += &format!("    curl -si{host} http://{address}/{code}\n");
     }
-    text += &format!("    curl -s http://{}/metrics | grep waypost_\n\n", serving.admin);
+    let admin = &serving.config.admin.tls;
+    let scheme = if admin.shown().is_some() { "k https" } else { " http" };
+    let own = match (&admin.cert, &admin.key) {
+        (Some(cert), Some(key)) if admin.client_ca.is_some() => {
+            format!(" --cert {} --key {}", cert.display(), key.display())
+        }
+        _ => String::new(),
+    };
+    text += &format!("    curl -s{scheme}://{}/metrics{own} | grep waypost_\n\n", serving.admin);
     text += &match &serving.config.kafka.brokers {
         Some(brokers) => {
             format!("  Clicks go to Kafka at {brokers}, topics {}.\n", serving.config.kafka.topics().join(" and "))

@@ -179,6 +179,10 @@ impl Connections {
             let opened = async {
                 let admit = |stream: &Stream, peer| entry.sit(stream, peer);
                 let (stream, peer) = opening.run(stream, peer, admit, || seen.phase.set(Phase::Head)).await?;
+                if peer.tls {
+                    // Only now can its first request come: a stopping process waits for that as on a connection just accepted.
+                    seen.enter(Phase::New, self.now.get());
+                }
                 let (protocol, stream) = h2::choose(stream, opening.http2(), &seen).await?;
                 Ok((protocol, stream, peer))
             };
@@ -217,9 +221,10 @@ impl Connections {
             }
         });
         let mut connection = self.builder.serve_connection(io, answer);
-        let mut told = false;
+        let (mut told, mut cut) = (false, false);
         let closed = std::future::poll_fn(|cx| {
             if let Some(closed) = seen.look(cx) {
+                cut = true;
                 return Poll::Ready(closed);
             }
             // hyper ends a connection on which nothing came yet, and its first request may be on its way.
@@ -245,6 +250,8 @@ impl Connections {
         entry.closed.set(closed);
         if matches!(closed, Closed::Malformed | Closed::TooLarge) {
             linger(connection.into_parts().io.io.into_inner().into_stream()).await;
+        } else if cut {
+            connection.into_parts().io.io.into_inner().into_stream().farewell();
         }
     }
 

@@ -12,7 +12,8 @@ use crate::size::Bytes;
 pub struct Limits {
     /// The longest request head, request line included; 431 above it.
     pub headers: Bytes,
-    /// From the connection, or from the first byte of a later request, to the end of its head; closed after it.
+    /// From the connection (with TLS: from the end of its handshake), or from the first byte of a later request, to the end of its
+    /// head; closed after it.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub header_timeout: Duration,
     /// How long a kept connection may wait for its next request, and a client for reading its answer. Behind a load
@@ -33,7 +34,8 @@ pub struct Limits {
     /// Requests for unknown codes that one address (IPv6: one /64) may make a minute before further ones are only
     /// counted, shared evenly by the workers. They get the same answer; a link's click is never touched.
     pub unknown_per_address: u32,
-    /// From the accept to the end of a TLS handshake; closed after it. `header_timeout` runs beside it.
+    /// From the accept to the end of a TLS handshake, a PROXY header before it included; closed after it. Never longer than
+    /// `header_timeout`, which runs beside it.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub handshake_timeout: Duration,
     /// TLS handshakes in flight of the whole process, shared evenly by the workers; further ones wait for their turn.

@@ -3,7 +3,7 @@
 //!
 //! 1. The PROXY protocol's header is taken off ([`proxy_protocol`]).
 //! 2. The connection takes its place among those of its address.
-//! 3. TLS, under a deadline of its own ([`crate::net::tls`]).
+//! 3. TLS ([`crate::net::tls`]). On a listener with TLS all three have its deadline together, `edge.limits.handshake_timeout`.
 
 use std::sync::Arc;
 
@@ -48,13 +48,20 @@ impl Opening {
         admit: impl FnOnce(&Stream, Peer) -> Result<(), Closed>,
         begun: impl Fn(),
     ) -> Result<(Stream, Peer), Closed> {
-        let peer = proxy_protocol::open(self.listen.proxy_protocol, &self.trusted, &stream, peer).await?;
-        admit(&stream, peer)?;
+        let header = proxy_protocol::open(self.listen.proxy_protocol, &self.trusted, &stream, peer);
         match &self.handshakes {
             Some(handshakes) => {
-                Ok((handshakes.run(stream, self.listen.http2, begun).await?, Peer { tls: true, ..peer }))
+                let deadline = handshakes.deadline();
+                let peer = handshakes.before(deadline, header).await?;
+                admit(&stream, peer)?;
+                let stream = handshakes.run(stream, self.listen.http2, deadline, begun).await?;
+                Ok((stream, Peer { tls: true, ..peer }))
             }
-            None => Ok((stream, Peer { upgrade: self.listen.upgrade, ..peer })),
+            None => {
+                let peer = header.await?;
+                admit(&stream, peer)?;
+                Ok((stream, Peer { upgrade: self.listen.upgrade, ..peer }))
+            }
         }
     }
 }

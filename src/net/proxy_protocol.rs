@@ -12,13 +12,11 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::AsFd,
     str::FromStr,
 };
 
 use rustix::net::{RecvFlags, recv};
 use serde::Deserialize;
-use tokio::io::{Interest, Ready};
 
 use crate::net::{
     counts::Closed,
@@ -166,7 +164,7 @@ async fn look(stream: &Stream) -> Result<Start, Closed> {
     loop {
         let ready = stream.ready().await.map_err(|_| Closed::Reset)?;
         // No more than was there before counts as nothing there: the runtime then waits for the next segment.
-        let looked = stream.try_read_io(|| match peek(stream, &mut buffer)? {
+        let looked = stream.try_read_io(|| match stream.peek(&mut buffer)? {
             0 => Ok(0),
             len if len == seen => Err(io::ErrorKind::WouldBlock.into()),
             len => Ok(len),
@@ -190,11 +188,6 @@ async fn look(stream: &Stream) -> Result<Start, Closed> {
     }
 }
 
-fn peek(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
-    let (len, _) = recv(stream.as_fd(), buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-    Ok(len)
-}
-
 /// Takes a header that was seen whole: its bytes are there, so that nothing waits.
 fn take(stream: &Stream, len: usize) -> io::Result<()> {
     let (mut buffer, mut left) = ([0; MAX], len);
@@ -205,33 +198,6 @@ fn take(stream: &Stream, len: usize) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// What comes before TLS is not looked for in it.
-impl Stream {
-    async fn ready(&self) -> io::Result<Ready> {
-        match self {
-            Stream::Tcp(stream) => stream.ready(Interest::READABLE).await,
-            Stream::Unix(stream) => stream.ready(Interest::READABLE).await,
-            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn try_read_io<T>(&self, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        match self {
-            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, step),
-            Stream::Unix(stream) => stream.try_io(Interest::READABLE, step),
-            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-            Stream::Tls(stream) => stream.get_ref().0.stream().as_fd(),
-        }
-    }
 }
 
 #[cfg(test)]

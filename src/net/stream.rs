@@ -2,12 +2,14 @@
 
 use std::{
     io::{self, IoSlice},
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
+use rustix::net::{RecvFlags, recv};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
@@ -25,14 +27,57 @@ pub enum Stream {
     Tls(Box<TlsStream<Ticketed>>),
 }
 
+/// Before the first read; what comes before TLS is not looked for in it.
 impl Stream {
-    /// Resolves once there are bytes to read, or the other side has closed.
+    /// Resolves once there are bytes to read, or the other side has closed. That a socket is ready does not say so: the runtime takes
+    /// every accepted one for readable until it is found not to be.
     pub(super) async fn readable(&self) -> io::Result<()> {
+        loop {
+            self.ready().await?;
+            match self.try_read_io(|| self.peek(&mut [0])) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                looked => return looked.map(drop),
+            }
+        }
+    }
+
+    pub(super) async fn ready(&self) -> io::Result<Ready> {
         match self {
-            Stream::Tcp(stream) => stream.readable().await,
-            Stream::Unix(stream) => stream.readable().await,
-            // Never below another TLS.
-            Stream::Tls(_) => Ok(()),
+            Stream::Tcp(stream) => stream.ready(Interest::READABLE).await,
+            Stream::Unix(stream) => stream.ready(Interest::READABLE).await,
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn try_read_io<T>(&self, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, step),
+            Stream::Unix(stream) => stream.try_io(Interest::READABLE, step),
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Looks at the first bytes and leaves them; 0: the other side has closed.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (len, _) = recv(self.as_fd(), buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+        Ok(len)
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tls(stream) => stream.get_ref().0.stream().as_fd(),
+        }
+    }
+}
+
+impl Stream {
+    /// Says over TLS that the end is meant (close_notify), as far as the socket takes it at once; without TLS its close says so.
+    pub(super) fn farewell(mut self) {
+        if let Stream::Tls(_) = self {
+            // Pending or an error: the client does not read, or is gone.
+            let _ = Pin::new(&mut self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -122,7 +122,8 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
     let (loaded, not_draining) = (readiness.require("links loaded"), readiness.require("not draining"));
     not_draining.set(true);
     let (admin_stopper, admin_stop) = lifecycle::stop();
-    let admin = spawn_local(admin::serve(bound.admin, scrape, readiness.clone(), admin_stop));
+    let (admin_keeper, offered) = Keeper::open_admin(&config)?.unzip();
+    let admin = spawn_local(admin::serve(bound.admin, offered, scrape, readiness.clone(), admin_stop));
     let listen: Vec<String> = bound.listen.iter().map(Address::to_string).collect();
     tracing::info!(event = "listening", listen = listen.join(","), admin = %bound.admin_address, "listening");
 
@@ -138,7 +139,8 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         }
     };
     loaded.set(true);
-    let (built, mut keys, mut keeper) = built;
+    let (built, mut keys, keeper) = built;
+    let mut keepers: Vec<Keeper> = keeper.into_iter().chain(admin_keeper).collect();
     let challenges = config.tls.acme_challenges.clone().map(Challenges::of);
     let (edge, edge_id) = (built.edge.clone(), built.edge_id.clone());
     let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
@@ -159,7 +161,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
         stopped = serving(
             &mut signals,
             &mut crew,
-            (&mut keys, &mut keeper, challenges),
+            (&mut keys, &mut keepers, challenges),
             &edge,
             Room::of(&readiness),
             &notify,
@@ -187,7 +189,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
 async fn serving(
     signals: &mut Signals,
     crew: &mut Crew,
-    (keys, keeper, mut challenges): (&mut Keys, &mut Option<Keeper>, Option<Challenges>),
+    (keys, keepers, mut challenges): (&mut Keys, &mut [Keeper], Option<Challenges>),
     edge: &ArcSwap<Edge>,
     mut room: Room,
     notify: &Notify,
@@ -205,13 +207,13 @@ async fn serving(
                     notify.reloading();
                     links.reload();
                     keys.reload(edge);
-                    keeper.iter_mut().for_each(Keeper::reload);
+                    keepers.iter_mut().for_each(Keeper::reload);
                     notify.ready();
                 }
             },
             _ = looks.tick() => {
                 keys.look(edge);
-                keeper.iter_mut().for_each(Keeper::look);
+                keepers.iter_mut().for_each(Keeper::look);
                 room.look();
                 // A worker that is stuck answers nobody: the manager starts the process anew.
                 if pulse.beats() {

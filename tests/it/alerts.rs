@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 use waypost::{
@@ -16,6 +15,7 @@ use waypost::{
 use crate::{
     dsl::{Site, link, until},
     kafka::{install::output, mock::Mock},
+    prometheus,
 };
 
 fn in_tree(path: &str) -> PathBuf {
@@ -30,42 +30,9 @@ fn rules() -> String {
     read("deploy/prometheus/waypost.rules.yml")
 }
 
-/// The program, found or fetched at the first call; `None` where it cannot be had and need not be.
+/// `None` where it cannot be had and need not be.
 fn promtool() -> Option<&'static Path> {
-    static PROMTOOL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PROMTOOL.get_or_init(fetched) {
-        Ok(path) => Some(path),
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no promtool to test with: {why}"),
-        Err(why) => {
-            eprintln!("not run, no promtool to test with (Debian's package prometheus has it): {why}");
-            None
-        }
-    }
-}
-
-/// Unpacked beside the build, not installed: the package would start its server.
-fn fetched() -> Result<PathBuf, String> {
-    if Command::new("promtool").arg("--version").output().is_ok_and(|done| done.status.success()) {
-        return Ok("promtool".into());
-    }
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("promtool");
-    fs::create_dir_all(&base).map_err(|why| format!("{}: {why}", base.display()))?;
-    // Test runs go side by side; the lock goes with the file.
-    let lock = fs::File::create(base.join("lock")).map_err(|why| format!("lock file: {why}"))?;
-    lock.lock().map_err(|why| format!("lock file: {why}"))?;
-    let program = base.join("usr/bin/promtool");
-    if !program.exists() {
-        let download = || output(Command::new("apt-get").args(["-qq", "download", "prometheus"]).current_dir(&base));
-        if download().is_err() {
-            output(Command::new("apt-get").args(["-qq", "update"]))?;
-            download()?;
-        }
-        let files = fs::read_dir(&base).map_err(|why| why.to_string())?.map_while(Result::ok);
-        let package = files.map(|file| file.path()).find(|path| path.extension().is_some_and(|kind| kind == "deb"));
-        let package = package.ok_or("apt-get downloaded no package")?;
-        output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&base))?;
-    }
-    Ok(program)
+    prometheus::program("promtool")
 }
 
 fn runs(promtool: &Path, args: &[&str], file: &Path) {

@@ -1,6 +1,7 @@
 //! The integration tests: the real program and the real client, against real brokers where Java is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod admin_tls;
 mod alerts;
 mod answers;
 mod audit;
@@ -21,6 +22,7 @@ mod dsl;
 mod exactly_once;
 mod full;
 mod h2;
+mod handshakes;
 mod inject;
 mod kafka;
 mod kafka_away;
@@ -34,6 +36,8 @@ mod limits;
 mod manifests;
 mod mount;
 mod operate;
+mod pairs;
+mod prometheus;
 mod proxies;
 mod reload;
 mod sockets;

@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
     sync::{
@@ -12,87 +11,12 @@ use std::{
     time::Instant,
 };
 
-use rcgen::{CertificateParams, KeyPair};
-use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+use rustls::{HandshakeKind, ProtocolVersion};
+
+use crate::{
+    dsl::{Site, Stop, Wire, link, until},
+    pairs::{ask, client, client_of, dial, listening, made, made_until, site, write_pair},
 };
-
-use crate::dsl::{PATIENCE, Site, Stop, Wire, link, until};
-
-/// A certificate of its own issue for these names, and its key: PEM.
-fn made(names: &[&str]) -> (String, String) {
-    made_until(names, 4096)
-}
-
-fn made_until(names: &[&str], last_year: i32) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
-    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-    params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
-    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
-}
-
-/// A directory of pairs for the site, one for each list of names, called by its first name.
-fn write_pair(site: &Site, file: &str, (cert, key): &(String, String)) {
-    std::fs::create_dir_all(site.path("tls")).unwrap();
-    site.write(&format!("tls/{file}.key"), key);
-    site.write(&format!("tls/{file}.crt"), cert);
-}
-
-/// One listener with TLS, one without, in this order, and the pairs of the directory `tls`.
-fn site(pairs: &[(&str, &(String, String))]) -> Site {
-    let site = Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls");
-    for (file, pair) in pairs {
-        write_pair(&site, file, pair);
-    }
-    listening(site, "")
-}
-
-/// Listens with TLS, then without; `more` are settings of the second.
-fn listening(site: Site, more: &str) -> Site {
-    let first = format!("[{{ address = \"127.0.0.1:0\", tls = true }}, {{ address = \"127.0.0.1:0\"{more} }}]");
-    site.arg("--listen").arg(&first)
-}
-
-fn client(trusted: &[&(String, String)]) -> ClientConfig {
-    client_of(trusted, &[&rustls::version::TLS13, &rustls::version::TLS12])
-}
-
-fn client_of(trusted: &[&(String, String)], versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    for (cert, _) in trusted {
-        roots.add(CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()).unwrap();
-    }
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// A connection whose handshake is done, or why it is not.
-fn dial(config: &Arc<ClientConfig>, to: SocketAddr, name: &str) -> std::io::Result<Tls> {
-    let stream = TcpStream::connect(to)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let session = ClientConnection::new(config.clone(), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
-    let mut tls = StreamOwned::new(session, stream);
-    while tls.conn.is_handshaking() {
-        tls.conn.complete_io(&mut tls.sock)?;
-    }
-    Ok(tls)
-}
-
-/// One request on a connection that ends with it: the whole answer.
-fn ask(tls: &mut Tls, path: &str) -> std::io::Result<String> {
-    let host = "Host: go.example.com\r\nConnection: close\r\n\r\n";
-    tls.write_all(format!("GET {path} HTTP/1.1\r\n{host}").as_bytes())?;
-    let mut answer = String::new();
-    tls.read_to_string(&mut answer)?;
-    Ok(answer)
-}
 
 #[test]
 fn the_certificate_is_chosen_by_the_name_the_client_asks_for_and_the_first_is_the_default() {

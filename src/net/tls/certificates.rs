@@ -12,6 +12,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
+    SignatureScheme,
+    client::ResolvesClientCert,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert},
@@ -78,6 +80,12 @@ pub enum CertificateError {
     },
 }
 
+impl CertificateError {
+    fn not_pem(path: &Path, wanted: &'static str, why: String, hint: &'static str) -> CertificateError {
+        CertificateError::NotPem { path: path.to_owned(), wanted, why, hint }
+    }
+}
+
 /// One certificate with its key, ready to be shown.
 #[derive(Debug)]
 pub struct Pair {
@@ -94,33 +102,10 @@ pub struct Pair {
 impl Pair {
     /// Reads and checks a pair: both files can be read, the key is the certificate's. Its days are for the caller to judge.
     pub fn read(files: &PairFiles) -> Result<Pair, CertificateError> {
-        let not_pem = |path: &Path, wanted, why: String, hint| CertificateError::NotPem {
-            path: path.to_owned(),
-            wanted,
-            why,
-            hint,
-        };
-        let text = read(&files.cert)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let chain = match chain {
-            Ok(chain) if !chain.is_empty() => chain,
-            Ok(_) => {
-                return Err(not_pem(
-                    &files.cert,
-                    "certificate",
-                    "nothing found".into(),
-                    "it begins with -----BEGIN CERTIFICATE-----",
-                ));
-            }
-            Err(error) => return Err(not_pem(&files.cert, "certificate", error.to_string(), "write the file again")),
-        };
+        let chain = certificates_in(&files.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&zeroize::Zeroizing::new(read(&files.key)?)).map_err(|error| {
-            not_pem(
-                &files.key,
-                "private key",
-                error.to_string(),
-                "it must be PKCS#8, PKCS#1 or SEC1 without a passphrase",
-            )
+            let hint = "it must be PKCS#8, PKCS#1 or SEC1 without a passphrase";
+            CertificateError::not_pem(&files.key, "private key", error.to_string(), hint)
         })?;
         let (names, not_before, not_after) = said(&files.cert, &chain[0])?;
         let mismatch = |why: rustls::Error| CertificateError::Mismatch {
@@ -161,6 +146,28 @@ impl Pair {
 
     fn same(&self, other: &Pair) -> bool {
         self.files == other.files && self.shown.cert == other.shown.cert
+    }
+}
+
+/// Shown by a client, to whoever asks for one.
+impl ResolvesClientCert for Pair {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.shown.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The certificates of a PEM file, at least one.
+pub(super) fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let not_pem = |why, hint| CertificateError::not_pem(path, "certificate", why, hint);
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(not_pem("nothing found".into(), "it begins with -----BEGIN CERTIFICATE-----")),
+        Err(error) => Err(not_pem(error.to_string(), "write the file again")),
     }
 }
 
@@ -233,7 +240,9 @@ impl Certificates {
     /// Reads every pair, for a start.
     ///
     /// # Errors
-    /// Every pair that cannot be served. One outside its days can: clients will say so, and the other names go on.
+    /// Every pair that cannot be served. One outside its days can: it may be this machine's clock that is wrong, buyers by a clock of
+    /// their own and those who do not look still come through, and a start that is refused would take every other name and the plain
+    /// listeners with it. `waypost check` refuses it.
     pub fn open(config: &Config) -> Result<Certificates, Vec<CertificateError>> {
         let files = pairs(config).map_err(|error| vec![error])?;
         let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -309,6 +318,11 @@ impl Served {
     /// Serves these from the next handshake on. Open connections are not touched.
     pub fn serve(&self, certificates: Certificates) {
         self.0.store(Arc::new(certificates));
+    }
+
+    /// Whether this is the default certificate itself, as it is shown now.
+    pub(super) fn shows(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.0.load().pairs.first().and_then(|pair| pair.shown.cert.first()).is_some_and(|own| own == certificate)
     }
 
     /// Those in force now.

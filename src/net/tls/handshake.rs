@@ -1,9 +1,13 @@
 //! One worker's handshakes: their bound, their deadline, how each ended.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
-use tokio::{io::AsyncWriteExt, sync::Semaphore, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
@@ -47,9 +51,12 @@ impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Failed {
         use rustls::{AlertDescription, Error};
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. } | Error::PeerMisbehaved(_)) => {
-                Failed::Junk
-            }
+            Some(
+                Error::InvalidMessage(_)
+                | Error::InappropriateMessage { .. }
+                | Error::InappropriateHandshakeMessage { .. }
+                | Error::PeerMisbehaved(_),
+            ) => Failed::Junk,
             Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => Failed::Incompatible,
             Some(Error::AlertReceived(AlertDescription::UserCanceled | AlertDescription::CloseNotify)) => Failed::Left,
             Some(Error::AlertReceived(_)) => Failed::Alert,
@@ -108,9 +115,29 @@ impl Handshakes {
         }
     }
 
+    /// Until when a connection that was accepted now must have shaken hands: what comes before the handshake included.
+    pub(in crate::net) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Takes a step that comes before the handshake; one that does not end in time counts as a handshake that did not.
+    pub(in crate::net) async fn before<T>(
+        &self,
+        deadline: Instant,
+        step: impl Future<Output = Result<T, Closed>>,
+    ) -> Result<T, Closed> {
+        timeout_at(deadline, step).await.unwrap_or_else(|_| Err(self.failed(Failed::Timeout)))
+    }
+
     /// Shakes hands over `stream`, with HTTP/2 offered or not; says so by `begun` once the client does. `Err`: the connection ends here,
     /// and why.
-    pub(in crate::net) async fn run(&self, stream: Stream, http2: bool, begun: impl Fn()) -> Result<Stream, Closed> {
+    pub(in crate::net) async fn run(
+        &self,
+        stream: Stream,
+        http2: bool,
+        deadline: Instant,
+        begun: impl Fn(),
+    ) -> Result<Stream, Closed> {
         let mut placed = false;
         let steps = async {
             stream.readable().await?;
@@ -133,21 +160,24 @@ impl Handshakes {
                 }
             }
         };
-        let failed = match timeout(self.timeout, steps).await {
+        match timeout_at(deadline, steps).await {
             Ok(Ok(stream)) => {
                 self.counters.done(&stream);
-                return Ok(Stream::Tls(Box::new(stream)));
+                Ok(Stream::Tls(Box::new(stream)))
             }
-            Ok(Err(error)) => Failed::from(error),
-            Err(_) if self.places.available_permits() == 0 && !placed => Failed::Busy,
-            Err(_) => Failed::Timeout,
-        };
+            Ok(Err(error)) => Err(self.failed(Failed::from(error))),
+            Err(_) if self.places.available_permits() == 0 && !placed => Err(self.failed(Failed::Busy)),
+            Err(_) => Err(self.failed(Failed::Timeout)),
+        }
+    }
+
+    fn failed(&self, failed: Failed) -> Closed {
         self.counters.failed[failed as usize].increment(1);
-        Err(match failed {
+        match failed {
             Failed::Timeout => Closed::HandshakeTimeout,
             Failed::Busy => Closed::HandshakeBusy,
             _ => Closed::Handshake,
-        })
+        }
     }
 }
 

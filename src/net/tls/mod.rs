@@ -5,11 +5,13 @@
 //! 3. Shake hands: TLS 1.3 or 1.2, the certificate by the name the client asks for.
 //! 4. Count how it ended.
 //!
-//! All of it under `edge.limits.handshake_timeout`, in the connection's own task. Tickets are stateless and sealed with one key for
+//! All of it, and a PROXY header before it, under `edge.limits.handshake_timeout`, in the connection's own task. What is no TLS (plain
+//! HTTP, a PROXY header where none is wanted, anything else) is answered with a fatal alert and closed. Tickets are stateless and sealed with one key for
 //! all workers, which changes every six hours and is in no file: a client that comes back to any worker resumes, one that comes back
 //! after a restart shakes hands in full. There is no early data: a replayed first flight would be a click that nobody made.
 
 pub mod certificates;
+pub mod clients;
 mod handshake;
 mod ticket;
 
