@@ -16,6 +16,7 @@ use waypost::{
 use crate::{
     dsl::{Site, link, until},
     kafka::{install::output, mock::Mock},
+    need::needed,
 };
 
 fn in_tree(path: &str) -> PathBuf {
@@ -33,14 +34,8 @@ fn rules() -> String {
 /// The program, found or fetched at the first call; `None` where it cannot be had and need not be.
 fn promtool() -> Option<&'static Path> {
     static PROMTOOL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PROMTOOL.get_or_init(fetched) {
-        Ok(path) => Some(path),
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no promtool to test with: {why}"),
-        Err(why) => {
-            eprintln!("not run, no promtool to test with (Debian's package prometheus has it): {why}");
-            None
-        }
-    }
+    needed("promtool (Debian's package prometheus has it)", PROMTOOL.get_or_init(fetched).as_ref())
+        .map(PathBuf::as_path)
 }
 
 /// Unpacked beside the build, not installed: the package would start its server.

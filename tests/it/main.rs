@@ -33,6 +33,7 @@ mod keys;
 mod limits;
 mod manifests;
 mod mount;
+mod need;
 mod operate;
 mod proxies;
 mod reload;
