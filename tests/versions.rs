@@ -82,7 +82,7 @@ fn no_lock_holds_what_is_banned() {
 
 /// `tests/fuzz/run.sh` builds with `--locked`, and nothing else would notice before it.
 #[test]
-fn the_fuzz_targets_lock_knows_every_dependency() {
+fn the_fuzz_targets_are_built_of_what_is_shipped() {
     let lock = read("tests/fuzz/Cargo.lock");
     let package =
         lock["package"].as_array().unwrap().iter().find(|package| package["name"].as_str() == Some("waypost"));
@@ -92,6 +92,12 @@ fn the_fuzz_targets_lock_knows_every_dependency() {
     let wanted = read("Cargo.toml")["dependencies"].as_table().unwrap().clone();
     let missing: Vec<&String> = wanted.keys().filter(|name| !listed.contains(&name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}: run `cargo metadata --manifest-path tests/fuzz/Cargo.toml`");
+    let (ours, fuzzed) = (locked("Cargo.lock"), locked("tests/fuzz/Cargo.lock"));
+    for (name, own) in &ours {
+        for version in fuzzed.get(name).into_iter().flatten() {
+            assert!(own.contains(version), "{name}: {own:?} here, {version} there (cargo update -p {name} --precise)");
+        }
+    }
 }
 
 /// From the registry alone: a build from a branch of somebody's repository cannot be told again.
