@@ -16,7 +16,6 @@ import atexit
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -194,7 +193,6 @@ def main():
     parser.add_argument("--no-audit", action="store_true", help="do not read the topics back")
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
-    harness.end_on_signal()
     os.sched_setaffinity(0, click.OTHER_CORE)
     binary, directory = os.environ["WAYPOST_BIN"], harness.scratch_dir()
     record = {"setup": harness.setup(binary), "gib": options.gib, "rate": options.rate}
@@ -237,13 +235,8 @@ def main():
         say("the audit reads the topics")
         record["audit"] = audit(binary, kafka.address)
     text = rendered(record, options)
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"backlog.py: {failure}")
+    harness.run(main)

@@ -16,7 +16,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 
 import harness
@@ -282,7 +281,6 @@ def start_waypost(binary, directory, links, options):
 
 def main():
     options, binary = arguments(), os.environ["WAYPOST_BIN"]
-    harness.end_on_signal()
     os.sched_setaffinity(0, OTHER_CORE)
     record = {"setup": harness.setup(binary), "note": options.note, "sets": {}}
     directory = harness.scratch_dir()
@@ -308,15 +306,10 @@ def main():
         record["sets"][name] = {**result, "rounds": rounds}
         failed = list(over_limit(result, options))
         text += "\n" + rendered(name, result, options)
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
     if failed:
         raise Failure("\n".join(failed))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"click.py: {failure}")
+    harness.run(main)

@@ -12,7 +12,6 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import time
 
 import broker
@@ -122,7 +121,6 @@ def main():
     parser.add_argument("--seconds", type=int, default=6, help="length of a round (6)")
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
-    harness.end_on_signal()
     os.sched_setaffinity(0, click.OTHER_CORE)
     binary, directory, memory = os.environ["WAYPOST_BIN"], harness.scratch_dir(), harness.scratch_dir("/dev/shm")
     record = {"setup": harness.setup(binary)}
@@ -132,13 +130,8 @@ def main():
     subjects = {variant: Subject(binary, directory, memory, links, kafka, variant) for variant in (LEAST, ONCE)}
     record["rounds"] = rounds = measure(subjects, options)
     text, record["ratios"] = rendered(rounds, options)
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"delivery.py: {failure}")
+    harness.run(main)

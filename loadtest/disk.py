@@ -4,14 +4,13 @@ Each set-up is driven twice: at a steady few thousand clicks a second, and as fa
 """
 import argparse
 import os
-import sys
 import tempfile
 import time
 
 import broker
 import click
 import harness
-from harness import Failure, say
+from harness import say
 
 WARM_UP = 5  # seconds
 PACES = {"steady": 10, "flat out": 0}  # milliseconds each of the 64 connections waits before a request
@@ -34,7 +33,6 @@ def main():
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
-    harness.end_on_signal()
     os.sched_setaffinity(0, click.OTHER_CORE)
     binary, directory = os.environ["WAYPOST_BIN"], harness.scratch_dir()
     record = {"setup": harness.setup(binary), "runs": {}}
@@ -60,13 +58,8 @@ def main():
                 run = record["runs"][f"{name}, {pace}"] = drive(waypost, play.requests, options.seconds, delay)
                 text += f"{name + ', ' + pace:40}{run['per_second']:12.0f}{run['bytes_a_click']:16.1f}\n"
             waypost.stop()
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"disk.py: {failure}")
+    harness.run(main)

@@ -293,7 +293,6 @@ def main():
     options = parser.parse_args()
     if options.write:
         return write_for_ever(options.write)
-    harness.end_on_signal()
     os.sched_setaffinity(0, click.OTHER_CORE)
     binary, directory = os.environ["WAYPOST_BIN"], harness.scratch_dir()
     record = {"setup": harness.setup(binary), "rate": options.rate, "keep_awake": options.keep_awake,
@@ -303,16 +302,11 @@ def main():
     runs = Runs(binary, directory, options)
     rounds = measure(runs, options)
     text, figures = rendered(rounds, options, runs.left_out)
-    print(text)
     record |= figures
     record["rounds"] = {case: [{key: value for key, value in one.items() if key != "us"} for one in ones]
                         for case, ones in rounds.items()}
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"faults.py: {failure}")
+    harness.run(main)

@@ -299,6 +299,22 @@ def archive(name, text, record):
     say(f"kept as loadtest/results/{name}.txt and .json")
 
 
+def keep(name, text, record):
+    """Prints what came of a run, and archives it where it has a name."""
+    print(text)
+    if name:
+        archive(name, text, record)
+
+
+def run(main):
+    """A load test from its beginning to its end: a `Failure` is one line behind the script's name, and exit code 1."""
+    end_on_signal()
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {failure}")
+
+
 def end_on_signal():
     """SIGTERM ends the run as an error does: the atexit handlers stop every child."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

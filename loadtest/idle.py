@@ -9,7 +9,6 @@ import pathlib
 import re
 import resource
 import socket
-import sys
 import time
 
 import harness
@@ -74,7 +73,6 @@ def main():
     parser.add_argument("--half-sent", type=int, default=1_000)
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
-    harness.end_on_signal()
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if room < options.idle + options.half_sent + 100:
         raise Failure(f"{room} open files are allowed: raise `ulimit -n`")
@@ -91,13 +89,8 @@ def main():
         text += f"{name:44}" + "".join(f"{size / 2**20:12.1f}" for size in step.values()) + "\n"
     text += (f"an idle connection: {(idle - base) / options.idle:.0f} bytes; "
              f"a half-sent one: {(half - idle) / options.half_sent:.0f} bytes (the kernel's socket memory apart)\n")
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"idle.py: {failure}")
+    harness.run(main)

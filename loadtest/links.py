@@ -5,11 +5,10 @@ Memory is resident memory less that with one link, divided by links; once with a
 """
 import argparse
 import os
-import sys
 import time
 
 import harness
-from harness import Failure, say
+from harness import say
 
 
 def load(binary, directory, count):
@@ -35,7 +34,6 @@ def main():
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
-    harness.end_on_signal()
     binary, directory = os.environ["WAYPOST_BIN"], harness.scratch_dir()
     record = {"setup": harness.setup(binary)}
     record["one"], record["many"] = one, many = [load(binary, directory, count) for count in (1, options.count)]
@@ -47,13 +45,8 @@ def main():
             f"resident {many['resident'] / 2**20:.0f} MiB (at most {many['peak'] / 2**20:.0f} MiB while loading), "
             f"with one link {one['resident'] / 2**20:.0f} MiB: {each:.0f} bytes a link, "
             f"{each - url:.0f} beyond its URL of {url:.0f}\n" + "".join(many["said"]))
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"links.py: {failure}")
+    harness.run(main)

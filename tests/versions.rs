@@ -13,7 +13,9 @@ const FLOORS: &[(&str, &str, &str)] = &[
     ("bytes", "1.11.1", "an overflow when a buffer grows"),
     ("crossbeam-channel", "0.5.15", "RUSTSEC-2025-0024: double free on drop"),
     ("h2", "0.4.16", "RUSTSEC-2026-0258: empty DATA frames; RUSTSEC-2024-0332 and 2024-0003 before it"),
+    ("maxminddb", "0.27.0", "a memory-mapped database that could be changed under it; not a dependency today"),
     ("memmap2", "0.9.11", "RUSTSEC-2026-0186"),
+    ("quinn-proto", "0.11.15", "a peer's bytes that make it panic; not a dependency today"),
     ("rustls", "0.23.18", "RUSTSEC-2024-0399: panic in the acceptor"),
     ("rustls-webpki", "0.103.13", "names and revocation lists that were taken and must not be"),
     ("tokio", "1.44.2", "RUSTSEC-2025-0023: a broadcast that clones without Sync"),
@@ -63,6 +65,39 @@ fn cargo_deny_is_told_the_same_floors() {
         .filter_map(|ban| ban["crate"].as_str()?.split_once(":<"))
         .collect();
     assert_eq!(told, FLOORS.iter().map(|(name, floor, _)| (*name, *floor)).collect());
+}
+
+/// What is not maintained any more, and what took its place (deny.toml bans the same).
+#[test]
+fn no_lock_holds_what_is_banned() {
+    let deny = read("deny.toml");
+    let bans = deny["bans"]["deny"].as_array().unwrap().iter().filter_map(|ban| ban["crate"].as_str());
+    let banned: Vec<&str> = bans.filter(|name| !name.contains(':')).collect();
+    assert!(banned.contains(&"rustls-pemfile"), "RUSTSEC-2025-0134: rustls-pki-types reads PEM");
+    for file in ["Cargo.lock", "tests/fuzz/Cargo.lock"] {
+        let packages = locked(file);
+        assert!(banned.iter().all(|name| !packages.contains_key(*name)), "{file}: {banned:?}");
+    }
+}
+
+/// `tests/fuzz/run.sh` builds with `--locked`, and nothing else would notice before it.
+#[test]
+fn the_fuzz_targets_are_built_of_what_is_shipped() {
+    let lock = read("tests/fuzz/Cargo.lock");
+    let package =
+        lock["package"].as_array().unwrap().iter().find(|package| package["name"].as_str() == Some("waypost"));
+    // A package with two versions in the lock is listed as `name version`.
+    let listed = package.unwrap()["dependencies"].as_array().unwrap().iter();
+    let listed: Vec<&str> = listed.filter_map(|name| name.as_str()?.split(' ').next()).collect();
+    let wanted = read("Cargo.toml")["dependencies"].as_table().unwrap().clone();
+    let missing: Vec<&String> = wanted.keys().filter(|name| !listed.contains(&name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}: run `cargo metadata --manifest-path tests/fuzz/Cargo.toml`");
+    let (ours, fuzzed) = (locked("Cargo.lock"), locked("tests/fuzz/Cargo.lock"));
+    for (name, own) in &ours {
+        for version in fuzzed.get(name).into_iter().flatten() {
+            assert!(own.contains(version), "{name}: {own:?} here, {version} there (cargo update -p {name} --precise)");
+        }
+    }
 }
 
 /// From the registry alone: a build from a branch of somebody's repository cannot be told again.

@@ -36,7 +36,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     sync::Notify,
 };
 
@@ -48,7 +48,7 @@ use crate::net::{
     opening::Opening,
     peer::Peer,
     seen::{Phase, Seen},
-    stream::Stream,
+    stream::{Stream, writes_to},
 };
 
 /// All connections of one worker. Lives on that worker's thread.
@@ -205,7 +205,7 @@ impl Connections {
         S: Fn(Request<Incoming>) -> F,
         F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
     {
-        let io = Watched { io: TokioIo::new(stream), connections: self.clone(), seen: seen.clone() };
+        let io = TokioIo::new(Watched { stream, connections: self.clone(), seen: seen.clone() });
         let answer = service_fn(|request| {
             seen.enter(Phase::Busy, self.now.get());
             let left = seen.request();
@@ -249,9 +249,9 @@ impl Connections {
         .await;
         entry.closed.set(closed);
         if matches!(closed, Closed::Malformed | Closed::TooLarge) {
-            linger(connection.into_parts().io.io.into_inner().into_stream()).await;
+            linger(connection.into_parts().io.into_inner().stream.into_stream()).await;
         } else if cut {
-            connection.into_parts().io.io.into_inner().into_stream().farewell();
+            connection.into_parts().io.into_inner().stream.into_stream().farewell();
         }
     }
 
@@ -381,18 +381,14 @@ impl Drop for Entry {
 
 /// The socket, telling when the first byte of a head came.
 struct Watched {
-    io: TokioIo<Begun>,
+    stream: Begun,
     connections: Rc<Connections>,
     seen: Rc<Seen>,
 }
 
-impl hyper::rt::Read for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             match self.seen.phase.get() {
                 // The deadline of a new connection runs from its accept.
@@ -405,19 +401,7 @@ impl hyper::rt::Read for Watched {
     }
 }
 
-impl hyper::rt::Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+writes_to!(Watched, stream);
 
 #[cfg(test)]
 mod tests;

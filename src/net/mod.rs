@@ -113,16 +113,32 @@ pub const ACCEPT_FAILURES: [&str; 4] = ["no_descriptors", "no_memory", "aborted"
 /// Descriptors for everything that is not a client: listeners, segments, files, brokers.
 const OWN_DESCRIPTORS: u64 = 512;
 
-/// Raises the soft limit of open files to the hard one and says how many connections fit: no more than `wanted`.
-pub fn raise_descriptors(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        // A refusal leaves the limit as it is; the number below then tells the truth.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+/// The limit of open files (`RLIMIT_NOFILE`), `None`: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// As the process was started with.
+    pub before: Option<u64>,
+    /// As it is now.
+    pub now: Option<u64>,
+}
+
+impl OpenFiles {
+    /// Raises the soft limit to the hard one. Once, at the start.
+    pub fn raise() -> OpenFiles {
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            // A refusal leaves the limit as it is, and `now` tells the truth.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        }
+        OpenFiles { before: limit.current, now: getrlimit(Resource::Nofile).current }
     }
-    match getrlimit(Resource::Nofile).current {
-        Some(most) => wanted.min(most.saturating_sub(OWN_DESCRIPTORS).max(most / 2).max(1) as usize),
-        None => wanted,
+
+    /// How many connections fit: no more than `wanted`.
+    pub fn connections(self, wanted: usize) -> usize {
+        match self.now {
+            Some(most) => wanted.min(most.saturating_sub(OWN_DESCRIPTORS).max(most / 2).max(1) as usize),
+            None => wanted,
+        }
     }
 }
 
@@ -146,6 +162,14 @@ mod tests {
         let taken = first[0][0].local_addr().unwrap();
         let error = bind(&[taken], 1).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another process"), "{error}");
+    }
+
+    #[test]
+    fn connections_leave_descriptors_for_everything_else_and_a_tiny_limit_still_serves() {
+        let fit = |now, wanted| OpenFiles { before: Some(1024), now }.connections(wanted);
+        assert_eq!(fit(Some(2000), 100_000), 1488);
+        assert_eq!((fit(Some(600), 100_000), fit(Some(1), 100_000)), (300, 1));
+        assert_eq!((fit(Some(2000), 10), fit(None, 100_000)), (10, 100_000));
     }
 
     #[test]

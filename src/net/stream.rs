@@ -156,3 +156,33 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+/// Writes of a type that has another stream in a field go to that stream.
+macro_rules! writes_to {
+    ($outer:ty, $stream:ident) => {
+        impl ::tokio::io::AsyncWrite for $outer {
+            fn poll_write(
+                mut self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+                buf: &[u8],
+            ) -> ::std::task::Poll<::std::io::Result<usize>> {
+                ::std::pin::Pin::new(&mut self.$stream).poll_write(cx, buf)
+            }
+
+            fn poll_flush(
+                mut self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<::std::io::Result<()>> {
+                ::std::pin::Pin::new(&mut self.$stream).poll_flush(cx)
+            }
+
+            fn poll_shutdown(
+                mut self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<::std::io::Result<()>> {
+                ::std::pin::Pin::new(&mut self.$stream).poll_shutdown(cx)
+            }
+        }
+    };
+}
+pub(super) use writes_to;

@@ -23,7 +23,7 @@ use crate::{
     lifecycle::{self, Done, Readiness, Stop, Stopper},
     links::feeder::{Feeder, Kick},
     metrics::{self, WORKERS},
-    net::{self, Spending, listen::Listener, tls::Tls},
+    net::{self, OpenFiles, Spending, listen::Listener, tls::Tls},
     server::{build::Built, worker::Worker},
     shipper::{self, Summary, Target},
 };
@@ -164,11 +164,13 @@ fn start_workers(
 ) -> Result<()> {
     let count = listeners.len();
     metrics::gauge(&WORKERS, &[]).set(count as f64);
-    let most = net::raise_descriptors(config.edge.limits.connections);
-    if most < config.edge.limits.connections {
+    let (files, wanted) = (OpenFiles::raise(), config.edge.limits.connections);
+    let most = files.connections(wanted);
+    tracing::info!(event = "open_files", limit = files.now, started_with = files.before, "the limit of open files");
+    if most < wanted {
         tracing::info!(
             connections = most,
-            wanted = config.edge.limits.connections,
+            wanted,
             "the limit of open files bounds the connections: raise it (LimitNOFILE=, ulimit -n)"
         );
     }

@@ -18,7 +18,7 @@ use std::{
 
 use metrics::{Counter, Gauge};
 use rdkafka::{
-    message::{Header, OwnedHeaders},
+    message::Header,
     producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode as Code,
 };
@@ -26,7 +26,7 @@ use rdkafka::{
 pub use self::producer::ProducerError;
 use self::{
     producer::{Report, Reports, build},
-    record::{Rfc3339, clamped},
+    record::{Rfc3339, clamped, headers},
     transactions::{Event, Transactions},
 };
 use super::{
@@ -189,11 +189,7 @@ impl KafkaSink {
         let id = event::uuid_text(letter.id);
         let mut ints = itoa::Buffer::new();
         let kind = if letter.stub { "waypost.dead_lettered.v1" } else { "waypost.click.v1" };
-        let headers = OwnedHeaders::new_with_capacity(8)
-            .insert(Header { key: "content-type", value: Some("application/json") })
-            .insert(Header { key: "ce_specversion", value: Some("1.0") })
-            .insert(Header { key: "ce_type", value: Some(kind) })
-            .insert(Header { key: "ce_source", value: Some(self.source.as_str()) })
+        let headers = headers(kind, &self.source)
             .insert(Header { key: "ce_id", value: Some(&id) })
             .insert(Header { key: "ce_time", value: Some(self.time.of(letter.at_ms)) })
             .insert(Header { key: "schema-version", value: Some("1") })
@@ -433,13 +429,4 @@ impl KafkaSink {
             Err(why) => say!(error, faults::PRODUCER_NOT_BUILT, "{why}; tried again, clicks wait in the journal"),
         }
     }
-}
-
-/// What the records beside the clicks say of themselves.
-fn headers(kind: &str, source: &str) -> OwnedHeaders {
-    OwnedHeaders::new_with_capacity(4)
-        .insert(Header { key: "content-type", value: Some("application/json") })
-        .insert(Header { key: "ce_specversion", value: Some("1.0") })
-        .insert(Header { key: "ce_type", value: Some(kind) })
-        .insert(Header { key: "ce_source", value: Some(source) })
 }

@@ -358,7 +358,7 @@ fn errors_on_write_on_sync_and_on_create_lose_no_click_and_slow_none_while_kafka
     let trouble = Instant::now();
     for (calls, reason) in REFUSALS {
         let (told, healed) = (case.site.told("spill_stopped"), healed(&case.site));
-        let Some(injected) = Injected::into_spiller(&case.site, calls) else { return };
+        let Some(injected) = Injected::into(&case.site, "wp-spiller", calls) else { return };
         until("it is told", || (case.site.told("spill_stopped") > told).then_some(()));
         alarmed(&case.site, "");
         let log = case.site.log();
@@ -387,7 +387,7 @@ fn syncs_that_fail_while_kafka_is_away_fill_the_ring_and_a_kill_then_loses_no_cl
     // Some are in a segment, the rest meets the error.
     answered.extend(clicked(&case.site, 50..500));
     until("clicks in a segment", || (case.site.metric("waypost_journal_spilled_bytes_total", "") > 0.0).then_some(()));
-    let Some(injected) = Injected::into_spiller(&case.site, "fdatasync:error=EIO") else { return };
+    let Some(injected) = Injected::into(&case.site, "wp-spiller", "fdatasync:error=EIO") else { return };
     answered.extend(fill_ring(&case.site, 1_000));
     room_is_missing(&case.site, "Input/output error");
     let unrecorded = until("they are counted", || {

@@ -56,6 +56,8 @@ pub(crate) struct Site {
     own_listen: bool,
     /// A listening socket that the test hands over as a service manager does, and its name.
     handed: Option<(OwnedFd, String)>,
+    /// What a shell runs first and the process inherits.
+    under: Option<String>,
     running: Option<Running>,
 }
 
@@ -70,7 +72,15 @@ impl Site {
     /// A site with these links that is not started yet. One worker, unless told otherwise.
     pub(crate) fn new(links: &[String]) -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let site = Site { dir, args: Vec::new(), env: Vec::new(), own_listen: false, handed: None, running: None };
+        let site = Site {
+            dir,
+            args: Vec::new(),
+            env: Vec::new(),
+            own_listen: false,
+            handed: None,
+            under: None,
+            running: None,
+        };
         site.write("links.jsonl", &(links.join("\n") + "\n"));
         site.env("WAYPOST__EDGE__WORKERS", "1")
             // A test directory is small and short-lived: nothing here needs 64 MiB a lane.
@@ -124,6 +134,12 @@ impl Site {
         self
     }
 
+    /// Starts under what a shell sets first, such as `ulimit -Sn 300`.
+    pub(crate) fn under(mut self, shell: &str) -> Site {
+        self.under = Some(shell.to_owned());
+        self
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -155,13 +171,21 @@ impl Site {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(["--admin", "127.0.0.1:0"]).args(&self.args);
-        let Some((socket, name)) = &self.handed else { return command };
-        // Only the process itself knows its id before it runs; its standard input becomes descriptor 3.
+        let mut first = self.under.clone().unwrap_or_default();
+        if self.handed.is_some() {
+            // Only the process itself knows its id before it runs; its standard input becomes descriptor 3.
+            first = format!("exec 3<&0 </dev/null; export LISTEN_PID=$$; {first}");
+        }
+        if first.is_empty() {
+            return command;
+        }
         let mut shell = Command::new("sh");
-        shell.args(["-c", r#"exec 3<&0 </dev/null; export LISTEN_PID=$$; exec "$0" "$@""#]);
+        shell.args(["-c", &format!("{first}\nexec \"$0\" \"$@\"")]);
         shell.arg(command.get_program()).args(command.get_args()).current_dir(self.dir.path());
-        shell.envs(self.env.iter().cloned()).env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
-        shell.stdin(socket.try_clone().unwrap());
+        shell.envs(self.env.iter().cloned());
+        if let Some((socket, name)) = &self.handed {
+            shell.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name).stdin(socket.try_clone().unwrap());
+        }
         shell
     }
 

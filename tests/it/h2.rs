@@ -326,6 +326,59 @@ fn an_idle_connection_ends_and_so_does_one_whose_windows_let_no_answer_out() {
     bounded(&site, before);
 }
 
+/// Half a minute of silence, then ten seconds for the answer: the PING's own times are nothing that a configuration shortens.
+#[test]
+fn a_client_that_does_not_answer_a_ping_is_gone_and_one_that_does_stays() {
+    let site = site("").start();
+    let (mut deaf, mut alive) = (Two::to(&site), Two::to(&site));
+    assert_eq!((deaf.send(&get("/live")), alive.send(&get("/live"))), (302, 302));
+    std::thread::scope(|scope| {
+        let over = alive.stream.try_clone().unwrap();
+        for two in [&deaf, &alive] {
+            two.stream.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        }
+        // To read a PING is to acknowledge it.
+        let alive = scope.spawn(move || alive.rest());
+        let begun = Instant::now();
+        while matches!(deaf.stream.read(&mut [0; 1024]), Ok(1..)) {}
+        assert!(begun.elapsed() > Duration::from_secs(35), "after {:?}", begun.elapsed());
+        closed(&site, "unresponsive", 1.0);
+        assert_eq!(site.metric("waypost_connections_open", ""), 1.0);
+        over.shutdown(std::net::Shutdown::Both).unwrap();
+        assert!(alive.join().unwrap().contains(&PING));
+    });
+    closed(&site, "unresponsive", 1.0);
+}
+
+#[test]
+fn no_answer_carries_what_only_http_1_knows() {
+    let site = site("requests = 3").start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = async {
+        let stream = tokio::net::TcpStream::connect(site.listen()).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let reading = tokio::spawn(connection);
+        // The second announces a body, which ends an HTTP/1.1 connection; so does the last of three.
+        for (method, path, body, status) in
+            [("GET", "/live", false, 302), ("POST", "/live", true, 405), ("GET", "/nobody", false, 404)]
+        {
+            let uri = format!("https://go.example.com{path}");
+            let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+            let (answer, _body) = client.clone().ready().await.unwrap().send_request(request, !body).unwrap();
+            // h2's client refuses most of these by itself.
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), status);
+            for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+                assert_eq!(answer.headers().get(name), None, "{method} {path}");
+            }
+        }
+        drop(client);
+        reading.await.unwrap().unwrap();
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, ask).await.unwrap() });
+    closed(&site, "max_requests", 1.0);
+}
+
 #[test]
 fn a_connection_that_is_old_or_had_its_requests_says_goaway() {
     let site = site("requests = 3\nmax_age = \"1s\"").start();

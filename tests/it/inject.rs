@@ -1,5 +1,5 @@
-//! Errors of the disk for the process that runs: strace makes system calls of the spiller's thread fail, and of no other. Not run in
-//! one line where strace is missing or may not attach.
+//! Errors for the process that runs: strace makes system calls of one of its threads fail or wait, and of no other. Needs strace, and
+//! a user who may attach it.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -8,18 +8,18 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::{dsl::Site, mount::or_skipped};
+use crate::{dsl::Site, need::needed};
 
 /// How long it may take to attach.
 const ATTACH: Duration = Duration::from_secs(10);
 
-/// System calls of a thread fail as long as this lives.
+/// System calls of a thread fail, or wait, as long as this lives.
 pub(crate) struct Injected(Child);
 
 impl Injected {
-    /// These calls of the spiller's thread fail, as in `fdatasync:error=EIO`.
-    pub(crate) fn into_spiller(site: &Site, calls: &str) -> Option<Injected> {
-        or_skipped("an injected error", Injected::attach(&spiller(site), calls))
+    /// This happens to these calls of one thread, as in `fdatasync:error=EIO`.
+    pub(crate) fn into(site: &Site, thread: &str, calls: &str) -> Option<Injected> {
+        needed("an injected error", Injected::attach(&thread_of(site, thread), calls))
     }
 
     fn attach(thread: &str, calls: &str) -> Result<Injected, String> {
@@ -59,13 +59,12 @@ impl Drop for Injected {
     }
 }
 
-/// The directory in `/proc` of the spiller's thread.
-fn spiller(site: &Site) -> String {
+/// The directory in `/proc` of the thread of this name.
+fn thread_of(site: &Site, name: &str) -> String {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", site.pid())).unwrap();
     let mut tasks = tasks.map(|task| task.unwrap().path());
-    let spiller =
-        tasks.find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "wp-spiller\n"));
-    spiller.expect("a spiller").display().to_string()
+    let thread = tasks.find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|found| found.trim() == name));
+    thread.expect(name).display().to_string()
 }
 
 fn traced(thread: &str) -> bool {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::dsl::{Site, link, request, until};
+use crate::{
+    dsl::{Site, Wire, link, request, until},
+    need::needed,
+};
 
 const CLOSED: &str = "waypost_connections_closed_total";
 
@@ -59,6 +62,52 @@ fn one_address_has_so_many_connections_and_a_place_that_is_left_is_free_again() 
     let [first, _second] = kept;
     drop(first);
     until("a free place", || site.wire().try_send(&click).filter(|answer| answer.status == 302));
+}
+
+#[test]
+fn an_ipv6_network_of_64_bits_has_the_connections_of_one_address_and_a_mapped_address_those_of_its_own() {
+    let site = Site::new(&[link("live")])
+        .env("WAYPOST__EDGE__LIMITS__CONNECTIONS_PER_ADDRESS", "2")
+        .env("WAYPOST__EDGE__TRUSTED_PROXIES", "127.0.0.1")
+        .listening_with("proxy_protocol = \"required\"", "")
+        .start();
+    let click = request("GET", "/live", &[]);
+    // One machine has one address of a /64, so the addresses are a proxy's word; the sockets are real.
+    let from = |family: &str, address: &str, own: &str| {
+        let mut wire = site.wire();
+        let answer = wire.try_send(&format!("PROXY {family} {address} {own} 4711 443\r\n{click}"));
+        answer.map(|answer| (answer.status, wire))
+    };
+    let v6 = |address| from("TCP6", address, "2001:db8:ffff::1");
+    let kept = ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"].map(|address| v6(address).expect("a seat"));
+    assert!(v6("2001:db8:1:2:aaaa::7").is_none(), "the third of its /64");
+    closed(&site, "per_address", 1.0);
+    let _beside = ["2001:db8:1:3::1", "2001:db8:1:1:ffff::1"].map(|address| v6(address).expect("another /64"));
+    let _mapped = [v6("::ffff:192.0.2.1").expect("a seat"), from("TCP4", "192.0.2.1", "198.51.100.1").expect("a seat")];
+    assert!(v6("::ffff:192.0.2.1").is_none(), "a mapped address is the IPv4 address");
+    closed(&site, "per_address", 2.0);
+    assert!(v6("::ffff:192.0.2.2").is_some(), "and not its /64");
+    drop(kept);
+    until("a free place", || v6("2001:db8:1:2:aaaa::7"));
+}
+
+#[test]
+fn a_listener_of_ipv6_counts_what_it_accepts() {
+    if needed("::1", std::net::TcpListener::bind("[::1]:0")).is_none() {
+        return;
+    }
+    let site = Site::new(&[link("live")])
+        .env("WAYPOST__EDGE__LIMITS__CONNECTIONS_PER_ADDRESS", "1")
+        .listening("[\"[::1]:0\", \"127.0.0.1:0\"]")
+        .start();
+    let click = request("GET", "/live", &[]);
+    let [six, four] = site.listens()[..] else { panic!("two listeners") };
+    let mut kept = [Wire::to(six), Wire::to(four)];
+    for wire in &mut kept {
+        assert_eq!(wire.send(&click).status, 302, "two addresses");
+    }
+    assert!(Wire::to(six).closed());
+    closed(&site, "per_address", 1.0);
 }
 
 #[test]

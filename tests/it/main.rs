@@ -35,6 +35,7 @@ mod keys;
 mod limits;
 mod manifests;
 mod mount;
+mod need;
 mod operate;
 mod pairs;
 mod prometheus;

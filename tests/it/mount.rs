@@ -1,5 +1,5 @@
-//! File systems for the tests that need one of their own: small, frozen, read-only or broken. They want a user who may mount; where
-//! that is not so, a test says it in one line and is skipped.
+//! File systems for the tests that need one of their own: small, frozen, read-only or broken. They want a user who may mount
+//! ([`needed`]).
 
 use std::{
     os::unix::process::CommandExt,
@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::dsl::until;
+use crate::{dsl::until, need::needed};
 
 /// A file system over a directory; thawed, unmounted and its loop device given back at the end, however the test ends.
 pub(crate) struct Mount {
@@ -31,22 +31,17 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The value, or one line about why the test is skipped.
-pub(crate) fn or_skipped<T>(what: &str, made: Result<T, String>) -> Option<T> {
-    made.inspect_err(|why| eprintln!("{what} is not to be had here, not run: {why}")).ok()
-}
-
 impl Mount {
     /// A tmpfs of this size over a directory, which is made.
     pub(crate) fn tmpfs(dir: &Path, size: &str) -> Option<Mount> {
         std::fs::create_dir_all(dir).unwrap();
         let mounted = tool("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &text(dir)]);
-        or_skipped("a tmpfs", mounted.map(|_| Mount { at: dir.to_owned(), device: None }))
+        needed("a tmpfs", mounted.map(|_| Mount { at: dir.to_owned(), device: None }))
     }
 
     /// An ext4 of so many MiB over a directory, which is made; in a file beside it, by a loop device.
     pub(crate) fn ext4(dir: &Path, mib: u64) -> Option<Mount> {
-        or_skipped("an ext4 on a loop device", Mount::try_ext4(dir, &dir.with_extension("img"), mib))
+        needed("an ext4 on a loop device", Mount::try_ext4(dir, &dir.with_extension("img"), mib))
     }
 
     fn try_ext4(dir: &Path, image: &Path, mib: u64) -> Result<Mount, String> {
@@ -79,7 +74,7 @@ impl Mount {
         let mut rescue = Command::new("sh");
         let rescue = rescue.args(["-c", &late]).stderr(Stdio::null()).process_group(0).spawn().unwrap();
         let frozen = Frozen { mount: self, rescue };
-        or_skipped("a frozen file system", tool("fsfreeze", &["--freeze", &text(&self.at)]).map(|_| frozen))
+        needed("a frozen file system", tool("fsfreeze", &["--freeze", &text(&self.at)]).map(|_| frozen))
     }
 
     /// Has ext4 give up as after an error of its device: nothing can be written from now on.

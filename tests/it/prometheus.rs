@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-use crate::kafka::install::output;
+use crate::{kafka::install::output, need::needed};
 
 /// A program of the package, found or fetched at the first call; `None` where it cannot be had and need not be.
 pub(crate) fn program(name: &'static str) -> Option<&'static Path> {
@@ -20,14 +20,9 @@ pub(crate) fn program(name: &'static str) -> Option<&'static Path> {
     let installed = Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
     let path = match installed {
         true => PathBuf::from(name),
-        false => match BASE.get_or_init(fetched) {
-            Ok(base) => base.join("usr/bin").join(name),
-            Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no {name} to test with: {why}"),
-            Err(why) => {
-                eprintln!("not run, no {name} to test with (Debian's package prometheus has it): {why}");
-                return None;
-            }
-        },
+        false => {
+            needed("Debian's package prometheus", BASE.get_or_init(fetched).as_ref())?.join("usr/bin").join(name)
+        }
     };
     let path: &'static Path = Box::leak(path.into_boxed_path());
     found.push((name, path));

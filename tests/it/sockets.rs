@@ -3,16 +3,24 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::{UnixDatagram, UnixListener, UnixStream},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener, UnixStream},
+        },
     },
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
-use crate::dsl::{PATIENCE, Site, Stop, Wire, link, request, until};
+use crate::{
+    dsl::{PATIENCE, Site, Stop, Wire, link, request, until},
+    inject::Injected,
+    need::{needed, program},
+};
 
 /// One request over a Unix socket; gives the status line.
 fn ask(path: &Path, raw: &str) -> String {
@@ -81,8 +89,8 @@ fn a_unix_socket_on_which_somebody_listens_is_not_taken_away_nor_is_a_file_that_
 
 #[test]
 fn ipv6_serves_and_the_event_has_its_address() {
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        return eprintln!("not run: this machine has no ::1");
+    if needed("::1", TcpListener::bind((Ipv6Addr::LOCALHOST, 0))).is_none() {
+        return;
     }
     let site = Site::new(&[link("six"), link("four")]).listening("[\"[::1]:0\", \"127.0.0.1:0\"]").start();
     let [six, four] = site.listens()[..] else { panic!("two listeners") };
@@ -152,53 +160,85 @@ fn a_socket_that_was_not_handed_over_is_named_with_those_that_were() {
     assert!(said.contains("systemd:edge") && said.contains("only: other"), "{said}");
 }
 
+/// Plays the service manager's end of `NOTIFY_SOCKET`.
+struct Manager(UnixDatagram);
+
+const LIFE: &str = "WATCHDOG=1";
+
+impl Manager {
+    /// With a watchdog of half a minute, for a site that is not started yet; the socket's name is in no directory where `hidden`.
+    fn of(site: Site, hidden: bool) -> (Manager, Site) {
+        let path = site.path("notify.sock").display().to_string();
+        let (address, name) = match hidden {
+            true => (UnixAddress::from_abstract_name(&path), format!("@{path}")),
+            false => (UnixAddress::from_pathname(&path), path),
+        };
+        let socket = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+        (Manager(socket), site.env("NOTIFY_SOCKET", &name).env("WATCHDOG_USEC", "30000000"))
+    }
+
+    /// The next word, if one comes within this time.
+    fn within(&self, time: Duration) -> Option<String> {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let mut buffer = [0; 256];
+        let len = self.0.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+    }
+
+    fn told(&self) -> String {
+        self.within(PATIENCE).expect("a word from the process")
+    }
+
+    /// The next word that is no sign of life.
+    fn news(&self) -> String {
+        std::iter::repeat_with(|| self.told()).find(|word| word != LIFE).unwrap()
+    }
+}
+
 #[test]
 fn the_service_manager_is_told_of_start_reload_life_and_stop() {
-    let site = Site::new(&[link("live")]);
-    let path = site.path("notify.sock");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = {
-        let manager = manager.try_clone().unwrap();
-        move || {
-            let mut buffer = [0; 256];
-            let len = manager.recv(&mut buffer).expect("a word from the process");
-            String::from_utf8_lossy(&buffer[..len]).into_owned()
-        }
+    for hidden in [false, true] {
+        let (manager, site) = Manager::of(Site::new(&[link("live")]), hidden);
+        let mut site = site.start();
+        assert_eq!(manager.told(), "READY=1");
+        site.signal("-HUP");
+        let word = manager.news();
+        let since = word.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&word);
+        assert!(since.parse::<u64>().unwrap() > 0);
+        assert_eq!(manager.news(), "READY=1");
+        assert_eq!(manager.told(), LIFE);
+        assert_eq!(site.stop().0, Some(0));
+        assert_eq!(manager.news(), "STOPPING=1");
+    }
+}
+
+#[test]
+fn one_worker_that_is_stuck_keeps_the_sign_of_life_from_the_service_manager() {
+    let (manager, site) = Manager::of(Site::new(&[link("live")]).env("WAYPOST__EDGE__WORKERS", "2"), false);
+    let site = site.start();
+    assert_eq!((manager.told(), manager.told()), ("READY=1".to_owned(), LIFE.to_owned()));
+    // Ten minutes before it may wait for its sockets, or for its next tick.
+    let Some(stuck) = Injected::into(&site, "wp-worker-1", "?epoll_wait,?epoll_pwait:delay_enter=600000000") else {
+        return;
     };
-    let mut site = site.env("NOTIFY_SOCKET", path.to_str().unwrap()).env("WATCHDOG_USEC", "30000000").start();
-    assert_eq!(told(), "READY=1");
-    let without_life = || {
-        loop {
-            let word = told();
-            if word != "WATCHDOG=1" {
-                return word;
-            }
-        }
-    };
-    site.signal("-HUP");
-    let word = without_life();
-    let since = word.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&word);
-    assert!(since.parse::<u64>().unwrap() > 0);
-    assert_eq!(without_life(), "READY=1");
-    let mut buffer = [0; 256];
-    let len = manager.recv(&mut buffer).unwrap();
-    assert_eq!(&buffer[..len], b"WATCHDOG=1");
-    assert_eq!(site.stop().0, Some(0));
-    assert_eq!(without_life(), "STOPPING=1");
+    // The last looks before it stuck; the main thread looks once a second.
+    until("silence", || manager.within(Duration::from_millis(3500)).is_none().then_some(()));
+    assert_eq!(site.admin("/livez").unwrap().status, 200, "the other threads go on");
+    drop(stuck);
+    assert_eq!(manager.told(), LIFE, "it goes on as before");
 }
 
 #[test]
 fn the_units_are_good_to_systemd() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        return eprintln!("not run: there is no systemd-analyze");
+    if !program("systemd-analyze", "--version") {
+        return;
     }
     let dir = tempfile::tempdir().unwrap();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let program = env!("CARGO_BIN_EXE_waypost");
     for unit in ["waypost.service", "waypost.socket"] {
         let text = std::fs::read_to_string(deploy.join(unit)).unwrap();
-        std::fs::write(dir.path().join(unit), text.replace("/usr/local/bin/waypost", program)).unwrap();
+        std::fs::write(dir.path().join(unit), text.replace("/usr/local/bin/waypost", env!("CARGO_BIN_EXE_waypost")))
+            .unwrap();
     }
     let units = ["waypost.service", "waypost.socket"].map(|unit| dir.path().join(unit));
     let output = Command::new("systemd-analyze").arg("verify").args(units).output().unwrap();

@@ -1,6 +1,17 @@
-//! What stands around a value in its record: times and timestamps.
+//! What stands around a value in its record: headers, times and timestamps.
 
 use std::io::Write;
+
+use rdkafka::message::{Header, OwnedHeaders};
+
+/// What every record says of itself; there is room for a click's own.
+pub(super) fn headers(kind: &str, source: &str) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(8)
+        .insert(Header { key: "content-type", value: Some("application/json") })
+        .insert(Header { key: "ce_specversion", value: Some("1.0") })
+        .insert(Header { key: "ce_type", value: Some(kind) })
+        .insert(Header { key: "ce_source", value: Some(source) })
+}
 
 /// The record's timestamp after so many refusals of it. One in the past is refused for its age: now passes. One of a clock that
 /// runs ahead is refused for being ahead of the broker's, by an amount nobody here knows: an hour less, then two, four…

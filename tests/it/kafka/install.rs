@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::need::needed;
+
 const POM: &str = include_str!("pom.xml");
 const HARNESS: &str = include_str!("Harness.java");
 const LOG4J: &str = "\
@@ -34,14 +36,7 @@ pub(crate) struct Install {
 /// The installation, made at the first call; `None` where it cannot be and need not be.
 pub(crate) fn install() -> Option<&'static Install> {
     static INSTALL: OnceLock<Result<Install, String>> = OnceLock::new();
-    match INSTALL.get_or_init(Install::make) {
-        Ok(install) => Some(install),
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("no Kafka to test with: {why}"),
-        Err(why) => {
-            eprintln!("skipped, no Kafka to test with: {why}");
-            None
-        }
-    }
+    needed("a Kafka", INSTALL.get_or_init(Install::make).as_ref())
 }
 
 impl Install {
