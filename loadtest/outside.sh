@@ -14,8 +14,9 @@ for tool in "$@"; do
     case $tool in
     h2spec)
         need go=golang-go
-        export H2SPEC_BIN="${TMPDIR:-/tmp}/waypost-h2spec-2.2.1/h2spec"
-        [ -x "$H2SPEC_BIN" ] || GOBIN="$(dirname "$H2SPEC_BIN")" go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible >&2
+        export H2SPEC_VERSION=2.2.1
+        export H2SPEC_BIN="${TMPDIR:-/tmp}/waypost-h2spec-$H2SPEC_VERSION/h2spec"
+        [ -x "$H2SPEC_BIN" ] || GOBIN="${H2SPEC_BIN%/*}" go install "github.com/summerwind/h2spec/cmd/h2spec@v$H2SPEC_VERSION+incompatible" >&2
         ;;
     testssl) need testssl=testssl.sh ;;
     h2load) need h2load=nghttp2-client ;;

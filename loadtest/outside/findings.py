@@ -1,10 +1,12 @@
 """What a tool found, and which of it is accepted: accepted.toml, each entry with its reason.
 
-An entry names the tool, the finding's id as the tool's module builds it, its severity and a reason. One that no longer occurs is
-stale and fails the run, so that the list stays true; `sometimes = true` marks what depends on which of two ends is faster.
+An entry names the tool, the findings' ids as the tool's module builds them, their severity and a reason. One that no longer occurs is
+stale and fails the run, so that the list stays true; `sometimes = true` marks what depends on which of two ends is faster. `saw` is a
+regular expression: the entry accepts a finding only while each line of it matches.
 """
 import dataclasses
 import pathlib
+import re
 import tomllib
 
 from harness import Failure
@@ -15,7 +17,7 @@ ACCEPTED = pathlib.Path(__file__).with_name("accepted.toml")
 
 @dataclasses.dataclass
 class Finding:
-    """One complaint; `severity` is the tool's own where it has one."""
+    """One complaint, a line each time it was seen; `severity` is the tool's own where it has one."""
     id: str
     severity: str
     text: str
@@ -39,13 +41,22 @@ def accepted():
     """The entries by tool and id."""
     entries = {}
     for entry in tomllib.loads(ACCEPTED.read_text())["accepted"]:
-        missing = {"tool", "id", "severity", "reason"} - entry.keys()
-        unknown = entry.keys() - {"tool", "id", "severity", "reason", "sometimes"}
-        key = (entry.get("tool"), entry.get("id"))
-        if missing or unknown or entry["severity"] not in SEVERITIES or len(entry["reason"]) < 20 or key in entries:
-            raise Failure(f"{ACCEPTED.name}: {entry}: tool, id, severity and a reason, once each; sometimes if it is so")
-        entries[key] = entry
+        keys = {"tool", "ids", "severity", "reason"}
+        if keys - entry.keys() or entry.keys() - keys - {"sometimes", "saw"}:
+            raise Failure(f"{ACCEPTED.name}: {entry}: has {', '.join(sorted(keys))}, and may have sometimes and saw")
+        if entry["severity"] not in SEVERITIES or len(entry["reason"].split()) < 5:
+            raise Failure(f"{ACCEPTED.name}: {entry['ids']}: severity is one of {', '.join(SEVERITIES)}; a reason is a sentence")
+        for id in entry["ids"]:
+            if (entry["tool"], id) in entries:
+                raise Failure(f"{ACCEPTED.name}: {entry['tool']}: {id} stands there twice")
+            entries[entry["tool"], id] = entry
     return entries
+
+
+def covers(entry, finding):
+    """Whether the entry is about this finding: no worse than it says, and looking as it says."""
+    worse = SEVERITIES.index(finding.severity) > SEVERITIES.index(entry["severity"])
+    return not worse and all(re.search(entry.get("saw", ""), line) for line in finding.text.splitlines())
 
 
 def judge(tool, outcome):
@@ -54,14 +65,14 @@ def judge(tool, outcome):
     lines, failed, met = [], [], set()
     for finding in sorted(outcome.findings, key=lambda one: (-SEVERITIES.index(one.severity), one.id)):
         entry = entries.get(finding.id)
-        if entry and SEVERITIES.index(finding.severity) <= SEVERITIES.index(entry["severity"]):
+        if entry and covers(entry, finding):
             met.add(finding.id)
             verdict = f"accepted: {' '.join(entry['reason'].split())}"
         else:
             verdict = "NOT ACCEPTED" if finding.counts() else "below medium"
             if finding.counts():
                 failed.append(f"{tool}: {finding.severity}: {finding.id}: {finding.text}")
-        lines += [f"{finding.severity}: {finding.id}: {finding.text}", f"    {verdict}"]
+        lines += [f"{finding.severity}: {finding.id}:", *(f"    {line}" for line in finding.text.splitlines()), f"    {verdict}"]
     for id, entry in entries.items():
         if id not in met and not entry.get("sometimes"):
             failed.append(f"{tool}: {id}: accepted, but it does not occur: take it off {ACCEPTED.name}")

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as xml
 
 from harness import Failure
 from outside.findings import Finding, Outcome
-from outside.site import HOSTS, run
+from outside.site import HOSTS, plain_text, run
 
 RATED = {"OK": None, "INFO": None, "DEBUG": None, "LOW": "low", "WARN": "medium", "MEDIUM": "medium", "HIGH": "high",
          "CRITICAL": "critical", "FATAL": "critical"}
@@ -77,6 +77,6 @@ def sslscan(site):
     # Seven protocols, three suites of each TLS, groups, Heartbleed, renegotiation, four of the certificate.
     if len(said) < 20:
         raise Failure(f"sslscan said too little:\n{printed}")
-    return Outcome(f"sslscan {run(['sslscan', '--version'], 10)[1].split()[0].strip()}", len(said),
+    return Outcome(f"sslscan {plain_text(run(['sslscan', '--version'], 10)[1]).split()[0]}", len(said),
                    [Finding(id, severity, text) for id, severity, text in said if severity],
                    [f"{id}: {text}" for id, _, text in said], {"said": said})

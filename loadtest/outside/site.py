@@ -1,6 +1,7 @@
 """A Waypost with its default limits behind TLS: a test CA, a leaf that clients can check, links, and the clicks it recorded."""
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -94,3 +95,8 @@ def run(command, seconds, cwd=None, env=None):
     except subprocess.TimeoutExpired:
         raise Failure(f"{command[0]} did not end in {seconds} s") from None
     return ran.returncode, ran.stdout.decode(errors="replace")
+
+
+def plain_text(printed):
+    """Without the codes for a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", printed)
