@@ -9,7 +9,7 @@ import http.client
 import http.server
 import json
 import os
-import pathlib
+import re
 import ssl
 import threading
 import time
@@ -21,7 +21,7 @@ from outside.site import run
 
 SHOP_PORT = harness.free_port()
 SHOP = f"https://shop.example.com:{SHOP_PORT}"
-AGENT = ("Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{} Mobile Safari/537.36")
+AGENT = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{} Mobile Safari/537.36"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the name that WebDriver gives a reference to an element
 FORTNIGHT = 14 * 24 * 3600
 PAGE = """<!doctype html><title>a post</title>{more}<p><a id=tea href="{go}/tea">tea</a> <a id=cup href="{go}/cup">cup</a>"""
@@ -35,7 +35,8 @@ def serve_pages(site):
     class Pages(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             social = self.headers["Host"].startswith("social.")
-            page = PAGE.format(go=go, more=more.get(self.path, "")) if social else f"<!doctype html><title>shop</title>{self.path.split('?')[0]}"
+            path = self.path.split("?")[0]
+            page = PAGE.format(go=go, more=more.get(path, "")) if social else f"<!doctype html><title>shop</title>{path}"
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.send_header("Content-Length", str(len(page)))
@@ -64,7 +65,7 @@ class Browser:
             status, printed = run(["certutil", *words, "-d", f"sql:{store}"], 30)
             if status:
                 raise Failure(f"certutil: {printed}")
-        self.version = run(["chromium", "--version"], 30, env={"HOME": str(home)})[1].split()[1]
+        self.version = re.search(r"Chromium ([\d.]+)", run(["chromium", "--version"], 30, env={"HOME": str(home)})[1])[1]
         self.driver = Process("chromedriver", ["chromedriver", f"--port={port}"], os.sched_getaffinity(0),
                               directory / "chromedriver.log", env={"HOME": str(home)})
         self.port, self.session = port, ""

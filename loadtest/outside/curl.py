@@ -50,7 +50,8 @@ def jar(site):
     location = ask(site, "tls", words, "tea", "%{redirect_url}")
     yield "the first click is sent to the link's destination with a token", "https://shop.example.com/tea?wp=v1." in location, location
     kept = [line.split("\t") for line in jar.read_text().splitlines() if "__Host-wp" in line]
-    yield "the jar keeps one cookie, HttpOnly and Secure", len(kept) == 1 and kept[0][0].startswith("#HttpOnly_") and kept[0][3] == "TRUE", kept
+    yield "the jar keeps one cookie, HttpOnly and Secure", (
+        len(kept) == 1 and kept[0][0].startswith("#HttpOnly_") and kept[0][3] == "TRUE"), kept
     ask(site, "tls", words, "cup")
     ask(site, "tls", [*words, "--head"], "pot")
     first, second, head = site.clicks(before + 3)[before:]
