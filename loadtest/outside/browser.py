@@ -2,8 +2,8 @@
 
 The names are real ones (go., shop. and social.example.com, mapped to this machine by a flag), the certificate is trusted through the
 browser's own store, nothing about security is switched off but the sandbox. The agent string is a phone's: as a headless browser it
-would rightly be called a bot. Asked in this order: a link prefetched and an image of a link are no sale; a tap arrives at the shop's page
-with a token; the browser's own store has the cookie with the promised attributes; the next tap presents it.
+would rightly be called a bot. Asked in this order: an image of a link and a link prefetched are no sale; the tap on the prefetched link
+arrives at the shop's page with a token; the browser's own store has the cookie with the promised attributes; the next tap presents it.
 """
 import http.client
 import http.server
@@ -30,7 +30,7 @@ PAGE = """<!doctype html><title>a post</title>{more}<p><a id=tea href="{go}/tea"
 def serve_pages(site):
     """One server for the shop and for the post with the links; the host's name tells which."""
     go = f"https://go.example.com:{site.tls}"
-    more = {"/post": "", "/prefetch": f'<link rel=prefetch href="{go}/pot">', "/image": f'<img src="{go}/pot">'}
+    more = {"/post": "", "/prefetch": f'<link rel=prefetch href="{go}/tea">', "/image": f'<img src="{go}/pot">'}
 
     class Pages(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -112,20 +112,19 @@ def visit(browser, site, social):
     def seen(count):
         return site.clicks(count)[count - 1]
 
-    browser.open(f"{social}/prefetch")
-    event = seen(1)
-    yield "a prefetch is refused with 503 and no sale", (
-        event["outcome"], event["status"], event["class"], event["countable"], event["cookie_set"]) == (
-            "refused_prefetch", 503, "prefetch", False, False), event
     browser.open(f"{social}/image")
-    event = seen(2)
+    event = seen(1)
     yield "an image of a link is no sale and gets no token", (
         event["class"], event["countable"], event["cookie_set"], event["token_placed"]) == ("non_navigation", False, False, False), event
+    browser.open(f"{social}/prefetch")
+    event = seen(2)
+    yield "a prefetch is refused with 503 and is no sale", (
+        event["outcome"], event["status"], event["class"], event["countable"], event["cookie_set"]) == (
+            "refused_prefetch", 503, "prefetch", False, False), event
     yield "neither left a cookie", not browser.cookies(), browser.cookies()
 
-    browser.open(f"{social}/post")
     url, tapped = browser.tap("tea", f"{SHOP}/tea"), time.time()
-    yield "a tap arrives at the shop's page with a token", "?wp=v1." in url, url
+    yield "the tap on what was prefetched arrives at the shop's page with a token", "?wp=v1." in url, url
     body = browser.ask("POST", "/execute/sync", {"script": "return document.body.innerText", "args": []})
     yield "the page is the shop's", body == "/tea", body
     cookies = browser.cookies()
