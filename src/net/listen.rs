@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 use listenfd::ListenFd;
@@ -142,6 +143,20 @@ enum Socket {
 }
 
 impl Listener {
+    /// Connections accepted from now on are given up by the kernel once their client has taken nothing of what was sent
+    /// for `silence`: dead, or reading so slowly that its window stays shut. Without it a closed connection with an unread
+    /// answer stays in FIN-WAIT-1, its buffer with it, for as long as the client acknowledges probes.
+    ///
+    /// # Errors
+    /// The kernel knows no such option.
+    pub fn give_up_after(&self, silence: Duration) -> io::Result<()> {
+        match &self.socket {
+            // Accepted sockets inherit it.
+            Socket::Tcp(listener) => socket2::SockRef::from(listener).set_tcp_user_timeout(Some(silence)),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
     /// What it listens on: of a socket that the service manager holds, what that is bound to.
     pub fn address(&self) -> io::Result<Address> {
         match &self.socket {

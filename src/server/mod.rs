@@ -109,6 +109,10 @@ struct Bound {
 
 fn bind(config: &Config) -> Result<Bound> {
     let edge = net::listen::bind(&config.edge.listen, config.edge.workers()).context("edge.listen")?;
+    for listener in edge.iter().flatten() {
+        // As long as a connection may be silent between two requests: a phone in a tunnel has that long, too.
+        listener.give_up_after(config.edge.limits.idle_timeout).context("edge.limits.idle_timeout")?;
+    }
     let mut admin = net::bind(&[config.admin.listen], 1).context("admin.listen")?;
     let admin = admin.pop().and_then(|mut listeners| listeners.pop()).context("admin.listen: no socket")?;
     let listen = edge.first().map(|own| own.iter().map(Listener::address).collect()).transpose()?;

@@ -489,3 +489,33 @@ fn heads_that_grow_when_they_are_unpacked_end_the_connection() {
     };
     flood("flood", &[], bomb);
 }
+
+#[test]
+fn curls_http2_is_answered_by_prior_knowledge_and_by_alpn_and_head_too() {
+    if std::process::Command::new("curl").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "curl is not there");
+        return eprintln!("skipped: curl is not there");
+    }
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = rcgen::CertificateParams::new(["go.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let both = "[{ address = \"127.0.0.1:0\", tls = true, http2 = true }, { address = \"127.0.0.1:0\", http2 = true }]";
+    let site = Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls").arg("--listen").arg(both);
+    std::fs::create_dir_all(site.path("tls")).unwrap();
+    site.write("tls/go.crt", &cert.pem());
+    site.write("tls/go.key", &key.serialize_pem());
+    let site = site.start();
+    let ask = |scheme: &str, port: u16, more: &[&str]| {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--noproxy", "*", "--resolve"]);
+        curl.arg(format!("go.example.com:{port}:127.0.0.1")).arg("--cacert").arg(site.path("tls/go.crt")).args(more);
+        let output = curl.arg(format!("{scheme}://go.example.com:{port}/live")).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let (tls, plain) = (site.listens()[0].port(), site.listens()[1].port());
+    for more in [&[][..], &["--head"]] {
+        assert_eq!(ask("https", tls, &[&["--http2"], more].concat()), "302 2");
+        assert_eq!(ask("https", tls, &[&["--http1.1"], more].concat()), "302 1.1");
+        assert_eq!(ask("http", plain, &[&["--http2-prior-knowledge"], more].concat()), "302 2");
+        assert_eq!(ask("http", plain, &[&["--http1.1"], more].concat()), "302 1.1");
+    }
+}

@@ -1,6 +1,9 @@
 //! What one connection and one address may take: each limit is counted, and none touches a click on a link.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use crate::{
     dsl::{Site, Wire, link, request, until},
@@ -44,6 +47,23 @@ fn an_old_connection_is_answered_once_more_and_ends() {
     assert!(begun.elapsed() >= Duration::from_millis(400), "a tenth less, and one tick of the worker's clock");
     assert!(wire.closed());
     closed(&site, "max_age", 1.0);
+}
+
+#[test]
+fn a_client_that_never_reads_its_answers_leaves_nothing_in_the_kernel() {
+    let site = site(&[("IDLE_TIMEOUT", "1s")]);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.connect(&site.listen().into()).unwrap();
+    let mut deaf = std::net::TcpStream::from(socket);
+    // Some ten times what its buffer holds.
+    deaf.write_all(request("GET", "/live", &[]).repeat(50).as_bytes()).unwrap();
+    closed(&site, "idle", 1.0);
+    let ports = format!(":{:04X} 0100007F:{:04X} ", site.listen().port(), deaf.local_addr().unwrap().port());
+    until("the kernel gives up what was not read", || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        (!table.contains(&ports)).then_some(())
+    });
 }
 
 #[test]

@@ -20,9 +20,7 @@ pub(crate) fn program(name: &'static str) -> Option<&'static Path> {
     let installed = Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
     let path = match installed {
         true => PathBuf::from(name),
-        false => {
-            needed("Debian's package prometheus", BASE.get_or_init(fetched).as_ref())?.join("usr/bin").join(name)
-        }
+        false => needed("Debian's package prometheus", BASE.get_or_init(fetched).as_ref())?.join("usr/bin").join(name),
     };
     let path: &'static Path = Box::leak(path.into_boxed_path());
     found.push((name, path));
