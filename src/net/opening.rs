@@ -5,7 +5,7 @@
 //! 2. The connection takes its place among those of its address.
 //! 3. TLS, under a deadline of its own ([`crate::net::tls`]).
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::net::{
     counts::Closed,
@@ -22,13 +22,13 @@ pub struct Opening {
     listen: Listen,
     /// Who may send a PROXY protocol header.
     trusted: Networks,
-    handshakes: Option<Arc<Handshakes>>,
+    handshakes: Option<Rc<Handshakes>>,
 }
 
 impl Opening {
     /// The steps that this entry of `edge.listen` asks for; `trusted` is `edge.trusted_proxies`, `handshakes` are the worker's own: a
     /// listener without TLS has none.
-    pub fn new(listen: Listen, trusted: Networks, handshakes: Option<Arc<Handshakes>>) -> Opening {
+    pub fn new(listen: Listen, trusted: Networks, handshakes: Option<Rc<Handshakes>>) -> Opening {
         let handshakes = handshakes.filter(|_| listen.tls);
         Opening { listen, trusted, handshakes }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
@@ -31,6 +31,17 @@ impl Stream {
             Stream::Unix(stream) => stream.readable().await,
             // Never below another TLS.
             Stream::Tls(_) => Ok(()),
+        }
+    }
+}
+
+impl Stream {
+    /// Whether the other side has said that it sends no more; of a stream that is [`Stream::readable`].
+    pub(super) async fn left(&self) -> io::Result<bool> {
+        match self {
+            Stream::Tcp(stream) => Ok(stream.ready(Interest::READABLE).await?.is_read_closed()),
+            Stream::Unix(stream) => Ok(stream.ready(Interest::READABLE).await?.is_read_closed()),
+            Stream::Tls(_) => Ok(false),
         }
     }
 }

@@ -1,14 +1,30 @@
 //! One worker's handshakes: their bound, their deadline, how each ended.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     metrics::{self, TLS_HANDSHAKES, TLS_SESSIONS},
-    net::{Limits, counts::Closed, stream::Stream},
+    net::{
+        Limits,
+        counts::Closed,
+        stream::Stream,
+        turns::{Line, Rank, Turns},
+    },
 };
 
 /// How a handshake that failed ended; the label of its counter.
@@ -16,7 +32,7 @@ use crate::{
 enum Failed {
     /// Not done within its time.
     Timeout,
-    /// No place within its time: others' handshakes held them all.
+    /// It gave its place to a later one, or had no turn within its time: others' handshakes held them all.
     Busy,
     /// What came is not TLS.
     Junk,
@@ -93,16 +109,21 @@ impl Counters {
 pub struct Handshakes {
     /// Without HTTP/2, and with it.
     configs: [Arc<ServerConfig>; 2],
-    places: Semaphore,
+    /// Those that have had a turn and are not done.
+    places: Line,
+    most: usize,
+    turns: Rc<Turns>,
     timeout: Duration,
     counters: Counters,
 }
 
 impl Handshakes {
-    pub(super) fn new(configs: [Arc<ServerConfig>; 2], limits: &Limits) -> Handshakes {
+    pub(super) fn new(configs: [Arc<ServerConfig>; 2], limits: &Limits, turns: Rc<Turns>) -> Handshakes {
         Handshakes {
             configs,
-            places: Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)),
+            places: Line::default(),
+            most: limits.handshakes.max(1),
+            turns,
             timeout: limits.handshake_timeout,
             counters: Counters::new(),
         }
@@ -111,22 +132,20 @@ impl Handshakes {
     /// Shakes hands over `stream`, with HTTP/2 offered or not; says so by `begun` once the client does. `Err`: the connection ends here,
     /// and why.
     pub(in crate::net) async fn run(&self, stream: Stream, http2: bool, begun: impl Fn()) -> Result<Stream, Closed> {
-        let mut placed = false;
+        let mut had_turn = false;
         let steps = async {
             stream.readable().await?;
             begun();
-            // Never closed, so an error cannot be.
-            let _place = self.places.acquire().await.map_err(io::Error::other)?;
-            placed = true;
-            TlsAcceptor::from(self.configs[usize::from(http2)].clone()).accept(stream).await
+            self.shake_hands(stream, http2, &mut had_turn).await
         };
         let failed = match timeout(self.timeout, steps).await {
-            Ok(Ok(stream)) => {
+            Ok(Ok(Some(stream))) => {
                 self.counters.done(&stream);
                 return Ok(Stream::Tls(Box::new(stream)));
             }
+            Ok(Ok(None)) => Failed::Busy,
             Ok(Err(error)) => Failed::from(error),
-            Err(_) if self.places.available_permits() == 0 && !placed => Failed::Busy,
+            Err(_) if !had_turn && self.turns.are_taken() => Failed::Busy,
             Err(_) => Failed::Timeout,
         };
         self.counters.failed[failed as usize].increment(1);
@@ -135,6 +154,77 @@ impl Handshakes {
             Failed::Busy => Closed::HandshakeBusy,
             _ => Closed::Handshake,
         })
+    }
+
+    /// Step by step, each in its turn; `None`: it gave its place to a later one.
+    async fn shake_hands(
+        &self,
+        stream: Stream,
+        http2: bool,
+        had_turn: &mut bool,
+    ) -> io::Result<Option<TlsStream<Stream>>> {
+        let mut turn = self.turns.take(Rank::Begins).await;
+        *had_turn = true;
+        if stream.left().await? {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let place = self.places.join();
+        if self.places.len() > self.most {
+            self.places.call_oldest();
+        }
+        let mut accept = TlsAcceptor::from(self.configs[usize::from(http2)].clone()).accept(stream);
+        let steps = async {
+            let woken = Woken::new().await;
+            loop {
+                let step = woken.poll(Pin::new(&mut accept));
+                turn.end().await;
+                if let Poll::Ready(done) = step {
+                    return done;
+                }
+                woken.wait().await;
+                turn = self.turns.take(Rank::GoesOn).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = place.called() => Ok(None),
+            done = steps => done.map(Some),
+        }
+    }
+}
+
+/// Tells a handshake's own wakes from the others of its task, which would cost a turn each.
+struct Woken {
+    woken: AtomicBool,
+    task: Waker,
+}
+
+impl Woken {
+    /// For the task that polls this.
+    async fn new() -> Arc<Woken> {
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        Arc::new(Woken { woken: AtomicBool::new(false), task })
+    }
+
+    fn poll<F: Future>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.woken.store(false, Ordering::Relaxed);
+        future.poll(&mut Context::from_waker(&Waker::from(self.clone())))
+    }
+
+    /// Resolves once the last [`Woken::poll`] has more to do.
+    async fn wait(&self) {
+        poll_fn(|_| if self.woken.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Relaxed);
+        self.task.wake_by_ref();
     }
 }
 
