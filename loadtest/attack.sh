@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A good client's clicks, and the server's memory, while it is attacked: slow clients, floods of handshakes, unknown codes, …
 #
-#   loadtest/attack.sh [--rounds 5] [--seconds 3] [--attacks slow,handshake,unknown,reset,crowd] [--no-floor] [--name NAME]
+#   loadtest/attack.sh [--rounds 4] [--seconds 3] [--attacks slow,handshake,hello,unknown,reset,crowd] [--no-floor] [--name NAME]
 #
 # Two cores: one serves, the other attacks and asks. About seven minutes. As root the good client is in the real-time class.
 set -euo pipefail

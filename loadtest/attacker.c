@@ -7,6 +7,7 @@
  * handshake  TLS handshakes as fast as they go: half end in turn once the server has answered their ClientHello, or are
  *            silent then until the server ends them (4 000 in flight at a time, and 6 000 silent ones); half are completed and
  *            then closed (512 in flight).
+ * hello      the first half of it alone: the attacker computes nothing, so the server has all of it to bear.
  * unknown    requests for random codes as fast as they are answered: 1 024 kept connections with one request each, and 64 at
  *            a time that make one request and close.
  * reset      HTTP/2 by prior knowledge: streams opened and reset, 500 in each of 64 connections' writes.
@@ -266,6 +267,8 @@ int main(int argc, char **argv) {
             fill(HEAD, 800, 8), fill(HELLO, 400, 4), fill(TLS_HEAD, 400, 4), fill(READER, 400, 4);
         } else if (!strcmp(attack, "handshake")) {
             fill(SILENT, 6000, 4), fill(LEAVES, 4000, 4), fill(COMPLETES, 512, 8);
+        } else if (!strcmp(attack, "hello")) {
+            fill(SILENT, 6000, 8), fill(LEAVES, 4000, 8);
         } else if (!strcmp(attack, "unknown")) {
             fill(KEPT, 1024, 16), fill(ONCE, 64, 8);
         } else if (!strcmp(attack, "reset")) {

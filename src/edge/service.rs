@@ -142,15 +142,16 @@ pub async fn call<B: Body>(desk: &RefCell<Desk>, peer: Peer, request: Request<B>
         desk.borrow().tally.unrecorded(Unrecorded::Refused);
         return respond(Answer::plain(StatusCode::SERVICE_UNAVAILABLE, Page::empty(), Record::Fixed), request);
     };
-    let mut owned = desk.borrow_mut();
-    let answer = owned.answer(&request, peer, room);
-    if owned.record(answer.record, room, &request, peer) {
-        let turns = owned.turns();
-        drop(owned);
-        return Box::pin(respond_last(turns, answer, request)).await;
+    let (answer, beyond) = {
+        let mut desk = desk.borrow_mut();
+        let answer = desk.answer(&request, peer, room);
+        let beyond = desk.record(answer.record, room, &request, peer);
+        (answer, beyond.then(|| desk.turns()))
+    };
+    match beyond {
+        None => respond(answer, request),
+        Some(turns) => Box::pin(respond_last(turns, answer, request)).await,
     }
-    drop(owned);
-    respond(answer, request)
 }
 
 /// Apart from [`call`], so that nothing of it is in the future of a known click.

@@ -52,7 +52,7 @@ impl Opening {
         admit(&stream, peer)?;
         match &self.handshakes {
             Some(handshakes) => {
-                Ok((handshakes.run(stream, self.listen.http2, begun).await?, Peer { tls: true, ..peer }))
+                Ok((handshakes.run(stream, peer.address, self.listen.http2, begun).await?, Peer { tls: true, ..peer }))
             }
             None => Ok((stream, Peer { upgrade: self.listen.upgrade, ..peer })),
         }

@@ -3,7 +3,7 @@
 //! 1. Every dear step (a handshake's; the answer to an unknown code beyond its address's budget) takes a turn; one task has it.
 //! 2. It is passed on after the worker has looked at its sockets again and has served what was ready: a known click waits for
 //!    one dear step, however many are asked for.
-//! 3. Who goes on with something goes before who begins. In the order of coming while few wait; the newest first where more wait
+//! 3. Who goes on with something goes before who begins, the few of an address before its many. In the order of coming while few wait; the newest first where more wait
 //!    than are served while a client is patient: not all can be served then, and the oldest would be served for nothing.
 
 use std::{
@@ -110,6 +110,8 @@ pub(super) enum Rank {
     GoesOn,
     /// It begins.
     Begins,
+    /// It begins, and many of its address wait already: nothing but the order among those that wait.
+    Crowd,
     /// All others go before it.
     Last,
 }
@@ -119,7 +121,7 @@ pub(super) enum Rank {
 pub struct Turns {
     taken: Cell<bool>,
     /// By rank.
-    lines: [Line; 3],
+    lines: [Line; 4],
 }
 
 impl Turns {
@@ -140,11 +142,6 @@ impl Turns {
     pub async fn last(&self, longest: Duration) {
         // Too late is as good: the bound is there so that no flood holds it for ever.
         let _ = timeout(longest, async { self.take(Rank::Last).await.end().await }).await;
-    }
-
-    /// Whether a task has the turn, so that others may wait for it.
-    pub(super) fn are_taken(&self) -> bool {
-        self.taken.get()
     }
 
     fn pass(&self) {
@@ -227,7 +224,8 @@ mod tests {
     #[test]
     fn who_goes_on_goes_before_who_begins_and_few_go_in_the_order_of_their_coming() {
         run(async {
-            assert_eq!(order(&[Rank::Begins, Rank::Begins, Rank::GoesOn]).await, [2, 0, 1]);
+            let ranks = [Rank::Last, Rank::Crowd, Rank::Begins, Rank::Begins, Rank::GoesOn];
+            assert_eq!(order(&ranks).await, [4, 2, 3, 1, 0]);
         });
     }
 

@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::{
@@ -21,9 +22,10 @@ use crate::{
     metrics::{self, TLS_HANDSHAKES, TLS_SESSIONS},
     net::{
         Limits,
+        budget::{Origin, Seats},
         counts::Closed,
         stream::Stream,
-        turns::{Line, Rank, Turns},
+        turns::{Line, Rank, Turn, Turns},
     },
 };
 
@@ -104,6 +106,11 @@ impl Counters {
     }
 }
 
+/// How many of one address wait for a handshake before further ones of it wait behind everybody else's. It is no limit: none is
+/// refused, and nobody waits for long where the worker keeps up. Thousands of buyers behind one address reach it only while they ask
+/// for more than the worker can do; a flood from some addresses stands in its own way.
+const FEW_OF_ONE: u32 = 16;
+
 /// One worker's handshakes.
 #[derive(Debug)]
 pub struct Handshakes {
@@ -113,6 +120,8 @@ pub struct Handshakes {
     places: Line,
     most: usize,
     turns: Rc<Turns>,
+    /// Those that wait for their first turn, by address.
+    waiting: Seats,
     timeout: Duration,
     counters: Counters,
 }
@@ -124,6 +133,7 @@ impl Handshakes {
             places: Line::default(),
             most: limits.handshakes.max(1),
             turns,
+            waiting: Seats::new(FEW_OF_ONE),
             timeout: limits.handshake_timeout,
             counters: Counters::new(),
         }
@@ -131,12 +141,18 @@ impl Handshakes {
 
     /// Shakes hands over `stream`, with HTTP/2 offered or not; says so by `begun` once the client does. `Err`: the connection ends here,
     /// and why.
-    pub(in crate::net) async fn run(&self, stream: Stream, http2: bool, begun: impl Fn()) -> Result<Stream, Closed> {
-        let mut had_turn = false;
+    pub(in crate::net) async fn run(
+        &self,
+        stream: Stream,
+        address: IpAddr,
+        http2: bool,
+        begun: impl Fn(),
+    ) -> Result<Stream, Closed> {
+        let mut waits = false;
         let steps = async {
             stream.readable().await?;
             begun();
-            self.shake_hands(stream, http2, &mut had_turn).await
+            Box::pin(self.shake_hands(stream, address, http2, &mut waits)).await
         };
         let failed = match timeout(self.timeout, steps).await {
             Ok(Ok(Some(stream))) => {
@@ -145,7 +161,7 @@ impl Handshakes {
             }
             Ok(Ok(None)) => Failed::Busy,
             Ok(Err(error)) => Failed::from(error),
-            Err(_) if !had_turn && self.turns.are_taken() => Failed::Busy,
+            Err(_) if waits => Failed::Busy,
             Err(_) => Failed::Timeout,
         };
         self.counters.failed[failed as usize].increment(1);
@@ -156,15 +172,17 @@ impl Handshakes {
         })
     }
 
-    /// Step by step, each in its turn; `None`: it gave its place to a later one.
+    /// Step by step, each in its turn; `None`: it gave its place to a later one. `waits` while it has had none yet.
     async fn shake_hands(
         &self,
         stream: Stream,
+        address: IpAddr,
         http2: bool,
-        had_turn: &mut bool,
+        waits: &mut bool,
     ) -> io::Result<Option<TlsStream<Stream>>> {
-        let mut turn = self.turns.take(Rank::Begins).await;
-        *had_turn = true;
+        *waits = true;
+        let mut turn = self.first_turn(Origin::from(address)).await;
+        *waits = false;
         if stream.left().await? {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
@@ -190,6 +208,20 @@ impl Handshakes {
             () = place.called() => Ok(None),
             done = steps => done.map(Some),
         }
+    }
+
+    async fn first_turn(&self, origin: Origin) -> Turn<'_> {
+        let seat = self.waiting.take(origin).then(|| Seat(&self.waiting, origin));
+        self.turns.take(if seat.is_some() { Rank::Begins } else { Rank::Crowd }).await
+    }
+}
+
+/// Gives a seat back however the wait ends.
+struct Seat<'a>(&'a Seats, Origin);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
     }
 }
 

@@ -1,8 +1,8 @@
 //! TLS on the listeners that ask for it: certificates by server name, and the handshake before the first request.
 //!
 //! 1. Wait for the client's first bytes; a silent connection holds nothing but its socket.
-//! 2. Wait for a turn ([`crate::net::turns`]): a worker computes for one handshake at a time, and serves what is ready in between. A
-//!    client that has left meanwhile costs no more than this.
+//! 2. Wait for a turn ([`crate::net::turns`]): a worker computes for one handshake at a time, and serves what is ready in between.
+//!    Few of an address go before many of another. A client that has left meanwhile costs no more than this.
 //! 3. Take one of the worker's places. If all are taken the oldest handshake gives way: its client has had the longest time.
 //! 4. Shake hands: TLS 1.3 or 1.2, the certificate by the name the client asks for. Each further step has its turn.
 //! 5. Count how it ended.
