@@ -303,7 +303,28 @@ def rendered(rounds, options):
     lines.append("the good client: " + "; ".join(
         f"{kind}: {first[kind]['class']}, saw a click late by {late[kind]:.0f} us at p99.9 in the worst case" for kind in late
         if kind in first) + "; which is no part of a time")
-    return "\n".join(lines) + "\n", table
+    return "\n".join([*lines, "", *for_readme(rounds, table)]) + "\n", table
+
+
+def for_readme(rounds, table):
+    """The same, short."""
+    def times(row):
+        return " / ".join(f"{statistics.median(row['kept'][name]):.0f}" for name in ("p50", "p99", "p99.9"))
+
+    def new(row):
+        return f"{row['p99']:.0f}" + (f", {row['failed']} of {row['clicks']} failed" if row["failed"] else "") if row["p99"] else "none served"
+
+    yield "| under | kept, quiet: p50 / p99 / p99.9 | under attack | p99 | new, quiet: p99 | under attack | TLS, quiet: p99 | under attack | memory before, most, after |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for server, attack in rounds:
+        quiet, attacked = (table[f"{server} {attack} {when}"] for when in ("quiet", "attacked"))
+        tls, memory = "| | |", "|"
+        if server == "waypost":
+            tls = f"| {new(quiet['tls'])} | {new(attacked['tls'])} |"
+            memory = ", ".join(f"{statistics.median(one['memory'][name] for one in rounds[server, attack]) / 2**20:.0f}"
+                               for name in ("before", "peak", "after")) + " MiB |"
+        yield (f"| {'the floor, ' if server == 'floor' else ''}{ATTACKS[attack]} | {times(quiet)} | {times(attacked)} "
+               f"| {statistics.median(attacked['ratio']):.2f} x | {new(quiet['new'])} | {new(attacked['new'])} {tls} {memory}")
 
 
 def main():

@@ -10,7 +10,8 @@
  * hello      the first half of it alone: the attacker computes nothing, so the server has all of it to bear.
  * unknown    requests for random codes as fast as they are answered: 1 024 kept connections with one request each, and 64 at
  *            a time that make one request and close.
- * reset      HTTP/2 by prior knowledge: streams opened and reset, 500 in each of 64 connections' writes.
+ * reset      HTTP/2 by prior knowledge: streams opened and reset, 500 in one write of each of 64 connections, opened again after
+ *            GOAWAY or the end.
  * crowd      6 000 silent connections from one address, each opened again once the server closes it, 2 000 a second at most.
  *
  * Ends at SIGTERM or after SECONDS; one line of JSON then says what was done. A connection is closed by a reset, so that none of
@@ -190,6 +191,12 @@ static void on_event(struct connection *one, uint32_t events) {
             /* A ticket: the server is done as well. */
             if (one->kind == COMPLETES) did.handshakes++;
             if (one->kind == LEAVES || one->kind == COMPLETES) end(one);
+            /* GOAWAY: this connection has done what it could. */
+            for (size_t at = 0; one->kind == RESETS && one->fd >= 0 && at + 9 <= (size_t)got;) {
+                const unsigned char *frame = (const unsigned char *)scrap + at;
+                if (frame[3] == 7) did.closed_by_server++, end(one);
+                at += 9 + ((size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2]);
+            }
             if (one->kind == KEPT || one->kind == ONCE) {
                 did.answered++;
                 if (one->kind == KEPT) ask(one);
