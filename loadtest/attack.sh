@@ -3,7 +3,7 @@
 #
 #   loadtest/attack.sh [--rounds 4] [--seconds 3] [--attacks slow,handshake,hello,unknown,reset,crowd] [--no-floor] [--name NAME]
 #
-# Two cores: one serves, the other attacks and asks. About seven minutes. As root the good client is in the real-time class.
+# Two cores: one serves, the other attacks and asks. About six minutes. As root the good client is in the real-time class.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 need gcc=gcc python3=python3 openssl=openssl

@@ -3,8 +3,9 @@
 //! 1. Every dear step (a handshake's; the answer to an unknown code beyond its address's budget) takes a turn; one task has it.
 //! 2. It is passed on after the worker has looked at its sockets again and has served what was ready: a known click waits for
 //!    one dear step, however many are asked for.
-//! 3. Who goes on with something goes before who begins, the few of an address before its many. In the order of coming while few wait; the newest first where more wait
-//!    than are served while a client is patient: not all can be served then, and the oldest would be served for nothing.
+//! 3. Who goes on with something goes before who begins, the few of an address before its many. In the order of coming; but of those that
+//!    begin the newest first while more wait than are served within a client's patience: not all can be served then, and the oldest
+//!    would be served for nothing.
 
 use std::{
     cell::{Cell, RefCell},
@@ -116,6 +117,10 @@ pub(super) enum Rank {
     Last,
 }
 
+/// By rank: where the newest goes first once more than [`FEW`] wait. Who goes on is nearly done; who is last waits a bounded time, and all of
+/// them together would be answered at its end.
+const NEWEST_FIRST: [bool; 4] = [false, true, true, false];
+
 /// One worker's turns.
 #[derive(Debug, Default)]
 pub struct Turns {
@@ -145,8 +150,10 @@ impl Turns {
     }
 
     fn pass(&self) {
-        let next = |line: &Line| if line.len() > FEW { line.call_newest() } else { line.call_oldest() };
-        if !self.lines.iter().any(next) {
+        let next = |(newest_first, line): (bool, &Line)| {
+            if newest_first && line.len() > FEW { line.call_newest() } else { line.call_oldest() }
+        };
+        if !NEWEST_FIRST.into_iter().zip(&self.lines).any(next) {
             self.taken.set(false);
         }
     }

@@ -262,7 +262,48 @@ impl Wake for Woken {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use tokio::task::spawn_local;
+
     use super::*;
+
+    #[test]
+    fn the_few_of_an_address_go_before_its_many_and_nobody_is_refused() {
+        let options = tokio::runtime::LocalOptions::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
+        runtime.block_on(async {
+            let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+            let (config, turns) = (Arc::new(config), Rc::new(Turns::default()));
+            let handshakes = Rc::new(Handshakes::new([config.clone(), config], &Limits::default(), turns.clone()));
+            let held = turns.take(Rank::GoesOn).await;
+            let (had, begun) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+            let crowd = [IpAddr::from([192, 0, 2, 1]); FEW_OF_ONE as usize + 2];
+            let mut tasks = Vec::new();
+            for address in crowd.into_iter().chain([IpAddr::from([192, 0, 2, 2])]) {
+                let (handshakes, had, begun) = (handshakes.clone(), had.clone(), begun.clone());
+                tasks.push(spawn_local(async move {
+                    begun.set(begun.get() + 1);
+                    let turn = handshakes.first_turn(Origin::from(address)).await;
+                    had.borrow_mut().push(address);
+                    turn.end().await;
+                }));
+            }
+            while begun.get() < tasks.len() {
+                tokio::task::yield_now().await;
+            }
+            drop(held);
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let place = had.borrow().iter().position(|&address| address != crowd[0]);
+            assert_eq!((had.borrow().len(), place), (crowd.len() + 1, Some(FEW_OF_ONE as usize)));
+        });
+    }
 
     #[test]
     fn every_failure_has_its_word_at_its_place() {
