@@ -190,13 +190,15 @@ def exchange(port, request, seconds=5):
 
 
 class Waypost(Process):
-    """`waypost serve` with one worker; `listen` is what it listens on, with {address} for its port on loopback."""
+    """`waypost serve` with one worker. `tables`: further listeners, settings of each beside its address; their ports are `ports`."""
 
-    def __init__(self, binary, directory, links, cores, kafka=None, env=None, args=(), workers=1, listen="{address}"):
+    def __init__(self, binary, directory, links, cores, kafka=None, env=None, args=(), workers=1, tables=()):
         directory.mkdir(parents=True, exist_ok=True)
         self.data, self.port, self.admin = directory / "data", free_port(), free_port()
-        listen = listen.replace("{address}", f"{HOST}:{self.port}")
-        command = [binary, "serve", "--links", links, "--listen", listen,
+        self.ports = [free_port() for _ in tables]
+        listen = [f'"{HOST}:{self.port}"']
+        listen += [f'{{ address = "{HOST}:{port}", {table} }}' for port, table in zip(self.ports, tables)]
+        command = [binary, "serve", "--links", links, "--listen", f"[{', '.join(listen)}]" if tables else f"{HOST}:{self.port}",
                    "--admin", f"{HOST}:{self.admin}", "--data-dir", self.data, *args]
         if kafka:
             command += ["--kafka", kafka]

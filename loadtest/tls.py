@@ -150,7 +150,8 @@ def main():
 
     waypost = harness.Waypost(binary, directory / "file", links, click.SERVER_CORE,
                               env={"WAYPOST__TLS__DIRECTORY": str(pairs)},
-                              listen='[{ address = "{address}", tls = true, http2 = true }]').ready()
+                              tables=["tls = true, http2 = true"]).ready()
+    waypost.port = waypost.ports[0]
     nginx = click.Nginx.start(
         directory, click.LINKS, listen=" ssl http2",
         tls=f"ssl_certificate {pairs}/site.crt; ssl_certificate_key {pairs}/site.key; ssl_protocols TLSv1.2 TLSv1.3; "

@@ -47,7 +47,7 @@ metrics_table! {
     CONNECTIONS_OPEN = "waypost_connections_open", Kind::Gauge, [], "Connections open now.";
     CONNECTIONS_CLOSED = "waypost_connections_closed_total", Kind::Counter, ["reason"], "Connections ended, by reason.";
     ACCEPT_ERRORS = "waypost_accept_errors_total", Kind::Counter, ["reason"], "Failed accepts, by reason; no_descriptors and no_memory pause the worker for 100 ms.";
-    TLS_HANDSHAKES = "waypost_tls_handshakes_total", Kind::Counter, ["result"], "TLS handshakes ended: done, or why not (timeout, busy: no place in time, junk: not TLS, incompatible: no common version, cipher or protocol, alert: the client refused, left, other).";
+    TLS_HANDSHAKES = "waypost_tls_handshakes_total", Kind::Counter, ["result"], "TLS handshakes ended: done, or why not (timeout, busy: no turn in time, or its place went to a later one, junk: not TLS, incompatible: no common version, cipher or protocol, alert: the client refused, left, other).";
     TLS_SESSIONS = "waypost_tls_sessions_total", Kind::Counter, ["version", "resumed"], "TLS handshakes done, by version and whether a ticket spared the signature.";
     TLS_CERT_NOT_AFTER = "waypost_tls_cert_not_after_seconds", Kind::Gauge, ["listener", "name"], "When the certificate that is served for this name ends, seconds since the epoch, 0 if it is served no more; the name is its first, the listener edge or admin.";
     TLS_RELOADS = "waypost_tls_reloads_total", Kind::Counter, ["result"], "Changes of certificate files, of edge.listen and of the admin listener: taken, or refused and what was served before is kept.";

@@ -3,9 +3,9 @@
 //! 1. Make sure of room in the lane; wait a bounded time for it, else follow `on_full`.
 //! 2. Answer.
 //! 3. Append the click. No await lies between 2 and 3.
-//! 4. Respond.
+//! 4. Respond; to an unknown code beyond its address's budget at a turn after all others, so that known clicks go before a flood of them.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
@@ -25,11 +25,14 @@ use crate::{
     },
     journal::{Lane, OnFull},
     model::click::{self, Topic},
-    net::{Spending, peer::Peer},
+    net::{Spending, peer::Peer, turns::Turns},
 };
 
 /// How often a request that waits for room looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How long the answer to an unknown code beyond its address's budget waits for its turn, at most.
+const LAST_TURN: Duration = Duration::from_secs(1);
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PRIVATE_NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -50,6 +53,7 @@ pub struct Desk {
     wait_for_room: Duration,
     /// On codes that no link has.
     unknown: Spending,
+    turns: Rc<Turns>,
 }
 
 impl Desk {
@@ -72,7 +76,13 @@ impl Desk {
             on_full,
             wait_for_room,
             unknown,
+            turns: Rc::default(),
         }
+    }
+
+    /// The worker's turns, for whatever else of it is dear.
+    pub fn turns(&self) -> Rc<Turns> {
+        self.turns.clone()
     }
 
     /// Ten times a second, by the worker: carries the counters on, lets go of a replaced edge, and says whether the
@@ -90,8 +100,8 @@ impl Desk {
         self.edge.load().answer(request, &moment, &mut self.scratch)
     }
 
-    /// Appends the answer's click, if it has one, and counts.
-    fn record<B>(&mut self, record: Record, room: Room, request: &Request<B>, peer: Peer) {
+    /// Appends the answer's click, if it has one, and counts. Says whether it was of an unknown code beyond its address's budget.
+    fn record<B>(&mut self, record: Record, room: Room, request: &Request<B>, peer: Peer) -> bool {
         match record {
             Record::Click(topic, outcome, cookie) => {
                 self.tally.click(outcome, cookie);
@@ -101,8 +111,11 @@ impl Desk {
                 self.tally.click(outcome, cookie);
                 // Whom the click names, not the proxy in between.
                 let address = self.edge.load().client_address(request, peer);
+                if !self.unknown.spend(address, self.last_id_ms) {
+                    self.tally.unrecorded(Unrecorded::Budget);
+                    return true;
+                }
                 match room {
-                    _ if !self.unknown.spend(address, self.last_id_ms) => self.tally.unrecorded(Unrecorded::Budget),
                     Room::Pressed => self.tally.unrecorded(Unrecorded::Pressed),
                     Room::Free | Room::None => self.append(Topic::Orphan, room),
                 }
@@ -111,6 +124,7 @@ impl Desk {
             Record::Upgraded => self.tally.upgraded(),
             Record::Refused(why) => self.tally.refused(why),
         }
+        false
     }
 
     fn append(&mut self, topic: Topic, room: Room) {
@@ -128,10 +142,22 @@ pub async fn call<B: Body>(desk: &RefCell<Desk>, peer: Peer, request: Request<B>
         desk.borrow().tally.unrecorded(Unrecorded::Refused);
         return respond(Answer::plain(StatusCode::SERVICE_UNAVAILABLE, Page::empty(), Record::Fixed), request);
     };
-    let mut owned = desk.borrow_mut();
-    let answer = owned.answer(&request, peer, room);
-    owned.record(answer.record, room, &request, peer);
-    drop(owned);
+    let (answer, beyond) = {
+        let mut desk = desk.borrow_mut();
+        let answer = desk.answer(&request, peer, room);
+        let beyond = desk.record(answer.record, room, &request, peer);
+        (answer, beyond.then(|| desk.turns()))
+    };
+    match beyond {
+        None => respond(answer, request),
+        Some(turns) => Box::pin(respond_last(turns, answer, request)).await,
+    }
+}
+
+/// Apart from [`call`], so that nothing of it is in the future of a known click.
+#[cold]
+async fn respond_last<B: Body>(turns: Rc<Turns>, answer: Answer, request: Request<B>) -> Response<Full<Bytes>> {
+    turns.last(LAST_TURN).await;
     respond(answer, request)
 }
 

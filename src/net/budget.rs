@@ -24,7 +24,8 @@ impl From<IpAddr> for Origin {
     }
 }
 
-/// Open connections by address, of one worker.
+/// So many at a time of each address, of one worker: its open connections, its handshakes that wait.
+#[derive(Debug)]
 pub(super) struct Seats {
     most: u32,
     taken: RefCell<HashMap<Origin, u32>>,

@@ -38,7 +38,7 @@ pub(super) enum Closed {
     Handshake,
     /// No whole TLS handshake within `handshake_timeout`.
     HandshakeTimeout,
-    /// No place for a TLS handshake within `handshake_timeout`.
+    /// A TLS handshake without a turn within `handshake_timeout`, or whose place went to a later one.
     HandshakeBusy,
     /// Anything else hyper reports.
     Other,

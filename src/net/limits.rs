@@ -38,7 +38,7 @@ pub struct Limits {
     /// `header_timeout`, which runs beside it.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub handshake_timeout: Duration,
-    /// TLS handshakes in flight of the whole process, shared evenly by the workers; further ones wait for their turn.
+    /// TLS handshakes in flight of the whole process, shared evenly by the workers; beyond it the oldest one is closed.
     pub handshakes: usize,
 }
 

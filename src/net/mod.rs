@@ -12,6 +12,7 @@ pub mod proxy_protocol;
 mod seen;
 pub mod stream;
 pub mod tls;
+pub mod turns;
 
 use std::{
     io,

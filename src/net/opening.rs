@@ -5,7 +5,7 @@
 //! 2. The connection takes its place among those of its address.
 //! 3. TLS ([`crate::net::tls`]). On a listener with TLS all three have its deadline together, `edge.limits.handshake_timeout`.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::net::{
     counts::Closed,
@@ -22,13 +22,13 @@ pub struct Opening {
     listen: Listen,
     /// Who may send a PROXY protocol header.
     trusted: Networks,
-    handshakes: Option<Arc<Handshakes>>,
+    handshakes: Option<Rc<Handshakes>>,
 }
 
 impl Opening {
     /// The steps that this entry of `edge.listen` asks for; `trusted` is `edge.trusted_proxies`, `handshakes` are the worker's own: a
     /// listener without TLS has none.
-    pub fn new(listen: Listen, trusted: Networks, handshakes: Option<Arc<Handshakes>>) -> Opening {
+    pub fn new(listen: Listen, trusted: Networks, handshakes: Option<Rc<Handshakes>>) -> Opening {
         let handshakes = handshakes.filter(|_| listen.tls);
         Opening { listen, trusted, handshakes }
     }
@@ -54,7 +54,7 @@ impl Opening {
                 let deadline = handshakes.deadline();
                 let peer = handshakes.before(deadline, header).await?;
                 admit(&stream, peer)?;
-                let stream = handshakes.run(stream, self.listen.http2, deadline, begun).await?;
+                let stream = handshakes.run(stream, peer.address, self.listen.http2, deadline, begun).await?;
                 Ok((stream, Peer { tls: true, ..peer }))
             }
             None => {

@@ -49,6 +49,11 @@ impl Stream {
         }
     }
 
+    /// Whether the other side has said that it sends no more.
+    pub(super) async fn left(&self) -> io::Result<bool> {
+        Ok(self.ready().await?.is_read_closed())
+    }
+
     pub(super) fn try_read_io<T>(&self, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self {
             Stream::Tcp(stream) => stream.try_io(Interest::READABLE, step),

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    task::spawn_local,
+    task::{spawn_local, yield_now},
     time::MissedTickBehavior,
 };
 
@@ -32,6 +32,10 @@ use crate::{
 
 /// How often a worker flushes its counts, looks for connections past their deadline, and refreshes what it caches.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Connections accepted before the worker looks at its other sockets again: a flood of new ones fills the kernel's queue, and does not
+/// keep those that are open waiting.
+const ACCEPT_AT_ONCE: u32 = 8;
 
 /// What a worker's thread is given beside its desk.
 pub(super) struct Worker {
@@ -64,8 +68,8 @@ impl Worker {
         let proxies = self.proxies;
         let own = proxies.clone();
         let connections = Connections::new(&self.limits, move |address| own.contains(address));
-        let mut accepting = Vec::new();
-        let handshakes = self.tls.map(|tls| tls.handshakes(&self.limits));
+        let (mut accepting, turns) = (Vec::new(), desk.borrow().turns());
+        let handshakes = self.tls.map(|tls| tls.handshakes(&self.limits, turns.clone()));
         for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
             let opening = Opening::new(listen, proxies.clone(), handshakes.clone());
             let (listener, opening) = (listener.accepting()?, Rc::new(opening));
@@ -119,6 +123,7 @@ async fn accept(
     desk: Rc<RefCell<Desk>>,
     mut stop: Stop,
 ) {
+    let mut at_once = 0;
     loop {
         if listener.held() && stop.is_set() {
             return;
@@ -136,6 +141,11 @@ async fn accept(
                     async move { Ok(service::call(&desk, peer, request).await) }
                 };
                 spawn_local(connections.clone().serve(accepted, opening.clone(), answer));
+                at_once += 1;
+                if at_once == ACCEPT_AT_ONCE {
+                    at_once = 0;
+                    yield_now().await;
+                }
             }
             Err(error) => {
                 let (reason, pause) = net::accept_failure(&error);

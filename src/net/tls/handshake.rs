@@ -1,18 +1,36 @@
 //! One worker's handshakes: their bound, their deadline, how each ended.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use tokio::{
     io::AsyncWriteExt,
-    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     metrics::{self, TLS_HANDSHAKES, TLS_SESSIONS},
-    net::{Limits, counts::Closed, stream::Stream, tls::Ticketed},
+    net::{
+        Limits,
+        budget::{Origin, Seats},
+        counts::Closed,
+        stream::Stream,
+        tls::Ticketed,
+        turns::{Line, Rank, Turn, Turns},
+    },
 };
 
 /// How a handshake that failed ended; the label of its counter.
@@ -20,7 +38,7 @@ use crate::{
 enum Failed {
     /// Not done within its time.
     Timeout,
-    /// No place within its time: others' handshakes held them all.
+    /// It gave its place to a later one, or had no turn within its time: others' handshakes held them all.
     Busy,
     /// What came is not TLS.
     Junk,
@@ -95,21 +113,34 @@ impl Counters {
     }
 }
 
+/// How many of one address wait for a handshake before further ones of it wait behind everybody else's. It is no limit: none is
+/// refused, and nobody waits for long where the worker keeps up. Thousands of buyers behind one address reach it only while they ask
+/// for more than the worker can do; a flood from some addresses stands in its own way.
+const FEW_OF_ONE: u32 = 16;
+
 /// One worker's handshakes.
 #[derive(Debug)]
 pub struct Handshakes {
     /// Without HTTP/2, and with it.
     configs: [Arc<ServerConfig>; 2],
-    places: Semaphore,
+    /// Those that have had a turn and are not done.
+    places: Line,
+    most: usize,
+    turns: Rc<Turns>,
+    /// Those that wait for their first turn, by address.
+    waiting: Seats,
     timeout: Duration,
     counters: Counters,
 }
 
 impl Handshakes {
-    pub(super) fn new(configs: [Arc<ServerConfig>; 2], limits: &Limits) -> Handshakes {
+    pub(super) fn new(configs: [Arc<ServerConfig>; 2], limits: &Limits, turns: Rc<Turns>) -> Handshakes {
         Handshakes {
             configs,
-            places: Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)),
+            places: Line::default(),
+            most: limits.handshakes.max(1),
+            turns,
+            waiting: Seats::new(FEW_OF_ONE),
             timeout: limits.handshake_timeout,
             counters: Counters::new(),
         }
@@ -134,39 +165,25 @@ impl Handshakes {
     pub(in crate::net) async fn run(
         &self,
         stream: Stream,
+        address: IpAddr,
         http2: bool,
         deadline: Instant,
         begun: impl Fn(),
     ) -> Result<Stream, Closed> {
-        let mut placed = false;
+        let mut waits = false;
         let steps = async {
             stream.readable().await?;
             begun();
-            // Never closed, so an error cannot be.
-            let _place = self.places.acquire().await.map_err(io::Error::other)?;
-            placed = true;
-            let acceptor = TlsAcceptor::from(self.configs[usize::from(http2)].clone());
-            match acceptor.accept(Ticketed::new(stream)).into_fallible().await {
-                Ok(mut stream) => {
-                    stream.get_mut().0.shaken();
-                    Ok(stream)
-                }
-                Err((error, mut stream)) => {
-                    if stream.waits() {
-                        // The alert is a courtesy: the connection ends for what was wrong before.
-                        let _ = stream.shutdown().await;
-                    }
-                    Err(error)
-                }
-            }
+            Box::pin(self.shake_hands(stream, address, http2, &mut waits)).await
         };
         match timeout_at(deadline, steps).await {
-            Ok(Ok(stream)) => {
+            Ok(Ok(Some(stream))) => {
                 self.counters.done(&stream);
                 Ok(Stream::Tls(Box::new(stream)))
             }
+            Ok(Ok(None)) => Err(self.failed(Failed::Busy)),
             Ok(Err(error)) => Err(self.failed(Failed::from(error))),
-            Err(_) if self.places.available_permits() == 0 && !placed => Err(self.failed(Failed::Busy)),
+            Err(_) if waits => Err(self.failed(Failed::Busy)),
             Err(_) => Err(self.failed(Failed::Timeout)),
         }
     }
@@ -179,11 +196,153 @@ impl Handshakes {
             _ => Closed::Handshake,
         }
     }
+
+    /// Step by step, each in its turn; `None`: it gave its place to a later one. `waits` while it has had none yet.
+    async fn shake_hands(
+        &self,
+        stream: Stream,
+        address: IpAddr,
+        http2: bool,
+        waits: &mut bool,
+    ) -> io::Result<Option<TlsStream<Ticketed>>> {
+        *waits = true;
+        let mut turn = self.first_turn(Origin::from(address)).await;
+        *waits = false;
+        if stream.left().await? {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let place = self.places.join();
+        if self.places.len() > self.most {
+            self.places.call_oldest();
+        }
+        let acceptor = TlsAcceptor::from(self.configs[usize::from(http2)].clone());
+        let mut accept = acceptor.accept(Ticketed::new(stream)).into_fallible();
+        let steps = async {
+            let woken = Woken::new().await;
+            loop {
+                let step = woken.poll(Pin::new(&mut accept));
+                turn.end().await;
+                if let Poll::Ready(done) = step {
+                    return done;
+                }
+                woken.wait().await;
+                turn = self.turns.take(Rank::GoesOn).await;
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            () = place.called() => return Ok(None),
+            done = steps => done,
+        };
+        match done {
+            Ok(mut stream) => {
+                stream.get_mut().0.shaken();
+                Ok(Some(stream))
+            }
+            Err((error, mut stream)) => {
+                if stream.waits() {
+                    // The alert is a courtesy: the connection ends for what was wrong before.
+                    let _ = stream.shutdown().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn first_turn(&self, origin: Origin) -> Turn<'_> {
+        let seat = self.waiting.take(origin).then(|| Seat(&self.waiting, origin));
+        self.turns.take(if seat.is_some() { Rank::Begins } else { Rank::Crowd }).await
+    }
+}
+
+/// Gives a seat back however the wait ends.
+struct Seat<'a>(&'a Seats, Origin);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
+/// Tells a handshake's own wakes from the others of its task, which would cost a turn each.
+struct Woken {
+    woken: AtomicBool,
+    task: Waker,
+}
+
+impl Woken {
+    /// For the task that polls this.
+    async fn new() -> Arc<Woken> {
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        Arc::new(Woken { woken: AtomicBool::new(false), task })
+    }
+
+    fn poll<F: Future>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.woken.store(false, Ordering::Relaxed);
+        future.poll(&mut Context::from_waker(&Waker::from(self.clone())))
+    }
+
+    /// Resolves once the last [`Woken::poll`] has more to do.
+    async fn wait(&self) {
+        poll_fn(|_| if self.woken.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Relaxed);
+        self.task.wake_by_ref();
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use tokio::task::spawn_local;
+
     use super::*;
+
+    #[test]
+    fn the_few_of_an_address_go_before_its_many_and_nobody_is_refused() {
+        let options = tokio::runtime::LocalOptions::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
+        runtime.block_on(async {
+            let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+            let (config, turns) = (Arc::new(config), Rc::new(Turns::default()));
+            let handshakes = Rc::new(Handshakes::new([config.clone(), config], &Limits::default(), turns.clone()));
+            let held = turns.take(Rank::GoesOn).await;
+            let (had, begun) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+            let crowd = [IpAddr::from([192, 0, 2, 1]); FEW_OF_ONE as usize + 2];
+            let mut tasks = Vec::new();
+            for address in crowd.into_iter().chain([IpAddr::from([192, 0, 2, 2])]) {
+                let (handshakes, had, begun) = (handshakes.clone(), had.clone(), begun.clone());
+                tasks.push(spawn_local(async move {
+                    begun.set(begun.get() + 1);
+                    let turn = handshakes.first_turn(Origin::from(address)).await;
+                    had.borrow_mut().push(address);
+                    turn.end().await;
+                }));
+            }
+            while begun.get() < tasks.len() {
+                tokio::task::yield_now().await;
+            }
+            drop(held);
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let place = had.borrow().iter().position(|&address| address != crowd[0]);
+            assert_eq!((had.borrow().len(), place), (crowd.len() + 1, Some(FEW_OF_ONE as usize)));
+        });
+    }
 
     #[test]
     fn every_failure_has_its_word_at_its_place() {

@@ -1,9 +1,11 @@
 //! TLS on the listeners that ask for it: certificates by server name, and the handshake before the first request.
 //!
 //! 1. Wait for the client's first bytes; a silent connection holds nothing but its socket.
-//! 2. Take one of the worker's places for handshakes, in the order of asking.
-//! 3. Shake hands: TLS 1.3 or 1.2, the certificate by the name the client asks for.
-//! 4. Count how it ended.
+//! 2. Wait for a turn ([`crate::net::turns`]): a worker computes for one handshake at a time, and serves what is ready in between.
+//!    Few of an address go before many of another. A client that has left meanwhile costs no more than this.
+//! 3. Take one of the worker's places. If all are taken the oldest handshake gives way: its client has had the longest time.
+//! 4. Shake hands: TLS 1.3 or 1.2, the certificate by the name the client asks for. Each further step has its turn.
+//! 5. Count how it ended.
 //!
 //! All of it, and a PROXY header before it, under `edge.limits.handshake_timeout`, in the connection's own task. What is no TLS (plain
 //! HTTP, a PROXY header where none is wanted, anything else) is answered with a fatal alert and closed. Tickets are stateless and sealed with one key for
@@ -15,13 +17,13 @@ pub mod clients;
 mod handshake;
 mod ticket;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, rc::Rc, sync::Arc};
 
 use http::HeaderValue;
 use rustls::{ServerConfig, crypto::aws_lc_rs, server::NoServerSessionStorage};
 use serde::Deserialize;
 
-use crate::net::{Limits, tls::certificates::Served};
+use crate::net::{Limits, tls::certificates::Served, turns::Turns};
 use handshake::Counters;
 pub(super) use handshake::Handshakes;
 pub use ticket::Ticketed;
@@ -129,8 +131,8 @@ impl Tls {
         Ok(Tls { http1: Arc::new(config), http2: Arc::new(http2) })
     }
 
-    /// One worker's handshakes; `limits` are its share of them.
-    pub fn handshakes(&self, limits: &Limits) -> Arc<Handshakes> {
-        Arc::new(Handshakes::new([self.http1.clone(), self.http2.clone()], limits))
+    /// One worker's handshakes; `limits` are its share of them, `turns` its own.
+    pub fn handshakes(&self, limits: &Limits, turns: Rc<Turns>) -> Rc<Handshakes> {
+        Rc::new(Handshakes::new([self.http1.clone(), self.http2.clone()], limits, turns))
     }
 }
