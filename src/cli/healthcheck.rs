@@ -43,6 +43,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer read; `/readyz` names a handful of conditions.
 const LONGEST: u64 = 64 << 10;
 
+/// How a TLS server's answer to plain HTTP begins: a record that is an alert.
+const ALERT: char = '\x15';
+
 impl Healthcheck {
     pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let mut flags = Flags::default();
@@ -63,6 +66,9 @@ impl Healthcheck {
                 Err(error) => return Err(error).with_context(|| format!("https://{address}{path}")),
             },
         };
+        if answer.starts_with(ALERT) {
+            bail!("{address} speaks TLS; give healthcheck the configuration that has [admin.tls]");
+        }
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         if head.starts_with("HTTP/1.1 200") {
             writeln!(out, "{}", body.trim_end())?;

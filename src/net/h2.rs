@@ -33,7 +33,7 @@ use tokio::{
 use crate::net::{
     Limits,
     counts::Closed,
-    http::Connections,
+    http::{Connections, GOAWAY_GRACE},
     seen::{Phase, Seen},
     stream::{Negotiated, Stream, writes_to},
 };
@@ -192,6 +192,10 @@ where
 {
     seen.h2.set(true);
     seen.enter(Phase::Idle, connections.now());
+    if connections.draining() {
+        // It was opened while the others were told.
+        seen.last_stream(Closed::Drained, connections.now() + GOAWAY_GRACE);
+    }
     let streams = Rc::new(Streams {
         connections: connections.clone(),
         seen: seen.clone(),

@@ -89,7 +89,7 @@ const SLOTS_A_TICK: usize = 1024;
 /// connected a moment before sends its request without knowing.
 const FIRST_BYTE: u64 = 1000;
 /// How long a drain waits for an HTTP/2 client to say that it has understood, milliseconds: some round trips of a phone.
-const GOAWAY_GRACE: u64 = 2000;
+pub(super) const GOAWAY_GRACE: u64 = 2000;
 
 impl Connections {
     /// Connections under these limits, one worker's share of them ([`Limits::share`]). `exempt` names the proxies, whose

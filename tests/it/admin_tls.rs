@@ -226,6 +226,12 @@ fn healthcheck_asks_it_with_the_same_configuration() {
         assert_eq!(healthcheck(&site, &[]), (Some(0), "ready\n".to_owned()));
         assert_eq!(healthcheck(&site, &["--live"]), (Some(0), "alive\n".to_owned()));
         let address = site.admin_address().to_string();
+        let mut unaware = site.command(&["healthcheck", "--admin", &address]);
+        for key in ["CERT", "KEY", "CLIENT_CA"] {
+            unaware.env_remove(format!("WAYPOST__ADMIN__TLS__{key}"));
+        }
+        let (code, said) = output(unaware);
+        assert!(code == Some(1) && said.contains("speaks TLS; give healthcheck the configuration"), "{said}");
         site.stop();
         assert_eq!(output(site.command(&["healthcheck", "--live", "--admin", &address])).0, Some(1));
     }

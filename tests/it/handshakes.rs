@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName}
 
 use crate::{
     dsl::{PATIENCE, Site, Wire, link, request, until},
+    h2,
     pairs::{Pem, Tls, ask, client, dial, listening, made, made_until, site, write_pair},
 };
 
@@ -120,6 +121,74 @@ fn a_handshake_under_way_at_the_stop_is_finished_and_its_click_answered() {
     }
     assert_eq!(site.wait().0, Some(0));
     assert_eq!(site.events("clicks").len(), 2);
+}
+
+/// Reads HTTP/2 to the end; gives the status of stream 1. `hears`: answers what wants an answer.
+fn rest(tls: &mut Tls, hears: bool) -> (Option<u16>, std::io::Result<()>) {
+    let mut status = None;
+    loop {
+        let mut head = [0; 9];
+        if let Err(error) = tls.read_exact(&mut head) {
+            // Between two frames, an end that is meant.
+            let meant = error.kind() == ErrorKind::UnexpectedEof
+                && error.get_ref().is_none_or(|why| !why.to_string().contains("close_notify"));
+            return (status, if meant { Ok(()) } else { Err(error) });
+        }
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        tls.read_exact(&mut payload).unwrap();
+        match (head[3], head[4]) {
+            (h2::HEADERS, _) => status = Some(h2::status_of(&payload)),
+            (kind @ (h2::PING | h2::SETTINGS), 0) if hears => {
+                let back = if kind == h2::PING { &payload[..] } else { &[] };
+                // It may have ended already.
+                let _ = tls.write_all(&h2::frame(kind, h2::ACK, 0, back));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn over_http2_it_is_finished_too_and_a_client_that_does_not_hear_goaway_holds_nothing_up() {
+    let pair = made(&[NAME]);
+    let site = Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls");
+    write_pair(&site, "a", &pair);
+    let listen = "[{ address = \"127.0.0.1:0\", tls = true, http2 = true }, { address = \"127.0.0.1:0\" }]";
+    let mut site = site.arg("--listen").arg(listen).start();
+    let mut config = client(&[&pair]);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let mut both = [begun(&config, site.listen()), begun(&config, site.listen())];
+    stop(&site);
+    let asked = [
+        h2::PREFACE,
+        &h2::frame(h2::SETTINGS, 0, 0, &h2::setting(1, 0)),
+        &h2::frame(h2::HEADERS, h2::END_STREAM | h2::END_HEADERS, 1, &h2::get("/live")),
+    ];
+    both.iter_mut().for_each(|tls| tls.write_all(&asked.concat()).unwrap());
+    let [hears, deaf] = &mut both;
+    let (status, end) = rest(hears, true);
+    assert_eq!(status, Some(302));
+    end.unwrap();
+    assert_eq!(rest(deaf, false).0, Some(302));
+    let (code, log) = site.wait();
+    assert!(code == Some(0) && !log.contains("cut at the drain deadline"), "{log}");
+}
+
+#[test]
+fn silence_takes_no_place_for_handshakes_and_holds_no_stop_up() {
+    let pair = made(&[NAME]);
+    let mut site = site(&[("a", &pair)])
+        .env("WAYPOST__EDGE__LIMITS__HANDSHAKES", "1")
+        .env("WAYPOST__EDGE__LIMITS__HANDSHAKE_TIMEOUT", "60s")
+        .env("WAYPOST__EDGE__LIMITS__HEADER_TIMEOUT", "60s")
+        .start();
+    let mut silent: Vec<Wire> = (0..8).map(|_| site.wire()).collect();
+    click(&mut dial(&Arc::new(client(&[&pair])), site.listen(), NAME).unwrap());
+    stop(&site);
+    assert!(silent.iter_mut().all(|wire| wire.closed_with().is_empty()));
+    let (code, log) = site.wait();
+    assert!(code == Some(0) && !log.contains("cut at the drain deadline"), "{log}");
 }
 
 #[test]
