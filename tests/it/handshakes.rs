@@ -62,47 +62,66 @@ fn stop(site: &Site) {
 #[test]
 fn a_flood_of_handshakes_is_shed_and_neither_kept_nor_plain_connections_feel_it() {
     let pair = made(&[NAME]);
-    let timeout = Duration::from_secs(2);
     let site = site(&[("a", &pair)])
+        .env("WAYPOST__EDGE__WORKERS", "1")
         .env("WAYPOST__EDGE__LIMITS__HANDSHAKES", "2")
         .env("WAYPOST__EDGE__LIMITS__HANDSHAKE_TIMEOUT", "2s")
         .start();
     let config = Arc::new(client(&[&pair]));
     let mut kept = dial(&config, site.listen(), NAME).unwrap();
     let mut plain = Wire::to(site.listens()[1]);
-    // Silence takes no place. They have less of their time left than those that hold every place after them.
-    let mut late: Vec<Wire> = (0..3).map(|_| site.wire()).collect();
+    // Silence takes no place.
+    let mut silent: Vec<Wire> = (0..3).map(|_| site.wire()).collect();
     (0..20).for_each(|_| drop(dial(&config, site.listen(), NAME).unwrap()));
-    let since = Instant::now();
-    let mut holding = [begun(&config, site.listen()), begun(&config, site.listen())];
     let shed = |reason: &str| site.metric(CLOSED, &format!("\"{reason}\""));
-    for wire in &mut late {
-        wire.write_bytes(&[22, 3, 1, 2, 0, 1]);
+    assert_eq!(shed("handshake_busy"), 0.0);
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        flood.push(begun(&config, site.listen()));
+        click(&mut kept);
+        assert_eq!(plain.send(&request("GET", "/live", &[])).status, 302);
     }
-    std::thread::scope(|scope| {
-        let new = scope.spawn(|| {
-            let asked = Instant::now();
-            let done = dial(&config, site.listen(), NAME).is_ok();
-            (done, asked.elapsed())
-        });
-        let mut clicks = 0;
-        while shed("handshake_busy") + shed("handshake_timeout") < 5.0 {
-            click(&mut kept);
-            assert_eq!(plain.send(&request("GET", "/live", &[])).status, 302);
-            clicks += 1;
-        }
-        assert!(clicks > 2, "{clicks}");
-        let (_, waited) = new.join().unwrap();
-        assert!(waited < timeout + Duration::from_secs(1), "{waited:?}");
-    });
-    assert!(since.elapsed() >= timeout - Duration::from_millis(10));
-    assert!(late.iter_mut().all(Wire::closed));
-    assert!(holding.iter_mut().all(|tls| ask(tls, "/live").is_err()));
-    until("who waited for a place and who held one", || {
-        (shed("handshake_busy") >= 3.0 && shed("handshake_timeout") >= 2.0).then_some(())
-    });
-    assert_eq!(site.metric(HANDSHAKES, "\"busy\""), shed("handshake_busy"));
     click(&mut dial(&config, site.listen(), NAME).unwrap());
+    // The last of the flood, and those that never said a word.
+    counted(&site, CLOSED, "handshake_timeout", 4.0);
+    counted(&site, CLOSED, "handshake_busy", 19.0);
+    assert_eq!(site.metric(HANDSHAKES, "\"busy\""), 19.0);
+    assert!(flood.iter_mut().all(|tls| ask(tls, "/live").is_err()));
+    assert!(silent.iter_mut().all(Wire::closed));
+}
+
+#[test]
+fn where_every_place_is_taken_the_oldest_handshake_gives_way_and_a_buyer_is_served() {
+    let pair = made(&[NAME]);
+    let site = site(&[("a", &pair)])
+        .env("WAYPOST__EDGE__LIMITS__HANDSHAKES", "3")
+        .env("WAYPOST__EDGE__LIMITS__HANDSHAKE_TIMEOUT", "1m")
+        .env("WAYPOST__EDGE__WORKERS", "1")
+        .start();
+    // Each in the middle of a record, for as long as it may.
+    let mut silent: Vec<Wire> = (0..3).map(|_| site.wire()).collect();
+    for wire in &mut silent {
+        wire.write_bytes(&[22, 3, 1, 1, 0, 1]);
+    }
+    let mut buyers = 0;
+    let busy = || site.metric(HANDSHAKES, "\"busy\"");
+    until("a silent one has given way", || {
+        let mut tls = dial(&Arc::new(client(&[&pair])), site.listen(), NAME).unwrap();
+        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
+        buyers += 1;
+        (busy() == 1.0).then_some(())
+    });
+    assert!(silent.remove(0).closed_with().is_empty());
+    // Two places are taken, one is free: nobody else has to go.
+    for _ in 0..8 {
+        let mut tls = dial(&Arc::new(client(&[&pair])), site.listen(), NAME).unwrap();
+        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
+    }
+    until("all are counted", || {
+        let done = site.metric(HANDSHAKES, "\"done\"");
+        (done == f64::from(buyers + 8)).then_some(())
+    });
+    assert_eq!(busy(), 1.0);
 }
 
 #[test]

@@ -104,40 +104,6 @@ fn what_is_no_tls_is_closed_and_counted_and_so_is_a_handshake_that_does_not_end(
 }
 
 #[test]
-fn where_every_place_is_taken_the_oldest_handshake_gives_way_and_a_buyer_is_served() {
-    let pair = made(&["go.example.com"]);
-    let site = site(&[("a", &pair)])
-        .env("WAYPOST__EDGE__LIMITS__HANDSHAKES", "3")
-        .env("WAYPOST__EDGE__LIMITS__HANDSHAKE_TIMEOUT", "1m")
-        .env("WAYPOST__EDGE__WORKERS", "1")
-        .start();
-    // Each in the middle of a record, for as long as it may.
-    let mut silent: Vec<Wire> = (0..3).map(|_| site.wire()).collect();
-    for wire in &mut silent {
-        wire.write_bytes(&[22, 3, 1, 1, 0, 1]);
-    }
-    let mut buyers = 0;
-    let busy = || site.metric("waypost_tls_handshakes_total", "result=\"busy\"");
-    until("a silent one has given way", || {
-        let mut tls = dial(&Arc::new(client(&[&pair])), site.listen(), "go.example.com").unwrap();
-        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
-        buyers += 1;
-        (busy() == 1.0).then_some(())
-    });
-    assert!(silent.remove(0).closed_with().is_empty());
-    // Two places are taken, one is free: nobody else has to go.
-    for _ in 0..8 {
-        let mut tls = dial(&Arc::new(client(&[&pair])), site.listen(), "go.example.com").unwrap();
-        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
-    }
-    until("all are counted", || {
-        let done = site.metric("waypost_tls_handshakes_total", "result=\"done\"");
-        (done == f64::from(buyers + 8)).then_some(())
-    });
-    assert_eq!(busy(), 1.0);
-}
-
-#[test]
 fn certificates_change_under_load_and_no_click_fails() {
     let (old, new) = (made(&["go.example.com"]), made(&["go.example.com"]));
     let site = site(&[("a", &old)]).start();
