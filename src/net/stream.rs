@@ -114,7 +114,13 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+            Stream::Tls(stream) => {
+                let read = Pin::new(&mut **stream).poll_read(cx, buf);
+                if matches!(&read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof) {
+                    stream.get_mut().0.gone();
+                }
+                read
+            }
         }
     }
 }
@@ -157,6 +163,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            // Who left without a close_notify, as browsers do, does not wait for ours.
+            Stream::Tls(stream) if stream.get_ref().0.is_gone() => Poll::Ready(Ok(())),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }

@@ -1,10 +1,9 @@
 //! The admin listener over TLS: who is answered, what a change of its files does, and the programs that ask it.
 
 use std::{
-    fs,
     io::{Read, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,7 @@ use rustls::{
 use crate::{
     dsl::{Site, Wire, link, request, until},
     pairs::{Authority, Pem, Tls, dial, made_until, showing},
-    prometheus,
+    prometheus::Prometheus,
 };
 
 const HANDSHAKES: &str = "waypost_admin_handshakes_total";
@@ -276,49 +275,8 @@ fn curl_is_answered_with_a_certificate_and_refused_without() {
     }
 }
 
-/// A Prometheus of its own; ends with the test.
-struct Prometheus {
-    child: Child,
-    address: String,
-}
-
-impl Prometheus {
-    fn start(program: &Path, site: &Site, scrape: &str) -> Prometheus {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
-        site.write("prometheus.yml", &format!("global: {{ scrape_interval: 1s }}\nscrape_configs:\n{scrape}"));
-        let log = fs::File::create(site.path("prometheus.log")).unwrap();
-        let mut command = Command::new(program);
-        command.arg(format!("--config.file={}", site.path("prometheus.yml").display()));
-        command.arg(format!("--storage.tsdb.path={}", site.path("tsdb").display()));
-        command.arg(format!("--web.listen-address={address}")).stdout(Stdio::null()).stderr(log);
-        Prometheus { child: command.spawn().unwrap(), address }
-    }
-
-    /// Waits until its targets' page says this of them.
-    fn says(&self, text: &str) {
-        let address = self.address.parse().unwrap();
-        until(&format!("a target with {text}"), || {
-            std::net::TcpStream::connect(address).ok()?;
-            let asked = "GET /api/v1/targets HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-            let mut wire = Wire::to(address);
-            wire.write(asked);
-            String::from_utf8_lossy(&wire.closed_with()).contains(text).then_some(())
-        });
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn prometheus_scrapes_it_as_the_snippet_in_deploy_says() {
-    let Some(program) = prometheus::program("prometheus") else { return };
     let ca = Authority::new("ca");
     let (own, expired) = (ca.client(4096), ca.client(2001));
     let pair = ca.server(&["localhost", "waypost-1.internal"]);
@@ -330,11 +288,12 @@ fn prometheus_scrapes_it_as_the_snippet_in_deploy_says() {
     let snippet = snippet
         .replace("/etc/prometheus/waypost/", &format!("{}/", site.path("").display()))
         .replace("waypost-1.internal:9100", &site.admin_address().to_string());
-    let prometheus = Prometheus::start(program, &site, &snippet);
-    prometheus.says("\"health\":\"up\"");
+    let config = format!("global: {{ scrape_interval: 1s }}\nscrape_configs:\n{snippet}");
+    let Some(prometheus) = Prometheus::start(&site.path(""), &config) else { return };
+    prometheus.says("targets", "\"health\":\"up\"");
     // Read at each handshake: a renewed certificate needs no restart of Prometheus, and neither does an expired one.
     site.write("prometheus.key", &expired.1);
     site.write("prometheus.crt", &expired.0);
     site.signal("-HUP");
-    prometheus.says("tls: expired certificate");
+    prometheus.says("targets", "tls: expired certificate");
 }

@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod clock;
 mod clock_steps;
+mod compose;
 mod config;
 mod conformance;
 mod copies;

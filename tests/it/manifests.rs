@@ -12,7 +12,7 @@ use crate::dsl::{Site, link};
 /// What every stop may take beyond its configured parts: threads that are late.
 const SPARE: Duration = Duration::from_secs(15);
 
-fn text(file: &str) -> String {
+pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).unwrap()
 }
 
@@ -21,20 +21,20 @@ fn documents(file: &str) -> Vec<Value> {
     serde_yaml_ng::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
-fn document(file: &str) -> Value {
+pub(crate) fn document(file: &str) -> Value {
     documents(file).remove(0)
 }
 
-fn list(value: &Value) -> &Vec<Value> {
+pub(crate) fn list(value: &Value) -> &Vec<Value> {
     value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
 }
 
-fn str(value: &Value) -> &str {
+pub(crate) fn str(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
 /// The variables that the image sets.
-fn image() -> Vec<(String, String)> {
+pub(crate) fn image() -> Vec<(String, String)> {
     let dockerfile = text("Dockerfile").replace("\\\n", " ");
     let pairs = dockerfile.split_whitespace().filter_map(|word| word.split_once('='));
     let ours = pairs.filter(|(key, _)| key.starts_with("WAYPOST__"));

@@ -1,13 +1,18 @@
-//! Prometheus' own programs, from Debian's package.
+//! Prometheus' own programs, from Debian's package, and a running Prometheus.
 
 use std::{
     fs,
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::{Mutex, OnceLock},
 };
 
-use crate::{kafka::install::output, need::needed};
+use crate::{
+    dsl::{Wire, request, until},
+    kafka::{broker::free_ports, install::output},
+    need::needed,
+};
 
 /// A program of the package, found or fetched at the first call; `None` where it cannot be had and need not be.
 pub(crate) fn program(name: &'static str) -> Option<&'static Path> {
@@ -46,4 +51,43 @@ fn fetched() -> Result<PathBuf, String> {
         output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&base))?;
     }
     Ok(base)
+}
+
+/// A running Prometheus; ends with the test.
+pub(crate) struct Prometheus {
+    child: Child,
+    port: u16,
+}
+
+impl Prometheus {
+    /// Starts one with this configuration, its files in `dir`; `None` where it cannot be had and need not be.
+    pub(crate) fn start(dir: &Path, config: &str) -> Option<Prometheus> {
+        let [port] = free_ports();
+        let file = dir.join("prometheus.yml");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new(program("prometheus")?);
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).stdout(Stdio::null());
+        command.stderr(fs::File::create(dir.join("prometheus.log")).unwrap());
+        Some(Prometheus { child: command.spawn().unwrap(), port })
+    }
+
+    /// Waits until `/api/v1/` and this page say this.
+    pub(crate) fn says(&self, page: &str, text: &str) {
+        let address = ([127, 0, 0, 1], self.port).into();
+        until(&format!("{text} in {page}"), || {
+            TcpStream::connect(address).ok()?;
+            let mut wire = Wire::to(address);
+            wire.write(&request("GET", &format!("/api/v1/{page}"), &["Connection: close"]));
+            String::from_utf8_lossy(&wire.closed_with()).contains(text).then_some(())
+        });
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -28,13 +28,15 @@ pub struct Ticketed {
     shaking: bool,
     /// The last write was cut short, so the next begins within a record.
     cut: bool,
+    /// The client ended its side without a close_notify.
+    gone: bool,
     /// What waits, in order.
     waiting: Vec<u8>,
 }
 
 impl Ticketed {
     pub(super) fn new(stream: Stream) -> Ticketed {
-        Ticketed { stream, shaking: true, cut: false, waiting: Vec::new() }
+        Ticketed { stream, shaking: true, cut: false, gone: false, waiting: Vec::new() }
     }
 
     /// The handshake is done: what comes now goes out, with what waited in front.
@@ -45,6 +47,14 @@ impl Ticketed {
     /// Whether something waits: after a handshake that failed, the alert that says why.
     pub(super) fn waits(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    pub(in crate::net) fn gone(&mut self) {
+        self.gone = true;
+    }
+
+    pub(in crate::net) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     pub(in crate::net) fn stream(&self) -> &Stream {

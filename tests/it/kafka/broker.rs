@@ -278,7 +278,7 @@ impl Drop for Broker {
 }
 
 /// Starts a broker whose files lie in `dir`. It ends with this process.
-pub(super) fn spawn(install: &Install, dir: &Path, properties: &str) -> Child {
+pub(crate) fn spawn(install: &Install, dir: &Path, properties: &str) -> Child {
     let file = dir.join("server.properties");
     fs::write(&file, properties).unwrap();
     let out = fs::File::create(dir.join("broker.log")).unwrap();
@@ -288,7 +288,7 @@ pub(super) fn spawn(install: &Install, dir: &Path, properties: &str) -> Child {
 }
 
 /// Waits until a broker answers on its client port, which opens only after it is ready; where it does not, ends it and gives its log.
-pub(super) fn answers(child: &mut Child, dir: &Path, port: u16) -> Result<(), String> {
+pub(crate) fn answers(child: &mut Child, dir: &Path, port: u16) -> Result<(), String> {
     let deadline = Instant::now() + BOOT;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if child.try_wait().unwrap().is_some() || Instant::now() > deadline {
@@ -307,7 +307,7 @@ pub(super) fn kill(child: &mut Child) {
 }
 
 /// A clean stop.
-pub(super) fn stop(child: &mut Child) {
+pub(crate) fn stop(child: &mut Child) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM).unwrap();
     child.wait().unwrap();
 }
@@ -328,7 +328,7 @@ pub(super) fn create(address: &str, topic: &str, partitions: i32, copies: i32, s
 }
 
 /// Ports that were free a moment ago, held all at once so that they differ.
-pub(super) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let held = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
 }
