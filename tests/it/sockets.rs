@@ -200,7 +200,7 @@ fn the_service_manager_is_told_of_start_reload_life_and_stop() {
     for hidden in [false, true] {
         let (manager, site) = Manager::of(Site::new(&[link("live")]), hidden);
         let mut site = site.start();
-        assert_eq!(manager.told(), "READY=1");
+        assert_eq!(manager.news(), "READY=1");
         site.signal("-HUP");
         let word = manager.news();
         let since = word.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&word);
@@ -216,7 +216,7 @@ fn the_service_manager_is_told_of_start_reload_life_and_stop() {
 fn one_worker_that_is_stuck_keeps_the_sign_of_life_from_the_service_manager() {
     let (manager, site) = Manager::of(Site::new(&[link("live")]).env("WAYPOST__EDGE__WORKERS", "2"), false);
     let site = site.start();
-    assert_eq!((manager.told(), manager.told()), ("READY=1".to_owned(), LIFE.to_owned()));
+    assert_eq!((manager.news(), manager.told()), ("READY=1".to_owned(), LIFE.to_owned()));
     // Ten minutes before it may wait for its sockets, or for its next tick.
     let Some(stuck) = Injected::into(&site, "wp-worker-1", "?epoll_wait,?epoll_pwait:delay_enter=600000000") else {
         return;
