@@ -27,6 +27,10 @@ const PAD: u32 = 1 << 31;
 /// A pad's own bytes: checksum, length, position.
 const PAD_HEADER: usize = EPOCH;
 
+/// No lane gets this far (at 1 GiB a second, in 500 years): what says that it did is no frame, and whoever adds to a position, an
+/// epoch or a number need not fear an overflow.
+const LAST: u64 = u64::MAX - MAX_FRAME;
+
 const _: () = assert!(HEADER == 64 && HEADER.is_multiple_of(ALIGN as usize) && PAD_HEADER == 16);
 
 /// One record of a lane as a reader gets it.
@@ -127,7 +131,7 @@ pub(super) fn parse(bytes: &[u8], seed: u32, plausible: impl Fn(u64) -> bool) ->
     }
     let len = u32_at(bytes, LEN);
     let pos = u64_at(bytes, POS);
-    if !pos.is_multiple_of(ALIGN) || !plausible(pos) {
+    if !pos.is_multiple_of(ALIGN) || pos > LAST || !plausible(pos) {
         return Found::Bad;
     }
     if len & PAD != 0 {
@@ -147,6 +151,9 @@ pub(super) fn parse(bytes: &[u8], seed: u32, plausible: impl Fn(u64) -> bool) ->
     }
     if bytes[FRAME_VERSION] != VERSION || usize::from(bytes[STREAM]) >= STREAMS {
         return Found::Newer { len: whole };
+    }
+    if u64_at(bytes, EPOCH) > LAST || u64_at(bytes, SEQ) > LAST {
+        return Found::Bad;
     }
     Found::Frame(decode(&bytes[..end], pos + whole))
 }
@@ -238,5 +245,25 @@ fn walk(mut bytes: &[u8], seed: u32) {
         };
         assert!(len >= PAD_HEADER as u64 && len <= bytes.len() as u64, "it goes on, and stays inside");
         bytes = &bytes[len as usize..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_no_lane_gets_to_is_none_and_the_last_one_is() {
+        let found = |pos, epoch, seq| {
+            let mut bytes = [0; HEADER];
+            write(&mut bytes, 7, &Stamp { pos, epoch, stream: 0, seq, next: [0; STREAMS] }, b"");
+            matches!(parse(&bytes, 7, |_| true), Found::Frame(_))
+        };
+        let last = LAST / ALIGN * ALIGN;
+        assert!(found(last, LAST, LAST));
+        assert!(!found(last + ALIGN, 1, 1) && !found(0, LAST + 1, 1) && !found(0, 1, u64::MAX));
+        let mut pad = [0; 32];
+        write_pad(&mut pad, 7, last + ALIGN);
+        assert_eq!(parse(&pad, 7, |_| true), Found::Bad);
     }
 }

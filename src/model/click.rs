@@ -420,6 +420,21 @@ mod tests {
         assert!(read.flags.has(Flags::TRUNCATED));
     }
 
+    /// Bounds are the writer's: whatever a build with wider ones left in the journal is delivered whole.
+    #[test]
+    fn a_text_beyond_its_bound_is_read_all_the_same_and_cut_where_it_is_written_again() {
+        let long = [b'a'; 65];
+        let mut bytes = encoded(&Click { texts: [&[]; Text::COUNT], ..click() });
+        let last = bytes.len() - 2;
+        bytes[last] = 65;
+        bytes.extend_from_slice(&long);
+        let read = Click::decode(&bytes).unwrap();
+        assert_eq!((read.text(Text::SecFetch), read.flags.has(Flags::TRUNCATED)), (&long[..], false));
+        let again = encoded(&read);
+        let again = Click::decode(&again).unwrap();
+        assert_eq!((again.text(Text::SecFetch), again.flags.has(Flags::TRUNCATED)), (&long[..64], true));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -6,8 +6,8 @@
 # Begins with tests/fuzz/corpus/TARGET, which `cargo test` runs too (src/fuzzing.rs). What it finds new goes to target/corpus, and
 # what makes it fail to target/artifacts: fix it, and put that file into corpus/TARGET under a name that says what it is.
 #
-# tests/fuzz/run.sh merge [TARGET…]: of target/corpus, takes into corpus/TARGET what reaches code that nothing there reaches: files of
-# at most 1 KiB, as few as do it.
+# tests/fuzz/run.sh merge [TARGET…]: takes into corpus/TARGET what of target/corpus reaches code that nothing there reaches: of the few
+# files that do, of at most 1 KiB each, the 32 longest. The tree stays small; the rest is found again.
 set -eu
 minutes=${1:?usage: tests/fuzz/run.sh MINUTES|merge [TARGET…]}
 shift
@@ -26,12 +26,13 @@ RUSTFLAGS="$coverage --cfg fuzzing" cargo build --locked --release --target "$ho
 
 # What a target's log says of its run, as a row of the table.
 row() {
-  awk -v target="$1" -v minutes="$minutes" -v commit="$commit" '
-    /PC tables/ { for (at = 1; at < NF; at++) if ($(at + 1) == "PCs):" || $(at + 1) ~ /^PCs/) edges = substr($at, 2) }
+  awk -v target="$1" -v commit="$commit" '
+    /PC tables/ { for (at = 1; at < NF; at++) if ($(at + 1) == "PCs):") edges = substr($at, 2) }
     / cov: / { for (at = 1; at < NF; at++) { if ($at == "cov:") reached = $(at + 1); if ($at == "corp:") split($(at + 1), corpus, "/") } }
     /^stat::/ { stat[$1] = $2 }
+    /^Done/ { seconds = $5 }
     END {
-      printf "%-15s %4d %12d %8d %8d %8d %8d %8d %6d  %s\n", target, minutes, stat["stat::number_of_executed_units:"],
+      printf "%-15s %7s %12d %8d %8d %8d %8d %8d %6d  %s\n", target, seconds ? seconds : "FAILED", stat["stat::number_of_executed_units:"],
         stat["stat::average_exec_per_sec:"], reached, edges, corpus[1], stat["stat::new_units_added:"], stat["stat::peak_rss_mb:"], commit
     }' "target/$1.log"
 }
@@ -46,6 +47,8 @@ while [ $# -gt 0 ]; do
     # Counters aside: a loop that runs once more is nothing new.
     "$program" -merge=1 -set_cover_merge=1 -use_counters=0 -max_len=1024 -rss_limit_mb=1024 "corpus/$target" "target/corpus/$target" \
       >"target/$target.merge.log" 2>&1 || failed="$failed $target"
+    # What libFuzzer writes is named by its hash; what has a name of its own stays.
+    ls -S "corpus/$target" | grep -Ex '[0-9a-f]{40}' | tail -n +33 | while read -r seed; do rm "corpus/$target/$seed"; done
     printf '%-16s %s files, %s bytes\n' "$target" "$(ls "corpus/$target" | wc -l)" "$(cat "corpus/$target"/* | wc -c)"
     continue
   fi
@@ -55,7 +58,7 @@ while [ $# -gt 0 ]; do
   printf '%-16s %s\n' "$target" "$(grep -E '^(Done|SUMMARY|==.*ERROR)|panicked' "target/$target.log" | tail -2 | tr '\n' ' ')"
   row "$target" >"target/rows/$target"
   {
-    printf '%-15s %4s %12s %8s %8s %8s %8s %8s %6s  %s\n' target min runs runs/s reached edges corpus new MiB commit
+    printf '%-15s %7s %12s %8s %8s %8s %8s %8s %6s  %s\n' target seconds runs runs/s reached edges corpus new MiB commit
     cat target/rows/*
     echo 'reached, edges: of the coverage counters in the program, dependencies included. new: inputs found in this run.'
   } >../../loadtest/results/fuzz.txt

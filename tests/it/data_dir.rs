@@ -15,7 +15,7 @@ use crate::{
         site::{backlog, click, delivered, identity_holds, streaming},
     },
     mount::Mount,
-    need::needed,
+    need::lent,
 };
 
 fn site() -> Site {
@@ -62,10 +62,10 @@ fn a_directory_of_somebody_else_refuses_the_start_with_what_to_do() {
             .output()
     };
     for data in [site.data(), site.path("new")] {
-        let Some(output) = needed("setpriv", try_as_nobody(&data)) else { return };
+        let Some(output) = lent("setpriv", try_as_nobody(&data)) else { return };
         let log = String::from_utf8_lossy(&output.stderr);
         let changed = if log.contains("setpriv:") { Err(&log) } else { Ok(()) };
-        if needed("a change of user", changed).is_none() {
+        if lent("a change of user", changed).is_none() {
             return;
         }
         assert_eq!(output.status.code(), Some(1), "{log}");

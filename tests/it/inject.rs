@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::{dsl::Site, need::needed};
+use crate::{dsl::Site, need::lent};
 
 /// How long it may take to attach.
 const ATTACH: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub(crate) struct Injected(Child);
 impl Injected {
     /// This happens to these calls of one thread, as in `fdatasync:error=EIO`.
     pub(crate) fn into(site: &Site, thread: &str, calls: &str) -> Option<Injected> {
-        needed("an injected error", Injected::attach(&thread_of(site, thread), calls))
+        lent("an injected error", Injected::attach(&thread_of(site, thread), calls))
     }
 
     fn attach(thread: &str, calls: &str) -> Result<Injected, String> {

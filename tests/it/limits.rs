@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     dsl::{Site, Wire, link, request, until},
-    need::needed,
+    need::lent,
 };
 
 const CLOSED: &str = "waypost_connections_closed_total";
@@ -113,7 +113,7 @@ fn an_ipv6_network_of_64_bits_has_the_connections_of_one_address_and_a_mapped_ad
 
 #[test]
 fn a_listener_of_ipv6_counts_what_it_accepts() {
-    if needed("::1", std::net::TcpListener::bind("[::1]:0")).is_none() {
+    if lent("::1", std::net::TcpListener::bind("[::1]:0")).is_none() {
         return;
     }
     let site = Site::new(&[link("live")])

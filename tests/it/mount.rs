@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::{dsl::until, need::needed};
+use crate::{dsl::until, need::lent};
 
 /// A file system over a directory; thawed, unmounted and its loop device given back at the end, however the test ends.
 pub(crate) struct Mount {
@@ -36,12 +36,12 @@ impl Mount {
     pub(crate) fn tmpfs(dir: &Path, size: &str) -> Option<Mount> {
         std::fs::create_dir_all(dir).unwrap();
         let mounted = tool("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &text(dir)]);
-        needed("a tmpfs", mounted.map(|_| Mount { at: dir.to_owned(), device: None }))
+        lent("a tmpfs", mounted.map(|_| Mount { at: dir.to_owned(), device: None }))
     }
 
     /// An ext4 of so many MiB over a directory, which is made; in a file beside it, by a loop device.
     pub(crate) fn ext4(dir: &Path, mib: u64) -> Option<Mount> {
-        needed("an ext4 on a loop device", Mount::try_ext4(dir, &dir.with_extension("img"), mib))
+        lent("an ext4 on a loop device", Mount::try_ext4(dir, &dir.with_extension("img"), mib))
     }
 
     fn try_ext4(dir: &Path, image: &Path, mib: u64) -> Result<Mount, String> {
@@ -74,7 +74,7 @@ impl Mount {
         let mut rescue = Command::new("sh");
         let rescue = rescue.args(["-c", &late]).stderr(Stdio::null()).process_group(0).spawn().unwrap();
         let frozen = Frozen { mount: self, rescue };
-        needed("a frozen file system", tool("fsfreeze", &["--freeze", &text(&self.at)]).map(|_| frozen))
+        lent("a frozen file system", tool("fsfreeze", &["--freeze", &text(&self.at)]).map(|_| frozen))
     }
 
     /// Has ext4 give up as after an error of its device: nothing can be written from now on.

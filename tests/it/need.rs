@@ -1,21 +1,21 @@
-//! What a test needs of its machine: a Kafka, a user who may mount and trace, somebody else's program. Where that is not to be had, a
-//! test says so in one line and is not run, unless `CI=true`: there it fails.
+//! What a test needs beside the toolchain. What is not to be had is said in one line, and the test is not run.
 
 use std::{fmt::Display, process::Command};
 
-/// The thing, or `None` where it is not to be had and need not be.
+/// What the tests fetch or build by themselves, a Kafka or a Prometheus: with `CI=true` its absence is a failure.
 pub(crate) fn needed<T>(what: &str, had: Result<T, impl Display>) -> Option<T> {
     match had {
-        Ok(had) => Some(had),
         Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{what} is needed for this test: {why}"),
-        Err(why) => {
-            eprintln!("not run, {what} is not to be had here: {why}");
-            None
-        }
+        had => lent(what, had),
     }
+}
+
+/// What only the machine can give: a right to mount or to trace, an installed program, IPv6.
+pub(crate) fn lent<T>(what: &str, had: Result<T, impl Display>) -> Option<T> {
+    had.inspect_err(|why| eprintln!("not run, {what} is not to be had here: {why}")).ok()
 }
 
 /// Whether a program can be started; called with what does nothing, such as `--version`.
 pub(crate) fn program(name: &str, harmless: &str) -> bool {
-    needed(name, Command::new(name).arg(harmless).output()).is_some()
+    lent(name, Command::new(name).arg(harmless).output()).is_some()
 }

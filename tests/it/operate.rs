@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     dsl::{Answer, Site, Wire, link, request, until},
-    need::needed,
+    need::lent,
 };
 
 fn output(mut command: Command) -> (Option<i32>, String) {
@@ -329,7 +329,7 @@ fn a_process_out_of_descriptors_pauses_and_serves_again() {
         let status = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={files}:")]).status();
         status.map_err(|why| why.to_string()).and_then(|done| done.success().then_some(()).ok_or(done.to_string()))
     };
-    if needed("prlimit", limit(open + 4)).is_none() {
+    if lent("prlimit", limit(open + 4)).is_none() {
         return;
     }
     let begun = Instant::now();

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{
     dsl::{Site, Wire, link, request, until},
-    need::needed,
+    need::lent,
 };
 
 /// A site that trusts these networks. Each case has a link of its own, by which its event is found.
@@ -265,7 +265,7 @@ fn proxy(program: &str, args: &[&str], listen: SocketAddr) -> Option<Proxy> {
     let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
     let mut command = Command::new(program);
     command.args(args).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = needed(program, command.spawn())?;
+    let child = lent(program, command.spawn())?;
     let mut proxy = Proxy { child, listen };
     until(program, || {
         assert!(proxy.child.try_wait().unwrap().is_none(), "{program} ended");

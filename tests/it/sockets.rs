@@ -19,7 +19,7 @@ use std::{
 use crate::{
     dsl::{PATIENCE, Site, Stop, Wire, link, request, until},
     inject::Injected,
-    need::{needed, program},
+    need::{lent, program},
 };
 
 /// One request over a Unix socket; gives the status line.
@@ -89,7 +89,7 @@ fn a_unix_socket_on_which_somebody_listens_is_not_taken_away_nor_is_a_file_that_
 
 #[test]
 fn ipv6_serves_and_the_event_has_its_address() {
-    if needed("::1", TcpListener::bind((Ipv6Addr::LOCALHOST, 0))).is_none() {
+    if lent("::1", TcpListener::bind((Ipv6Addr::LOCALHOST, 0))).is_none() {
         return;
     }
     let site = Site::new(&[link("six"), link("four")]).listening("[\"[::1]:0\", \"127.0.0.1:0\"]").start();

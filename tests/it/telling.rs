@@ -12,7 +12,7 @@ use waypost::metrics::{ALL, Kind};
 
 use crate::{
     dsl::{Site, Wire, link, request, until},
-    need::needed,
+    need::lent,
 };
 
 fn output(mut command: Command) -> (Option<i32>, String) {
@@ -132,7 +132,7 @@ fn on_a_terminal_it_shows_the_load_and_says_what_to_try_next_and_that_works() {
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("WAYPOST__EDGE__WORKERS", "1");
     script.env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB").env("NO_COLOR", "1");
-    let Some(mut terminal) = needed("script", script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()) else {
+    let Some(mut terminal) = lent("script", script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()) else {
         return;
     };
     let shown = Arc::new(Mutex::new(String::new()));
