@@ -125,6 +125,18 @@ fn where_every_place_is_taken_the_oldest_handshake_gives_way_and_a_buyer_is_serv
 }
 
 #[test]
+fn a_ticket_does_not_wait_for_a_request_that_is_not_there_yet() {
+    let pair = made(&[NAME]);
+    let site = site(&[("a", &pair)]).start();
+    let mut tls = dial(&Arc::new(client(&[&pair])), site.listen(), NAME).unwrap();
+    while tls.conn.tls13_tickets_received() == 0 {
+        tls.conn.read_tls(&mut tls.sock).unwrap();
+        tls.conn.process_new_packets().unwrap();
+    }
+    click(&mut tls);
+}
+
+#[test]
 fn a_handshake_under_way_at_the_stop_is_finished_and_its_click_answered() {
     let pair = made(&[NAME]);
     let mut site = site(&[("a", &pair)]).start();
