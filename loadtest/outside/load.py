@@ -11,7 +11,7 @@ REQUESTS, CONNECTIONS = 50_000, 50  # 1 000 a connection: far below the 10 000 a
 
 def h2load(site):
     lines, findings, record = [], [], {}
-    for way, url, options in (("TLS, HTTP/2", f"https://{HOST}:{site.tls}/tea", ["-m", 20]),
+    for way, url, options in (("TLS, HTTP/2", f"https://{HOST}:{site.tls}/tea", ["-m", 20, "--npn-list=h2"]),
                               ("TLS, HTTP/1.1", f"https://{HOST}:{site.tls}/tea", ["--h1"]),
                               ("plain HTTP/2", f"http://{HOST}:{site.h2c}/tea", ["-m", 20]),
                               ("plain HTTP/1.1", f"http://{HOST}:{site.plain}/tea", ["--h1"])):

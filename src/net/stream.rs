@@ -116,8 +116,12 @@ impl AsyncRead for Stream {
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => {
                 let read = Pin::new(&mut **stream).poll_read(cx, buf);
-                if matches!(&read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof) {
-                    stream.get_mut().0.gone();
+                let below = stream.get_mut().0;
+                match &read {
+                    Poll::Pending => below.nothing_asked(cx),
+                    Poll::Ready(Ok(())) => below.asked(),
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => below.gone(),
+                    Poll::Ready(Err(_)) => {}
                 }
                 read
             }

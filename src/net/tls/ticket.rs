@@ -31,6 +31,8 @@ pub struct Ticketed {
     shaking: bool,
     /// The last write was cut short, so the next begins within a record.
     cut: bool,
+    /// A request, or part of one, is here: an answer follows.
+    asked: bool,
     /// The client ended its side without a close_notify.
     gone: bool,
     /// What waits, in order.
@@ -39,7 +41,7 @@ pub struct Ticketed {
 
 impl Ticketed {
     pub(super) fn new(stream: Stream) -> Ticketed {
-        Ticketed { stream, shaking: true, cut: false, gone: false, waiting: Vec::new() }
+        Ticketed { stream, shaking: true, cut: false, asked: false, gone: false, waiting: Vec::new() }
     }
 
     /// The handshake is done: what comes now goes out, with what waited in front.
@@ -52,6 +54,20 @@ impl Ticketed {
         !self.waiting.is_empty()
     }
 
+    /// The client's bytes were read.
+    pub(in crate::net) fn asked(&mut self) {
+        self.asked = true;
+    }
+
+    /// There is nothing to read.
+    pub(in crate::net) fn nothing_asked(&mut self, cx: &mut Context<'_>) {
+        if !self.asked {
+            // What cannot be sent now goes before the next write, and an error is that write's too.
+            let _ = self.poll_waiting(cx, &[]);
+        }
+    }
+
+    /// The client ended its side without a close_notify.
     pub(in crate::net) fn gone(&mut self) {
         self.gone = true;
     }
@@ -86,12 +102,7 @@ impl Ticketed {
 
 impl AsyncRead for Ticketed {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_pending() && !self.shaking {
-            // What it cannot send now goes before the next write, and an error is that write's too.
-            let _ = self.poll_waiting(cx, &[]);
-        }
-        read
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
