@@ -1,19 +1,24 @@
-//! The session ticket leaves with the first answer, if the request is here already.
+//! The session ticket leaves with the first answer.
 //!
 //! In TLS 1.3 a server has its ticket ready once it has the client's Finished (RFC 8446 §4.6.1), and tokio-rustls sends it at once: a
 //! packet of its own that nobody waits for. A browser sends its request right behind its Finished; then the ticket waits for the answer.
-//! Where there is nothing to read yet it goes at once: it acknowledges the Finished to a client whose next bytes wait for that
-//! (Nagle's algorithm), which a delayed acknowledgement would hold up by 40 ms.
+//! It waits a millisecond at most: it acknowledges the Finished to a client whose request waits for that (Nagle's algorithm), which a
+//! delayed acknowledgement would hold up by 40 ms.
 //!
 //! All that comes before a ticket begins with a record of another type: ServerHello, HelloRetryRequest, every message of TLS 1.2.
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use crate::net::stream::Stream;
 
@@ -23,6 +28,9 @@ const APPLICATION_DATA: u8 = 23;
 /// How many slices go out with the ticket at most: more than an answer has records. The rest goes with the next write.
 const SLICES: usize = 8;
 
+/// How long a ticket waits for a request.
+const PATIENCE: Duration = Duration::from_millis(1);
+
 /// The socket below a TLS session.
 #[derive(Debug)]
 pub struct Ticketed {
@@ -31,17 +39,19 @@ pub struct Ticketed {
     shaking: bool,
     /// The last write was cut short, so the next begins within a record.
     cut: bool,
-    /// A request, or part of one, is here: an answer follows.
+    /// A request, or part of one, is here, or was waited for: the ticket goes with the next write.
     asked: bool,
     /// The client ended its side without a close_notify.
     gone: bool,
     /// What waits, in order.
     waiting: Vec<u8>,
+    /// Until when, once there was nothing to read.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Ticketed {
     pub(super) fn new(stream: Stream) -> Ticketed {
-        Ticketed { stream, shaking: true, cut: false, asked: false, gone: false, waiting: Vec::new() }
+        Ticketed { stream, shaking: true, cut: false, asked: false, gone: false, waiting: Vec::new(), until: None }
     }
 
     /// The handshake is done: what comes now goes out, with what waited in front.
@@ -57,13 +67,19 @@ impl Ticketed {
     /// The client's bytes were read.
     pub(in crate::net) fn asked(&mut self) {
         self.asked = true;
+        self.until = None;
     }
 
     /// There is nothing to read.
     pub(in crate::net) fn nothing_asked(&mut self, cx: &mut Context<'_>) {
-        if !self.asked {
+        if self.asked || self.waiting.is_empty() {
+            return;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if until.as_mut().poll(cx).is_ready() {
             // What cannot be sent now goes before the next write, and an error is that write's too.
             let _ = self.poll_waiting(cx, &[]);
+            self.asked = true;
         }
     }
 
