@@ -55,7 +55,7 @@ impl Default for Limits {
             requests: 10_000,
             unknown_per_address: 600,
             handshake_timeout: Duration::from_secs(5),
-            // Some 40 KiB each: 160 MiB of a flood.
+            // Some 18 KiB each, by loadtest/attack.sh: 73 MiB of a flood.
             handshakes: 4096,
         }
     }
