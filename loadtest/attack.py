@@ -27,7 +27,6 @@ import pathlib
 import socket
 import statistics
 import subprocess
-import sys
 import threading
 import time
 
@@ -335,14 +334,12 @@ def main():
     parser.add_argument("--no-floor", action="store_true", help="leave the control out")
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
-    harness.end_on_signal()
     os.sched_setaffinity(0, click.OTHER_CORE)
     binary, directory = os.environ["WAYPOST_BIN"], harness.scratch_dir()
     record = {"setup": harness.setup(binary), "limits": "Waypost's defaults"}
     runs = Runs(binary, directory, options)
     rounds = measure(runs, options)
     text, record["table"] = rendered(rounds, options)
-    print(text)
 
     def bare(stretch):
         return {name: {key: value for key, value in one.items() if key != "us"} if isinstance(one, dict) else one
@@ -350,12 +347,8 @@ def main():
 
     record["rounds"] = {" ".join(case): [{**one, "quiet": bare(one["quiet"]), "attacked": bare(one["attacked"])} for one in ones]
                         for case, ones in rounds.items()}
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"attack.py: {failure}")
+    harness.run(main)

@@ -176,17 +176,22 @@ def get(port, path, headers=None, seconds=10):
         connection.close()
 
 
+def head(peer):
+    """Reads the head of an answer (through its empty line), or what came of it."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        more = peer.recv(65536)
+        if not more:
+            break
+        answer += more
+    return answer
+
+
 def exchange(port, request, seconds=5):
-    """Raw bytes out, the head of the answer back (through its empty line)."""
+    """Raw bytes out, the head of the answer back."""
     with socket.create_connection((HOST, port), timeout=seconds) as peer:
         peer.sendall(request)
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            more = peer.recv(65536)
-            if not more:
-                break
-            answer += more
-    return answer
+        return head(peer)
 
 
 class Waypost(Process):

@@ -18,7 +18,6 @@ import socket
 import ssl
 import statistics
 import subprocess
-import sys
 
 import click
 import harness
@@ -46,13 +45,8 @@ def exchange(port, request):
     with socket.create_connection((harness.HOST, port), timeout=5) as plain:
         with context.wrap_socket(plain, server_hostname="go.example.com") as peer:
             peer.sendall(request)
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                more = peer.recv(65536)
-                if not more:
-                    break
-                answer += more
-            return (peer.version(), *peer.cipher()), answer.decode("latin-1")
+            answer = harness.head(peer).decode("latin-1")
+            return (peer.version(), *peer.cipher()), answer
 
 
 def agreed(subjects):
@@ -138,7 +132,6 @@ def arguments():
 
 def main():
     options, binary = arguments(), os.environ["WAYPOST_BIN"]
-    harness.end_on_signal()
     os.sched_setaffinity(0, click.OTHER_CORE)
     record = {"setup": harness.setup(binary)}
     directory = harness.scratch_dir()
@@ -162,16 +155,11 @@ def main():
     result = figures(rounds)
     record |= {"session": session, **result, "rounds": {f"{kind}: {name}": ones for (kind, name), ones in rounds.items()}}
     text = json.dumps(record["setup"], indent=1) + "\n\n" + rendered(result, session, options)
-    print(text)
-    if options.name:
-        harness.archive(options.name, text, record)
+    harness.keep(options.name, text, record)
     ratio = result["table"]["HTTP/1.1"][WHOLE]["to_nginx"]["median"]
     if options.at_most and ratio > options.at_most:
         raise Failure(f"whole process: {ratio:.2f} x nginx, at most {options.at_most} was asked for")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"tls.py: {failure}")
+    harness.run(main)

@@ -11,6 +11,7 @@ pub mod peer;
 pub mod proxy_protocol;
 mod seen;
 pub mod stream;
+mod ticket;
 pub mod tls;
 pub mod turns;
 

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::net::tls::Ticketed;
+use crate::net::ticket::Ticketed;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Stream {
     /// From this machine.
     Unix(UnixStream),
     /// TLS over one of the others.
-    Tls(Box<TlsStream<Ticketed>>),
+    Tls(Box<TlsStream<Ticketed<Stream>>>),
 }
 
 /// Before the first read; what comes before TLS is not looked for in it.

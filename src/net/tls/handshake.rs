@@ -28,7 +28,7 @@ use crate::{
         budget::{Origin, Seats},
         counts::Closed,
         stream::Stream,
-        tls::Ticketed,
+        ticket::Ticketed,
         turns::{Line, Rank, Turn, Turns},
     },
 };
@@ -104,7 +104,7 @@ impl Counters {
         }
     }
 
-    fn done(&self, stream: &TlsStream<Ticketed>) {
+    fn done(&self, stream: &TlsStream<Ticketed<Stream>>) {
         let session = stream.get_ref().1;
         let version = usize::from(session.protocol_version() == Some(ProtocolVersion::TLSv1_3));
         let resumed = usize::from(session.handshake_kind() == Some(HandshakeKind::Resumed));
@@ -204,7 +204,7 @@ impl Handshakes {
         address: IpAddr,
         http2: bool,
         waits: &mut bool,
-    ) -> io::Result<Option<TlsStream<Ticketed>>> {
+    ) -> io::Result<Option<TlsStream<Ticketed<Stream>>>> {
         *waits = true;
         let mut turn = self.first_turn(Origin::from(address)).await;
         *waits = false;

@@ -15,7 +15,6 @@
 pub mod certificates;
 pub mod clients;
 mod handshake;
-mod ticket;
 
 use std::{path::PathBuf, rc::Rc, sync::Arc};
 
@@ -26,7 +25,6 @@ use serde::Deserialize;
 use crate::net::{Limits, tls::certificates::Served, turns::Turns};
 use handshake::Counters;
 pub(super) use handshake::Handshakes;
-pub use ticket::Ticketed;
 
 /// `[tls]`: what the listeners with `tls = true` show of themselves.
 #[derive(Clone, Debug, Deserialize)]

@@ -20,8 +20,6 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::net::stream::Stream;
-
 /// The type of a record that is encrypted (RFC 8446 §5.2).
 const APPLICATION_DATA: u8 = 23;
 
@@ -33,8 +31,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The socket below a TLS session.
 #[derive(Debug)]
-pub struct Ticketed {
-    stream: Stream,
+pub struct Ticketed<S> {
+    stream: S,
     /// Whether the handshake is under way.
     shaking: bool,
     /// The last write was cut short, so the next begins within a record.
@@ -49,8 +47,8 @@ pub struct Ticketed {
     until: Option<Pin<Box<Sleep>>>,
 }
 
-impl Ticketed {
-    pub(super) fn new(stream: Stream) -> Ticketed {
+impl<S: AsyncRead + AsyncWrite + Unpin> Ticketed<S> {
+    pub(super) fn new(stream: S) -> Ticketed<S> {
         Ticketed { stream, shaking: true, cut: false, asked: false, gone: false, waiting: Vec::new(), until: None }
     }
 
@@ -65,13 +63,13 @@ impl Ticketed {
     }
 
     /// The client's bytes were read.
-    pub(in crate::net) fn asked(&mut self) {
+    pub(super) fn asked(&mut self) {
         self.asked = true;
         self.until = None;
     }
 
     /// There is nothing to read.
-    pub(in crate::net) fn nothing_asked(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn nothing_asked(&mut self, cx: &mut Context<'_>) {
         if self.asked || self.waiting.is_empty() {
             return;
         }
@@ -84,15 +82,15 @@ impl Ticketed {
     }
 
     /// The client ended its side without a close_notify.
-    pub(in crate::net) fn gone(&mut self) {
+    pub(super) fn gone(&mut self) {
         self.gone = true;
     }
 
-    pub(in crate::net) fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    pub(in crate::net) fn stream(&self) -> &Stream {
+    pub(super) fn stream(&self) -> &S {
         &self.stream
     }
 
@@ -116,13 +114,13 @@ impl Ticketed {
     }
 }
 
-impl AsyncRead for Ticketed {
+impl<S: AsyncRead + Unpin> AsyncRead for Ticketed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Ticketed {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Ticketed<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
