@@ -1,6 +1,10 @@
 //! The certificates while serving: read again when a file of them changes, and at SIGHUP. A bad new pair keeps the old one.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Result, bail};
 use rustls::ServerConfig;
@@ -171,10 +175,8 @@ impl Keeper {
         // A directory that cannot be listed has no files: a change, told when it is read.
         let pairs = certificates::pairs(&self.config).unwrap_or_default();
         let files = pairs.into_iter().flat_map(|pair| [pair.cert, pair.key]).chain(self.client_ca.clone());
-        files
-            .map(|path| (std::fs::metadata(&path).ok().map(|found| Version::of(&found)), path))
-            .map(|(v, p)| (p, v))
-            .collect()
+        let version = |path: &Path| std::fs::metadata(path).ok().map(|found| Version::of(&found));
+        files.map(|path| (path.clone(), version(&path))).collect()
     }
 }
 

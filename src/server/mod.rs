@@ -21,6 +21,7 @@ mod signals;
 mod worker;
 
 use std::{
+    convert::Infallible,
     net::{SocketAddr, TcpListener},
     process::ExitCode,
     sync::Arc,
@@ -148,19 +149,8 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
     let challenges = config.tls.acme_challenges.clone().map(Challenges::of);
     let (edge, edge_id) = (built.edge.clone(), built.edge_id.clone());
     let mut crew = Crew::start(&config, bound.edge, built, &readiness)?;
-    let becoming_ready = {
-        let serving = Serving { config: &config, listen: &bound.listen, admin: bound.admin_address };
-        let (readiness, edge_id, notify) = (readiness.clone(), &edge_id, &notify);
-        async move {
-            while !readiness.missing().is_empty() {
-                tokio::time::sleep(READY_EVERY).await;
-            }
-            tracing::info!(event = "ready", edge = edge_id, "ready");
-            notify.ready();
-            audience.ready(&serving);
-            std::future::pending().await
-        }
-    };
+    let view = Serving { config: &config, listen: &bound.listen, admin: bound.admin_address };
+    let becoming_ready = tell_readiness(&readiness, &edge_id, &notify, &*audience, &view);
     let stopped = tokio::select! {
         stopped = serving(
             &mut signals,
@@ -170,7 +160,7 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
             Room::of(&readiness),
             &notify,
         ) => stopped,
-        never = becoming_ready => never,
+        never = becoming_ready => match never {},
     };
     notify.stopping();
     let drained = match stopped {
@@ -187,6 +177,23 @@ async fn serve(config: Arc<Config>, scrape: admin::Scrape, audience: Arc<dyn Aud
     // The admin listener is the last to go: a scrape sees the drain. Its own failure was logged.
     let _ = admin.await;
     drained
+}
+
+/// Says once that nothing is missing; never ends.
+async fn tell_readiness(
+    readiness: &Readiness,
+    edge_id: &str,
+    notify: &Notify,
+    audience: &dyn Audience,
+    serving: &Serving<'_>,
+) -> Infallible {
+    while !readiness.missing().is_empty() {
+        tokio::time::sleep(READY_EVERY).await;
+    }
+    tracing::info!(event = "ready", edge = edge_id, "ready");
+    notify.ready();
+    audience.ready(serving);
+    std::future::pending().await
 }
 
 /// Step 5: until a stop signal, which is returned.
