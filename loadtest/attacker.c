@@ -32,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client.h"
+
 enum kind { HEAD, HELLO, TLS_HEAD, READER, LEAVES, SILENT, COMPLETES, KEPT, ONCE, RESETS, CROWD, KINDS };
 enum { EVENTS = 512, ADDRESSES = 8, MOST = 16384, TICK_NS = 100000000 };
 
@@ -52,17 +54,6 @@ static size_t hello_length, resets_length;
 static char head[512], burst[65536], scrap[65536];
 static volatile sig_atomic_t stopped;
 static struct { uint64_t opened, refused, closed_by_server, answered, hellos_answered, handshakes, requests, streams, most_open; } did;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now(void) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-}
 
 static void stop(int signal) {
     (void)signal;

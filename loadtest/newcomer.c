@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client.h"
+
 enum { EVENTS = 256, BUFFER = 8 * 1024 };
 static const uint64_t PATIENCE = 6000000000u;
 
@@ -38,41 +40,8 @@ struct click {
     char *answer;
 };
 
-static char *text;
-static struct { const char *bytes; size_t length; } *requests;
-static size_t request_count;
 static SSL_CTX *tls;
 static uint64_t over, failed;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now(void) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-}
-
-static void read_requests(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, 0, SEEK_END)) fail(path);
-    size_t length = (size_t)ftell(file), capacity = 0;
-    rewind(file);
-    text = calloc(length + 1, 1);
-    if (!text || fread(text, 1, length, file) != length) fail(path);
-    fclose(file);
-    for (char *from = text, *stop; (stop = strstr(from, "\r\n\r\n")); from = stop + 4) {
-        if (request_count == capacity) {
-            capacity = capacity ? 2 * capacity : 1024;
-            if (!(requests = realloc(requests, capacity * sizeof *requests))) fail("realloc");
-        }
-        requests[request_count].bytes = from;
-        requests[request_count++].length = (size_t)(stop + 4 - from);
-    }
-    if (!request_count) fail("no request in the file");
-}
 
 static void finish(struct click *one, int good) {
     one->took = good ? now() - one->since : 0;

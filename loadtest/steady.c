@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client.h"
+
 enum { EVENTS = 256, BUFFER = 16 * 1024 };
 
 struct connection {
@@ -36,14 +38,7 @@ struct connection {
     char answer[BUFFER];
 };
 
-static struct { const char *bytes; size_t length; } *requests;
-static size_t request_count;
 static uint64_t *since, *times, *lates;  /* by request; by answer; by request */
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static void wrong(const char *what) {
     fprintf(stderr, "%s\n", what);
@@ -54,32 +49,6 @@ static void *room(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
     if (!memory) fail("calloc");
     return memory;
-}
-
-static uint64_t now(void) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-}
-
-static void read_requests(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, 0, SEEK_END)) fail(path);
-    size_t length = (size_t)ftell(file), capacity = 0;
-    rewind(file);
-    char *text = room(length + 1, 1);
-    if (fread(text, 1, length, file) != length) fail(path);
-    fclose(file);
-    for (char *from = text, *stop; (stop = strstr(from, "\r\n\r\n")); from = stop + 4) {
-        if (request_count == capacity) {
-            capacity = capacity ? 2 * capacity : 1024;
-            requests = realloc(requests, capacity * sizeof *requests);
-            if (!requests) fail("realloc");
-        }
-        requests[request_count].bytes = from;
-        requests[request_count++].length = (size_t)(stop + 4 - from);
-    }
-    if (!request_count) wrong("no request in the file");
 }
 
 static int connect_to(int port) {

@@ -24,12 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client.h"
+
 enum { SOURCES = 64, FIELDS = 32, ANSWER = 16384, WAIT_MS = 10000 };
 
-struct request {
-    const char *text;
-    size_t length;
-    nghttp2_nv fields[FIELDS];
+// A request's fields, for HTTP/2.
+struct fields {
+    nghttp2_nv list[FIELDS];
     size_t count;
 };
 
@@ -37,32 +38,20 @@ struct connection {
     int fd, shaken, done;
     unsigned interest;
     SSL *ssl;
-    const struct request *request;
-    size_t sent;
+    size_t request, sent;
     char answer[ANSWER];
     size_t got;
     nghttp2_session *session;
     int found, cookie;
 };
 
-static struct request *requests;
-static size_t request_count, next_request;
+static struct fields *fields;
+static size_t next_request;
 static int port, http2, resume, queue;
 static SSL_CTX *context;
 static SSL_SESSION *ticket;
 static nghttp2_session_callbacks *callbacks;
 static long clicks, resumed, mistakes, started;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
 
 static void mistake(const char *what) {
     if (mistakes++ < 5) {
@@ -74,22 +63,22 @@ static void mistake(const char *what) {
 
 // --- requests ---
 
-static void field(struct request *to, const char *name, size_t name_length, const char *value, size_t value_length) {
+static void field(struct fields *to, const char *name, size_t name_length, const char *value, size_t value_length) {
     if (to->count == FIELDS) {
         fputs("too many fields in a request\n", stderr);
         exit(1);
     }
     char *lower = strndup(name, name_length);
     for (size_t i = 0; i < name_length; i++) lower[i] = (char)tolower((unsigned char)lower[i]);
-    to->fields[to->count++] = (nghttp2_nv){(uint8_t *)lower, (uint8_t *)value, name_length, value_length, NGHTTP2_NV_FLAG_NONE};
+    to->list[to->count++] = (nghttp2_nv){(uint8_t *)lower, (uint8_t *)value, name_length, value_length, NGHTTP2_NV_FLAG_NONE};
 }
 
 // The pseudo-fields first, the rest in order; what belongs to a connection has no place in HTTP/2 (RFC 9113 8.2.2).
-static void as_fields(struct request *to) {
-    const char *path = strchr(to->text, ' ') + 1, *line = strstr(to->text, "\r\n") + 2;
+static void as_fields(struct fields *to, const char *text) {
+    const char *path = strchr(text, ' ') + 1, *line = strstr(text, "\r\n") + 2;
     field(to, ":method", 7, "GET", 3);
     field(to, ":scheme", 7, "https", 5);
-    const char *host = strstr(to->text, "\r\nHost: ") + 8;
+    const char *host = strstr(text, "\r\nHost: ") + 8;
     field(to, ":authority", 10, host, (size_t)(strstr(host, "\r\n") - host));
     field(to, ":path", 5, path, (size_t)(strchr(path, ' ') - path));
     for (const char *end; (end = strstr(line, "\r\n")) != line; line = end + 2) {
@@ -97,25 +86,6 @@ static void as_fields(struct request *to) {
         size_t length = (size_t)(colon - line);
         if (!strncasecmp(line, "host:", 5) || !strncasecmp(line, "connection:", 11)) continue;
         field(to, line, length, colon + 2, (size_t)(end - colon - 2));
-    }
-}
-
-static void read_requests(const char *path) {
-    struct stat stat;
-    int file = open(path, O_RDONLY);
-    if (file < 0 || fstat(file, &stat)) fail(path);
-    char *text = malloc((size_t)stat.st_size + 1);
-    if (read(file, text, (size_t)stat.st_size) != stat.st_size) fail(path);
-    text[stat.st_size] = 0;
-    for (char *end; (end = strstr(text, "\r\n\r\n")); text = end + 4) {
-        requests = realloc(requests, (request_count + 1) * sizeof *requests);
-        struct request *one = &requests[request_count++];
-        *one = (struct request){.text = text, .length = (size_t)(end + 4 - text)};
-        if (http2) as_fields(one);
-    }
-    if (!request_count) {
-        fprintf(stderr, "%s: no request\n", path);
-        exit(1);
     }
 }
 
@@ -153,7 +123,7 @@ static int stream_closed(nghttp2_session *session, int32_t stream, uint32_t erro
 }
 
 static void start(struct connection *c) {
-    *c = (struct connection){.request = &requests[next_request++ % request_count]};
+    *c = (struct connection){.request = next_request++ % request_count};
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (c->fd < 0) fail("socket");
     // Closed connections keep their port for a minute, by address.
@@ -172,7 +142,7 @@ static void start(struct connection *c) {
     if (http2) {
         nghttp2_session_client_new(&c->session, callbacks, c);
         nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, NULL, 0);
-        nghttp2_submit_request(c->session, NULL, c->request->fields, c->request->count, NULL, NULL);
+        nghttp2_submit_request(c->session, NULL, fields[c->request].list, fields[c->request].count, NULL, NULL);
     }
     await(c, EPOLLIN | EPOLLOUT);
 }
@@ -201,8 +171,9 @@ static int wait_for(struct connection *c, int result, const char *what) {
 }
 
 static int send_http1(struct connection *c) {
-    while (c->sent < c->request->length) {
-        int n = SSL_write(c->ssl, c->request->text + c->sent, (int)(c->request->length - c->sent));
+    size_t length = requests[c->request].length;
+    while (c->sent < length) {
+        int n = SSL_write(c->ssl, requests[c->request].bytes + c->sent, (int)(length - c->sent));
         if (n <= 0) return wait_for(c, n, "write");
         c->sent += (size_t)n;
     }
@@ -275,6 +246,10 @@ int main(int count, char **words) {
     resume = !strcmp(words[6], "resumed");
     signal(SIGPIPE, SIG_IGN);
     read_requests(words[7]);
+    if (http2) {
+        fields = calloc(request_count, sizeof *fields);
+        for (size_t i = 0; i < request_count; i++) as_fields(&fields[i], requests[i].bytes);
+    }
 
     context = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_min_proto_version(context, version);
@@ -292,7 +267,7 @@ int main(int count, char **words) {
 
     queue = epoll_create1(0);
     struct connection *all = calloc((size_t)connections, sizeof *all);
-    double began = now(), stop = began + seconds;
+    uint64_t began = now(), stop = began + (uint64_t)(seconds * 1e9);
     for (int i = 0; i < connections; i++) start(&all[i]);
     for (int open = connections; open;) {
         struct epoll_event events[64];
@@ -310,6 +285,6 @@ int main(int count, char **words) {
             else open--;
         }
     }
-    printf("{\"requests\": %ld, \"seconds\": %.3f, \"resumed\": %ld, \"mistakes\": %ld}\n", clicks, now() - began, resumed, mistakes);
+    printf("{\"requests\": %ld, \"seconds\": %.3f, \"resumed\": %ld, \"mistakes\": %ld}\n", clicks, (double)(now() - began) / 1e9, resumed, mistakes);
     return 0;
 }
