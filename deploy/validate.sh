@@ -1,7 +1,7 @@
 #!/bin/sh
-# deploy/validate.sh: compose and Kubernetes manifests against the schemas of those who own them, without a cluster or an image.
+# deploy/validate.sh: validates the compose and Kubernetes manifests against the official schemas, without a cluster or an image.
 # Installs into target/tools: kubernetes-validate (PyPI; it brings the API's schemas with it) and compose-go (Go; its schema is the
-# Compose specification's). Needs python3 with venv, and go. What the schemas cannot say, tests/it/manifests.rs does.
+# Compose specification's). Needs python3 with venv, and go. tests/it/manifests.rs checks what the schemas cannot.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/target/tools

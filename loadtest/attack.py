@@ -47,13 +47,13 @@ ON_FLOOR = ("slow", "handshake", "unknown")
 KEPT, NEW, TLS = 1000, 100, 25  # clicks a second
 RAMP = 2  # seconds from the attack's begin to the stretch
 # harness.py lifts these for its generators; here they are Waypost's own again.
-DEFAULTS = {"WAYPOST__EDGE__LIMITS__REQUESTS": "10000", "WAYPOST__EDGE__LIMITS__CONNECTIONS_PER_ADDRESS": "4096",
-            "WAYPOST__EDGE__LIMITS__UNKNOWN_PER_ADDRESS": "600"}
+DEFAULTS = {"WAYPOST__EDGE__LIMITS__MAX_REQUESTS": "10000", "WAYPOST__EDGE__LIMITS__MAX_CONNECTIONS_PER_ADDRESS": "4096",
+            "WAYPOST__EDGE__LIMITS__MAX_UNKNOWN_CODES_PER_ADDRESS": "600"}
 SHED = ("waypost_connections_closed_total", "waypost_tls_handshakes_total", "waypost_clicks_unrecorded_total",
         "waypost_accept_errors_total", "waypost_clicks_total")
 
 
-def compiled(directory, name):
+def compile_program(directory, name):
     program = directory / name
     subprocess.run(["gcc", "-O2", "-o", program, harness.HERE / f"{name}.c", "-lssl", "-lcrypto"], check=True)
     return program
@@ -95,17 +95,17 @@ class Memory(threading.Thread):
         self.pid, self.most, self.ended = pid, 0, threading.Event()
         self.start()
 
-    def look(self):
+    def sample(self):
         self.most = max(self.most, harness.status_bytes(self.pid, "RssAnon"))
 
     def run(self):
         while not self.ended.wait(0.1):
-            self.look()
+            self.sample()
 
     def stop(self):
         self.ended.set()
         self.join()
-        self.look()
+        self.sample()
         return self.most
 
 
@@ -133,7 +133,7 @@ class Site:
         return {"busy": busy / took / 1e9, **{name: parts[name][0].finish(one) for name, one in running.items()}}
 
 
-def labelled(waypost):
+def metric_samples(waypost):
     """Every sample of the metrics that say what was shed, by name and labels."""
     found = {}
     for line in harness.get(waypost.admin, "/metrics")[2].decode().splitlines():
@@ -148,7 +148,7 @@ class Runs:
         self.directory, self.options = directory, options
         links = directory / "links.jsonl"
         harness.write_links(links, click.LINKS)
-        self.programs = {name: compiled(directory, name) for name in ("attacker", "newcomer")}
+        self.programs = {name: compile_program(directory, name) for name in ("attacker", "newcomer")}
         env = {**DEFAULTS, "WAYPOST__TLS__DIRECTORY": str(make_certificate(directory / "tls"))}
         self.waypost = harness.Waypost(binary, directory / "waypost", links, click.SERVER_CORE, env=env,
                                        tables=("tls = true, http2 = true", "http2 = true")).ready()
@@ -166,13 +166,13 @@ class Runs:
         command = [self.programs["attacker"], attack, plain, tls, f"/{harness.code_of(7)}", 120]
         return harness.Process("attacker.c", command, click.OTHER_CORE, log)
 
-    def told(self, attacker):
+    def stop_and_read_counts(self, attacker):
         attacker.stop()
         if attacker.child.returncode:
             raise Failure(f"attacker.c: {attacker.tail()}")
         return json.loads(attacker.tail())
 
-    def quieten(self):
+    def wait_until_idle(self):
         """Waits until nothing of an attack is left: neither in the kernel's queue, which a click on a new connection goes through,
         nor open."""
         for port in (self.waypost.port, self.waypost.ports[0]):
@@ -192,12 +192,12 @@ class Runs:
         port = waypost.ports[1] if attack == "reset" else waypost.port
         memory, attacker = Memory(pid), self.attacker(attack, port, waypost.ports[0])
         time.sleep(RAMP)
-        counted, at = labelled(waypost), time.monotonic()
+        counted, at = metric_samples(waypost), time.monotonic()
         attacked = self.site.stretch(seconds)
-        counted, took = {name: value - counted.get(name, 0) for name, value in labelled(waypost).items()}, time.monotonic() - at
+        counted, took = {name: value - counted.get(name, 0) for name, value in metric_samples(waypost).items()}, time.monotonic() - at
         opened = waypost.metrics()["waypost_connections_open"]
-        did, peak, hwm = self.told(attacker), memory.stop(), harness.status_bytes(pid, "VmHWM")
-        self.quieten()
+        did, peak, hwm = self.stop_and_read_counts(attacker), memory.stop(), harness.status_bytes(pid, "VmHWM")
+        self.wait_until_idle()
         self.site.stretch(1)  # the allocator gives memory back when it is asked for some
         return {"quiet": quiet, "attacked": attacked, "did": did, "open": opened,
                 "shed": {name: value / took for name, value in counted.items() if value},
@@ -208,7 +208,7 @@ class Runs:
         attacker = self.attacker(attack, self.floor.port, self.floor.port)
         time.sleep(RAMP)
         attacked = self.floor.stretch(seconds)
-        return {"quiet": quiet, "attacked": attacked, "did": self.told(attacker)}
+        return {"quiet": quiet, "attacked": attacked, "did": self.stop_and_read_counts(attacker)}
 
 
 def measure(runs, options):
@@ -302,10 +302,10 @@ def rendered(rounds, options):
     lines.append("the good client: " + "; ".join(
         f"{kind}: {first[kind]['class']}, saw a click late by {late[kind]:.0f} us at p99.9 in the worst case" for kind in late
         if kind in first) + "; which is no part of a time")
-    return "\n".join([*lines, "", *for_readme(rounds, table)]) + "\n", table
+    return "\n".join([*lines, "", *readme_rows(rounds, table)]) + "\n", table
 
 
-def for_readme(rounds, table):
+def readme_rows(rounds, table):
     """The same, short."""
     def times(row):
         return " / ".join(f"{statistics.median(row['kept'][name]):.0f}" for name in ("p50", "p99", "p99.9"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A good client's clicks, and the server's memory, while it is attacked: slow clients, floods of handshakes, unknown codes, …
+# Latency of a well-behaved client's clicks, and the server's memory, under attack: slow clients, handshake floods, unknown codes, …
 #
 #   loadtest/attack.sh [--rounds 4] [--seconds 3] [--attacks slow,handshake,hello,unknown,reset,crowd] [--no-floor] [--name NAME]
 #

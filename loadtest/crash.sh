@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# kill -9 so often: under load, to files and to a real Kafka; and in start-up, recovery, roll-over, checkpoint and drain, with a third
-# of the cycles of three kills each. The topics must then prove that no click is missing. Each test says what it killed, and where.
+# Repeats `kill -9` under load, with delivery to files and to a real Kafka, and during start, recovery, roll-over, checkpoint and
+# drain. The audit of the topics must then prove that no click is missing. Each test prints what it killed, and where.
 #
 #   loadtest/crash.sh [CYCLES=500]
 #

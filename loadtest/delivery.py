@@ -32,7 +32,7 @@ def settings(variant, memory):
     ring = memory / variant
     ring.mkdir()
     return {"WAYPOST__KAFKA__DELIVERY": variant, "WAYPOST__JOURNAL__RING_DIR": str(ring),
-            **{f"WAYPOST__KAFKA__{key}": name for key, name in topics.items()}}
+            **{f"WAYPOST__KAFKA__TOPICS__{key}": name for key, name in topics.items()}}
 
 
 def quantile(share, buckets):

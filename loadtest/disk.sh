@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Bytes written to disk a click, with the ring on tmpfs and a well Kafka (the recommended set-up), and to files.
+# Bytes written to disk for a click, with a healthy Kafka: with the ring on tmpfs (recommended), and with the ring in a file.
 #
 #   loadtest/disk.sh [--seconds 10] [--name NAME]
 set -euo pipefail

@@ -1,5 +1,5 @@
-/* The floor: one thread, one epoll, one read and one write a request, the same bytes in and out, and nothing between.
- * What a server costs above this is its own; below it nobody gets on this kernel.
+/* The floor: a server that does one read and one write a request, with one thread and one epoll, and looks at nothing.
+ * No server on this kernel costs less; what a real server costs above it is its own work.
  *
  * usage: floor PORT ANSWER-FILE      gcc -O2 -o floor floor.c
  *

@@ -1,4 +1,4 @@
-"""What the load tests share: links, pinned processes, CPU time from the kernel's own counters, Waypost's metrics.
+"""Shared by the load tests: links, pinned processes, CPU time from the kernel's counters, Waypost's metrics.
 
 Everything listens on 127.0.0.1, lives in one temporary directory and is ended by its process id. Linux, Python 3.9+.
 """
@@ -177,7 +177,7 @@ def get(port, path, headers=None, seconds=10):
 
 
 def head(peer):
-    """Reads the head of an answer (through its empty line), or what came of it."""
+    """Reads the head of an answer, through its empty line; less if the peer closes before."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         more = peer.recv(65536)
@@ -188,7 +188,7 @@ def head(peer):
 
 
 def exchange(port, request, seconds=5):
-    """Raw bytes out, the head of the answer back."""
+    """Sends raw bytes and returns the head of the answer."""
     with socket.create_connection((HOST, port), timeout=seconds) as peer:
         peer.sendall(request)
         return head(peer)
@@ -207,10 +207,10 @@ class Waypost(Process):
                    "--admin", f"{HOST}:{self.admin}", "--data-dir", self.data, *args]
         if kafka:
             command += ["--kafka", kafka]
-        # One generator is no crowd: its few connections ask more often than a buyer's, and all from one address.
-        settings = {"WAYPOST__EDGE__WORKERS": str(workers), "WAYPOST__EDGE__LIMITS__REQUESTS": "4000000000",
-                    "WAYPOST__EDGE__LIMITS__CONNECTIONS_PER_ADDRESS": "1000000",
-                    "WAYPOST__EDGE__LIMITS__UNKNOWN_PER_ADDRESS": "4000000000", **(env or {})}
+        # A generator sends more requests a connection than a buyer, and all of them from one address.
+        settings = {"WAYPOST__EDGE__WORKERS": str(workers), "WAYPOST__EDGE__LIMITS__MAX_REQUESTS": "4000000000",
+                    "WAYPOST__EDGE__LIMITS__MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+                    "WAYPOST__EDGE__LIMITS__MAX_UNKNOWN_CODES_PER_ADDRESS": "4000000000", **(env or {})}
         super().__init__("waypost", command, cores, directory / "waypost.log", settings, cwd=directory)
 
     def ready(self, seconds=60):
@@ -218,7 +218,7 @@ class Waypost(Process):
         return self
 
     def keep_apart(self, worker_cores, other_cores):
-        """Pins the worker to cores of its own, and every other thread (shipping, spilling, admin) to the others."""
+        """Pins the worker to cores of its own, and every other thread (delivery, spiller, admin) to the others."""
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             worker = (task / "comm").read_text().startswith("wp-worker-")
             os.sched_setaffinity(int(task.name), worker_cores if worker else other_cores)
@@ -236,10 +236,12 @@ class Waypost(Process):
                 totals[name.split("{")[0]] += float(value)
         return totals
 
-    def histogram(self, name):
-        """Observations up to and including each bound, by bound; their sum under "sum"."""
+    def histogram(self, name, label=""):
+        """Observations up to each bound and with it, by bound; their sum under "sum". Of series whose line has `label`."""
         found = collections.Counter()
         for line in get(self.admin, "/metrics")[2].decode().splitlines():
+            if label not in line:
+                continue
             if bucket := re.match(rf'{name}_bucket{{.*le="([^"]+)"}} (\S+)$', line):
                 found[float(bucket[1])] += float(bucket[2])
             elif total := re.match(rf"{name}_sum(?:{{.*}})? (\S+)$", line):
@@ -247,7 +249,7 @@ class Waypost(Process):
         return found
 
     def settled(self, at_least=0, seconds=120):
-        """Waits until all that was journaled is delivered, and that is `at_least` clicks in all. Returns the metrics."""
+        """Waits until every journaled click is delivered, `at_least` clicks in all. Returns the metrics."""
         now = {}
 
         def done():
@@ -276,7 +278,7 @@ def first_line(*command):
 
 
 def setup(binary):
-    """What a reader needs to judge the figures: machine, kernel, versions, commit. No path and no host name."""
+    """Machine, kernel, versions and commit of a run. No path and no host name."""
     cpu = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     git = ["git", "-C", str(ROOT)]
     memory = re.search(r"^MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.M)
@@ -298,7 +300,7 @@ def setup(binary):
 
 
 def archive(name, text, record):
-    """Keeps a run under loadtest/results: the printed text, and all that was measured."""
+    """Writes a run to loadtest/results: the printed text, and everything that was measured."""
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     (results / f"{name}.txt").write_text(text)
@@ -307,14 +309,14 @@ def archive(name, text, record):
 
 
 def keep(name, text, record):
-    """Prints what came of a run, and archives it where it has a name."""
+    """Prints the result of a run, and archives it if it has a name."""
     print(text)
     if name:
         archive(name, text, record)
 
 
 def run(main):
-    """A load test from its beginning to its end: a `Failure` is one line behind the script's name, and exit code 1."""
+    """Runs a load test. A `Failure` is printed in one line with the script's name, with exit code 1."""
     end_on_signal()
     try:
         main()

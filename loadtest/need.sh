@@ -1,4 +1,4 @@
-# Sourced by the load tests: installs what is missing (as root; else says what to install) and builds waypost.
+# Sourced by the load tests: installs missing packages as root, else prints which to install; and builds waypost.
 # WAYPOST_BIN names a binary to use instead of a release build of this tree.
 
 need() { # need PROGRAM=PACKAGE ...

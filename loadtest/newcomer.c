@@ -1,12 +1,13 @@
-/* Clicks at a steady rate, each on a new connection, each one timed: an open loop, as steady.c is over kept connections.
+/* Sends clicks at a fixed rate, each on a new connection, and times each: an open loop. steady.c does it on kept connections.
  *
  * usage: newcomer plain|tls PORT REQUESTS RATE SECONDS TIMES      gcc -O2 -o newcomer newcomer.c -lssl -lcrypto
  *
- * REQUESTS holds request heads, played in turn. Click i is due i/RATE seconds after the first. It is timed from the moment this
+ * REQUESTS holds request heads, which are sent in turn. Click i is due i/RATE seconds after the first. It is timed from the moment this
  * program sees that it is due, over connect, perhaps a full TLS handshake (no tickets), request, to the last byte of the answer's
  * head: a 302 without a body. A click without one within 6 s has failed: 0 in TIMES, which gets each one's nanoseconds as 64 bits
- * (a buyer has gone by then). One line of JSON goes to stdout. `late` is how much later than due this program saw a click: it is
- * no part of a time. plain: real-time class where allowed; tls: nice -20, so that no time of its own is another generator's. */
+ * (a buyer does not wait longer). One line of JSON goes to stdout. `late` is the delay between the
+ * due time and the moment this program saw it; it is not part of a time. plain: real-time class where allowed; tls: nice -20, so
+ * that the CPU time of its handshakes does not delay another generator. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,11 +30,11 @@
 #include "client.h"
 
 enum { EVENTS = 256, BUFFER = 8 * 1024 };
-static const uint64_t PATIENCE = 6000000000u;
+static const uint64_t CLICK_TIMEOUT_NS = 6000000000u;
 
 struct click {
     int fd;  /* -1: over */
-    int asked;
+    int request_sent;
     uint64_t since, took;
     SSL *ssl;
     size_t got;
@@ -43,7 +44,7 @@ struct click {
 static SSL_CTX *tls;
 static uint64_t over, failed;
 
-static void finish(struct click *one, int good) {
+static void finish_click(struct click *one, int good) {
     one->took = good ? now() - one->since : 0;
     failed += !good, over++;
     if (one->ssl) SSL_free(one->ssl);
@@ -52,7 +53,7 @@ static void finish(struct click *one, int good) {
     one->fd = -1, one->ssl = NULL, one->answer = NULL;
 }
 
-static void begin(struct click *one, int epoll, int port) {
+static void open_connection(struct click *one, int epoll, int port) {
     int on = 1;
     struct linger reset = {.l_onoff = 1};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -72,20 +73,20 @@ static void begin(struct click *one, int epoll, int port) {
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, one->fd, &event) < 0) fail("epoll_ctl");
 }
 
-/* 1: go on; 0: wait; -1: over. */
+/* 1: done; 0: would block; -1: failed. */
 static int tls_state(struct click *one, int result) {
     if (result > 0) return 1;
     int why = SSL_get_error(one->ssl, result);
     return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
 }
 
-static void go_on(struct click *one, uint64_t number, uint32_t events) {
+static void handle_event(struct click *one, uint64_t number, uint32_t events) {
     if (one->fd < 0) return;
-    if (!one->asked) {
+    if (!one->request_sent) {
         if (!(events & EPOLLOUT) && !one->ssl) return;
         if (one->ssl) {
             int state = tls_state(one, SSL_do_handshake(one->ssl));
-            if (state < 0) finish(one, 0);
+            if (state < 0) finish_click(one, 0);
             if (state < 1) return;
         }
         const char *bytes = requests[number % request_count].bytes;
@@ -93,10 +94,10 @@ static void go_on(struct click *one, uint64_t number, uint32_t events) {
         ssize_t sent = one->ssl ? SSL_write(one->ssl, bytes, (int)length) : write(one->fd, bytes, length);
         if (sent != (ssize_t)length) {
             if (sent < 0 && errno == EAGAIN) return;
-            finish(one, 0);
+            finish_click(one, 0);
             return;
         }
-        one->asked = 1;
+        one->request_sent = 1;
     }
     for (;;) {
         ssize_t got;
@@ -108,18 +109,18 @@ static void go_on(struct click *one, uint64_t number, uint32_t events) {
             if (got < 0 && errno == EAGAIN) return;
         }
         if (got <= 0) {
-            finish(one, 0);
+            finish_click(one, 0);
             return;
         }
         one->got += (size_t)got;
         if (one->got > 16 && !memcmp(one->answer + one->got - 4, "\r\n\r\n", 4)) {
-            finish(one, !memcmp(one->answer, "HTTP/1.1 302", 12));
+            finish_click(one, !memcmp(one->answer, "HTTP/1.1 302", 12));
             return;
         }
     }
 }
 
-static const char *stand_apart(void) {
+static const char *set_scheduling_class(void) {
     struct sched_param first = {.sched_priority = 1};
     prctl(PR_SET_TIMERSLACK, 1);
     if (!tls && !sched_setscheduler(0, SCHED_FIFO, &first)) return "real-time";
@@ -148,7 +149,7 @@ int main(int argc, char **argv) {
     uint64_t *lates = calloc(all + 1, sizeof *lates);
     int epoll = epoll_create1(0);
     if (!all || !clicks || !lates || epoll < 0) fail("begin");
-    const char *class = stand_apart();
+    const char *class = set_scheduling_class();
 
     uint64_t start = now();
     while (over < all) {
@@ -156,10 +157,10 @@ int main(int argc, char **argv) {
         for (; seen < all && (due = start + (uint64_t)(seen * (1e9 / rate))) <= at; seen++) {
             clicks[seen].since = at;
             lates[seen] = at - due;
-            begin(&clicks[seen], epoll, atoi(argv[2]));
+            open_connection(&clicks[seen], epoll, atoi(argv[2]));
         }
-        for (; oldest < seen && (clicks[oldest].fd < 0 || at - clicks[oldest].since > PATIENCE); oldest++) {
-            if (clicks[oldest].fd >= 0) finish(&clicks[oldest], 0);
+        for (; oldest < seen && (clicks[oldest].fd < 0 || at - clicks[oldest].since > CLICK_TIMEOUT_NS); oldest++) {
+            if (clicks[oldest].fd >= 0) finish_click(&clicks[oldest], 0);
         }
         int64_t left = seen < all ? (int64_t)(start + (uint64_t)(seen * (1e9 / rate))) - (int64_t)now() : 10000000;
         if (left < 0) left = 0;
@@ -169,7 +170,7 @@ int main(int argc, char **argv) {
         if (ready < 0 && errno != EINTR) fail("epoll_pwait2");
         for (int i = 0; i < ready; i++) {
             struct click *one = events[i].data.ptr;
-            go_on(one, (uint64_t)(one - clicks), events[i].events);
+            handle_event(one, (uint64_t)(one - clicks), events[i].events);
         }
     }
     FILE *out = fopen(argv[6], "wb");

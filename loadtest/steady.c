@@ -1,13 +1,13 @@
-/* Clicks at a steady rate, each one timed: an open loop over kept connections. What wrk cannot: its percentiles count from
- * a moment it chose after the last answer, and it shares its core as everybody else does.
+/* Sends clicks at a fixed rate on kept connections and times each: an open loop. wrk is a closed loop: its percentiles start
+ * at a moment that it chooses after the last answer.
  *
  * usage: steady PORT REQUESTS RATE SECONDS CONNECTIONS TIMES      gcc -O2 -o steady steady.c
  *
- * REQUESTS holds request heads, each ended by its empty line, played in turn. Request i is due i/RATE seconds after the
+ * REQUESTS holds request heads, each ended by its empty line, sent in turn. Request i is due i/RATE seconds after the
  * first. It is timed from the moment this program sees that it is due (if all connections are taken it waits, timed) to the
  * last byte of the answer's head; an answer is a 302 without a body. TIMES gets each one's nanoseconds as 32 bits, in the
- * order of the answers. One line of JSON goes to stdout. `late` is how much later than due this program saw a request,
- * so what its own core did to it: it is no part of a time. Real-time class where that is allowed. */
+ * order of the answers. One line of JSON goes to stdout. `late` is the delay between the due
+ * time and the moment this program saw it; it is not part of a time. Real-time class where that is allowed. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
-// The generator of tls.py: each click on a TLS connection of its own, HTTP/1.1 or HTTP/2, so many connections at a time.
+// The load generator of tls.py: sends each click on a new TLS connection, by HTTP/1.1 or HTTP/2, with CONNECTIONS at a time.
 //
 //   tls PORT CONNECTIONS SECONDS http/1.1|h2 1.3|1.2 full|resumed REQUESTS
 //
 // REQUESTS holds heads as a browser sends them by HTTP/1.1, one after the other; for HTTP/2 the same fields go through nghttp2's
-// header compression. A connection: connect, shake hands, ask, read the whole answer, and close without a close_notify, as Chrome
-// 156 does by a trace of the server's system calls. Answers other than a 302 with a cookie are mistakes. One line of JSON on stdout.
+// header compression. A connection: connect, handshake, request, read the whole answer, close without close_notify, as Chrome 156
+// does. An answer other than a 302 with a cookie is an error. Prints one line of JSON.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -39,7 +39,7 @@ def make_certificate(directory):
 
 
 def exchange(port, request):
-    """One request on a new connection: what was agreed on, and the head of the answer."""
+    """One request on a new connection: the negotiated session, and the head of the answer."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection((harness.HOST, port), timeout=5) as plain:
@@ -49,7 +49,7 @@ def exchange(port, request):
             return (peer.version(), *peer.cipher()), answer
 
 
-def agreed(subjects):
+def negotiated_session(subjects):
     """Both must answer with 302, destination and cookie, by the same version and cipher."""
     said = []
     for subject in subjects:
@@ -150,7 +150,7 @@ def main():
         tls=f"ssl_certificate {pairs}/site.crt; ssl_certificate_key {pairs}/site.key; ssl_protocols TLSv1.2 TLSv1.3; "
             "ssl_session_cache off; ssl_session_tickets on; ssl_conf_command NumTickets 1;")
     subjects = [click.Nginx(nginx, "buffered"), click.WaypostSubject(waypost, "file")]
-    session = agreed(subjects)
+    session = negotiated_session(subjects)
     rounds = measure(subjects, program, requests, options)
     result = figures(rounds)
     record |= {"session": session, **result, "rounds": {f"{kind}: {name}": ones for (kind, name), ones in rounds.items()}}

@@ -1,18 +1,19 @@
 //! Waypost: a click-redirect edge server for affiliate links.
 //!
-//! A request becomes a `302` in microseconds, the click goes into a crash-safe lane, and a shipper takes it from there
-//! to Kafka or to files. A module imports only from strictly lower floors (`tests/layers.rs` holds it):
+//! A request is answered with a `302` in microseconds; its click is appended to a crash-safe lane, and `delivery` sends
+//! it from there to Kafka or to files. A module imports from lower layers only (`tests/layers.rs` checks it):
 //!
 //! ```text
-//! 8  cli          the commands                                      fuzzing   for tests: readers under any bytes
-//! 7  server       the run-book: bind, recover, build, ready, serve, drain
-//! 6  config       one file, the environment and flags; every mistake at once
-//! 5  admin        /metrics, /livez, /readyz on a thread of their own
-//! 4  edge         a click's life: answer, append, respond      shipper   journal to sink: label, encode, send
-//! 3  links        the table, its file, destinations, domains   attribution   tokens and keys    client   who clicked
-//! 2  model        code, link, click: values that are valid if they exist
-//! 1  journal      lanes: ring, segments, recovery              net   sockets and hyper's limits   kafka   the client
-//! 0  metrics · faults · lifecycle · watch · clock · size
+//! 9  cli          the commands                                      fuzzing   for tests: parsers on any bytes
+//! 8  server       one run: bind, recover, build, ready, serve, drain
+//! 7  config       one file, the environment and flags; all errors at once
+//! 6  admin        /metrics, /livez, /readyz on a thread of their own    sinks   Kafka with exactly-once; click files
+//! 5  edge         request to answer and click record          delivery   the engine: read, send, acknowledge
+//! 4  events       a journaled click becomes an event: labels, duplicate, JSON
+//! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
+//! 2  model        code, link, click: values that are always valid
+//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka   the client    file_series
+//! 0  metrics · faults · lifecycle · file_watch · clock · size · text · uri · invalid_value · word_enum
 //! ```
 
 pub mod admin;
@@ -21,11 +22,16 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod edge;
+pub mod events;
 pub mod faults;
+pub mod file_series;
+pub mod file_watch;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod invalid_value;
 pub mod journal;
 pub mod kafka;
 pub mod lifecycle;
@@ -34,6 +40,8 @@ pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod server;
-pub mod shipper;
+pub mod sinks;
 pub mod size;
-pub mod watch;
+pub mod text;
+pub mod uri;
+mod word_enum;

@@ -1,4 +1,4 @@
-//! Stop is one signal; done is all guards dropped; readiness is a set of latches.
+//! How threads are told to stop, how the end of several threads is awaited, and which conditions readiness has.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -7,94 +7,97 @@ use std::sync::{
 
 use tokio::sync::{mpsc, watch};
 
-/// The stop signal: cloned to every task and thread that has to end. Set once, never unset.
+/// The stop signal: cloned to every task and thread that has to end. Once given it stays.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct StopSignal(watch::Receiver<bool>);
 
-/// The one handle that gives the stop signal.
+/// The handle that gives a stop signal.
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<bool>);
+pub struct StopHandle(watch::Sender<bool>);
 
-/// Makes a stop signal and its handle.
-pub fn stop() -> (Stopper, Stop) {
+/// Creates a stop signal and its handle.
+pub fn stop_signal() -> (StopHandle, StopSignal) {
     let (sender, receiver) = watch::channel(false);
-    (Stopper(sender), Stop(receiver))
+    (StopHandle(sender), StopSignal(receiver))
 }
 
-impl Stopper {
-    /// Tells every holder of [`Stop`] to end.
+impl StopHandle {
+    /// Gives the signal to every holder of [`StopSignal`].
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
 }
 
-impl Stop {
-    /// Whether the signal was given; for threads that poll.
+impl StopSignal {
+    /// Whether the signal was given, or its handle is dropped, as by a start that fails; for threads that poll.
     pub fn is_set(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() || self.0.has_changed().is_err()
     }
 
-    /// Resolves once the signal was given, or its handle is gone.
+    /// Resolves once the signal was given, or its handle is dropped.
     pub async fn wait(&mut self) {
-        // An error means that the handle was dropped: nobody is left to serve for.
+        // An error means that the handle was dropped: the process ends, and that is a stop too.
         let _ = self.0.wait_for(|set| *set).await;
     }
 }
 
-/// Held by whoever must end before the drain is over.
+/// Held by a task or thread until it ends.
 #[derive(Clone, Debug)]
-pub struct Guard(#[allow(dead_code, reason = "held for its drop alone")] mpsc::Sender<()>);
+pub struct CompletionGuard(#[allow(dead_code, reason = "held for its drop alone")] mpsc::Sender<()>);
 
-/// Resolves once every guard is gone.
+/// Resolves once every [`CompletionGuard`] is dropped.
 #[derive(Debug)]
-pub struct Done(mpsc::Receiver<()>);
+pub struct Completion(mpsc::Receiver<()>);
 
-/// Makes the first guard and the end it announces.
-pub fn guards() -> (Guard, Done) {
+/// Creates the first guard and the completion that waits for it and its clones.
+pub fn completion() -> (CompletionGuard, Completion) {
     let (sender, receiver) = mpsc::channel(1);
-    (Guard(sender), Done(receiver))
+    (CompletionGuard(sender), Completion(receiver))
 }
 
-impl Done {
-    /// Resolves once every [`Guard`] is dropped. Bound it with a deadline.
+impl Completion {
+    /// Resolves once every [`CompletionGuard`] is dropped. Has no deadline of its own.
     pub async fn wait(&mut self) {
         let _ = self.0.recv().await;
     }
 }
 
-/// What has to hold before traffic may come. Each condition is named, so that `/readyz` can say which one is missing.
+/// The conditions that must hold before the process takes traffic. Each has a name, so that `/readyz` can list the
+/// missing ones.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<Vec<Condition>>>);
 
 #[derive(Debug)]
 struct Condition {
     name: String,
-    held: Arc<AtomicBool>,
+    holds: Arc<AtomicBool>,
 }
 
-/// One condition of [`Readiness`]; starts as not held.
+/// One condition of [`Readiness`]. Does not hold until it is set.
 #[derive(Clone, Debug)]
 pub struct Latch(Arc<AtomicBool>);
 
 impl Readiness {
     /// Adds a condition that does not hold yet.
-    pub fn require(&self, name: impl Into<String>) -> Latch {
-        let held = Arc::new(AtomicBool::new(false));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Condition { name: name.into(), held: held.clone() });
-        Latch(held)
+    pub fn add_unmet_condition(&self, name: impl Into<String>) -> Latch {
+        let holds = Arc::new(AtomicBool::new(false));
+        let condition = Condition { name: name.into(), holds: holds.clone() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(condition);
+        Latch(holds)
     }
 
     /// The names of the conditions that do not hold; empty means ready.
-    pub fn missing(&self) -> Vec<String> {
+    pub fn list_missing_conditions(&self) -> Vec<String> {
         let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.iter().filter(|c| !c.held.load(Ordering::Acquire)).map(|c| c.name.clone()).collect()
+        let missing = conditions.iter().filter(|condition| !condition.holds.load(Ordering::Acquire));
+        missing.map(|condition| condition.name.clone()).collect()
     }
 }
 
 impl Latch {
-    /// Says whether the condition holds now.
-    pub fn set(&self, held: bool) {
-        self.0.store(held, Ordering::Release);
+    /// Sets whether the condition holds.
+    pub fn set(&self, holds: bool) {
+        self.0.store(holds, Ordering::Release);
     }
 }
 
@@ -103,15 +106,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readiness_names_what_is_missing() {
+    fn readiness_names_the_conditions_that_do_not_hold() {
         let readiness = Readiness::default();
-        let links = readiness.require("links");
-        let room = readiness.require("lane 0 has room");
-        assert_eq!(readiness.missing(), ["links", "lane 0 has room"]);
+        let links = readiness.add_unmet_condition("links");
+        let room = readiness.add_unmet_condition("lane 0 has room");
+        assert_eq!(readiness.list_missing_conditions(), ["links", "lane 0 has room"]);
         links.set(true);
         room.set(true);
-        assert!(readiness.missing().is_empty());
+        assert!(readiness.list_missing_conditions().is_empty());
         room.set(false);
-        assert_eq!(readiness.missing(), ["lane 0 has room"]);
+        assert_eq!(readiness.list_missing_conditions(), ["lane 0 has room"]);
     }
 }

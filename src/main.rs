@@ -4,5 +4,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    waypost::cli::run()
+    waypost::cli::parse_and_run_command_line()
 }

@@ -1,18 +1,21 @@
-//! Every metric: name, kind, labels, help and buckets. The raw macros are banned elsewhere (`clippy.toml`).
+//! The table of all metrics: name, kind, labels, help and buckets. `clippy.toml` forbids the macros of the `metrics`
+//! crate elsewhere.
 //!
-//! A module asks once, at start, for a handle by its row ([`counter`], [`gauge`], [`histogram`]) and keeps it. Workers
-//! count in plain cells of their own and flush them into these handles ten times a second.
+//! A module gets a handle for a row of the table once, at the start ([`counter`], [`gauge`], [`histogram`]). Workers
+//! count in [`LocalCounter`]s and flush them ten times a second.
+
+use std::cell::Cell;
 
 use metrics::{Counter, Gauge, Histogram, Label, Unit};
 
-/// What a metric is; histograms carry their bucket bounds.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// Only grows.
+    /// A number that only grows.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
-    /// Seconds or bytes, in these buckets.
+    /// A distribution, with the upper bounds of its buckets.
     Histogram(&'static [f64]),
 }
 
@@ -21,11 +24,11 @@ pub enum Kind {
 pub struct Metric {
     /// The full name, `waypost_…`.
     pub name: &'static str,
-    /// Counter, gauge or histogram.
+    /// Its type.
     pub kind: Kind,
-    /// The names of its labels, in the order in which values are given.
+    /// The names of its labels, in the order in which their values are given.
     pub labels: &'static [&'static str],
-    /// What it counts, in one sentence.
+    /// What it measures.
     pub help: &'static str,
 }
 
@@ -38,110 +41,232 @@ macro_rules! metrics_table {
     };
 }
 
-/// From a tenth of a millisecond to ten seconds.
+/// Buckets from 0.1 ms to 10 s.
 const SECONDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Buckets from 10 µs to 2.5 s.
+const FINE_SECONDS: &[f64] =
+    &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
 metrics_table! {
     // net
-    CONNECTIONS = "waypost_connections_total", Kind::Counter, [], "Connections accepted.";
-    CONNECTIONS_OPEN = "waypost_connections_open", Kind::Gauge, [], "Connections open now.";
-    CONNECTIONS_CLOSED = "waypost_connections_closed_total", Kind::Counter, ["reason"], "Connections ended, by reason.";
-    ACCEPT_ERRORS = "waypost_accept_errors_total", Kind::Counter, ["reason"], "Failed accepts, by reason; no_descriptors and no_memory pause the worker for 100 ms.";
-    TLS_HANDSHAKES = "waypost_tls_handshakes_total", Kind::Counter, ["result"], "TLS handshakes ended: done, or why not (timeout, busy: no turn in time, or its place went to a later one, junk: not TLS, incompatible: no common version, cipher or protocol, alert: the client refused, left, other).";
-    TLS_SESSIONS = "waypost_tls_sessions_total", Kind::Counter, ["version", "resumed"], "TLS handshakes done, by version and whether a ticket spared the signature.";
-    TLS_CERT_NOT_AFTER = "waypost_tls_cert_not_after_seconds", Kind::Gauge, ["listener", "name"], "When the certificate that is served for this name ends, seconds since the epoch, 0 if it is served no more; the name is its first, the listener edge or admin.";
-    TLS_RELOADS = "waypost_tls_reloads_total", Kind::Counter, ["result"], "Changes of certificate files, of edge.listen and of the admin listener: taken, or refused and what was served before is kept.";
+    CONNECTIONS = "waypost_connections_total", Kind::Counter, [],
+        "Accepted connections.";
+    CONNECTIONS_OPEN = "waypost_connections_open", Kind::Gauge, [],
+        "Open connections.";
+    CONNECTIONS_CLOSED = "waypost_connections_closed_total", Kind::Counter, ["reason"],
+        "Closed connections, by the reason of the close.";
+    ACCEPT_ERRORS = "waypost_accept_errors_total", Kind::Counter, ["reason"],
+        "Failed accepts, by reason. After no_descriptors and no_memory the worker pauses for 100 ms.";
+    TLS_HANDSHAKES = "waypost_tls_handshakes_total", Kind::Counter, ["result"],
+        "Ended TLS handshakes, by result: done; timeout; busy (the worker had no time for it, or its place went \
+         to a newer handshake); junk (no TLS); incompatible (no common version, cipher or protocol); alert (the \
+         client refused); left (the client closed); other.";
+    TLS_SESSIONS = "waypost_tls_sessions_total", Kind::Counter, ["version", "resumed"],
+        "Completed TLS handshakes, by version and by whether a session ticket made a signature unnecessary.";
+    TLS_CERTIFICATE_EXPIRY = "waypost_tls_certificate_expiry_timestamp_seconds", Kind::Gauge, ["listener", "name"],
+        "Expiry of the served certificate, in seconds since the epoch; 0 once it is no longer served. `name` is \
+         the first name of the certificate, `listener` is edge or admin.";
+    TLS_RELOADS = "waypost_tls_reloads_total", Kind::Counter, ["result"],
+        "Changes of certificate files of both listeners: ok, or refused, which keeps the certificates that were \
+         served before.";
+    REQUEST_SECONDS = "waypost_request_duration_seconds", Kind::Histogram(FINE_SECONDS), [],
+        "Time from the first byte read of a request to its answer handed to the socket; one request of 64 is \
+         measured.";
     // admin
-    ADMIN_REQUESTS = "waypost_admin_requests_total", Kind::Counter, ["path"], "Requests to the admin listener, by path.";
-    ADMIN_HANDSHAKES = "waypost_admin_handshakes_total", Kind::Counter, ["result"], "TLS handshakes of the admin listener: done, client (no certificate that leads to client_ca), timeout, failed.";
+    ADMIN_REQUESTS = "waypost_admin_requests_total", Kind::Counter, ["path"],
+        "Requests to the admin listener, by path.";
+    ADMIN_HANDSHAKES = "waypost_admin_handshakes_total", Kind::Counter, ["result"],
+        "TLS handshakes of the admin listener: done; client (no certificate issued by client_ca); timeout; \
+         failed.";
     // server
-    BUILD_INFO = "waypost_build_info", Kind::Gauge, ["version"], "Always 1; names the version.";
-    EDGE_INFO = "waypost_edge_info", Kind::Gauge, ["edge"], "Always 1; names this edge as its clicks do.";
-    READY = "waypost_ready", Kind::Gauge, [], "1 while /readyz says yes, else 0.";
-    WORKERS = "waypost_workers", Kind::Gauge, [], "Worker threads.";
+    BUILD_INFO = "waypost_build_info", Kind::Gauge, ["version", "commit"],
+        "Always 1; the labels name the build.";
+    EDGE_INFO = "waypost_edge_info", Kind::Gauge, ["edge"],
+        "Always 1; the label names this edge, as its clicks do.";
+    READY = "waypost_ready", Kind::Gauge, [],
+        "1 while /readyz answers 200, else 0.";
+    WORKERS = "waypost_workers", Kind::Gauge, [],
+        "Worker threads.";
+    LOG_LINES_DROPPED = "waypost_log_lines_dropped_total", Kind::Counter, [],
+        "Lines of the log that were dropped because its reader was too slow.";
     // the edge
-    CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"], "Requests answered for a code, by outcome.";
-    CLICKS_UNRECORDED = "waypost_clicks_unrecorded_total", Kind::Counter, ["reason"], "Requests for a code without a record: no room (answered or refused by on_full), or an unknown code while the journal was nearly full (pressed) or beyond its address's budget (budget).";
-    COOKIES = "waypost_cookies_total", Kind::Counter, ["state"], "Attribution cookies as presented with requests for a code.";
-    REQUESTS_REFUSED = "waypost_requests_refused_total", Kind::Counter, ["reason"], "Requests refused before their code was looked at.";
-    REQUESTS_FIXED = "waypost_requests_fixed_total", Kind::Counter, [], "Requests for the fixed paths of a host.";
-    REQUESTS_UPGRADED = "waypost_requests_upgraded_total", Kind::Counter, [], "Requests sent from http to https; the click is recorded there.";
+    CLICKS = "waypost_clicks_total", Kind::Counter, ["outcome"],
+        "Answered requests for a code, by outcome.";
+    CLICKS_UNRECORDED = "waypost_clicks_unrecorded_total", Kind::Counter, ["reason"],
+        "Requests for a code without a record: no_room (answered), refused_no_room (503, by on_full), an \
+         unknown, ended or disabled code for which the lane of orphans had no room (orphan_no_room), a HEAD, \
+         prefetch or non-navigation while the lane of clicks was three quarters full (uncountable_no_room), or an \
+         unknown code beyond its address's rate (rate_limited).";
+    COOKIES = "waypost_cookies_total", Kind::Counter, ["state"],
+        "Requests for a code, by the state of the attribution cookie they carried.";
+    REQUESTS_REFUSED = "waypost_requests_refused_total", Kind::Counter, ["reason"],
+        "Requests refused before their code was read, by reason.";
+    REQUESTS_FIXED = "waypost_requests_fixed_total", Kind::Counter, [],
+        "Requests for the fixed paths of a host, such as /robots.txt, and preflights of listed app_origins.";
+    REQUESTS_UPGRADED = "waypost_requests_upgraded_total", Kind::Counter, [],
+        "Requests redirected from http to https. Their click is recorded when they return by https.";
     // attribution
-    KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [], "48 bits over every key's id and times: equal on edges with the same ring.";
-    KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"], "Keys in the ring, by what they do now.";
-    KEYRING_RELOADS = "waypost_keyring_reloads_total", Kind::Counter, ["result"], "Changes of the key ring's file: taken, or refused and the old ring kept.";
+    KEYRING_FINGERPRINT = "waypost_keyring_fingerprint", Kind::Gauge, [],
+        "48 bits of a hash over the ids and times of all keys. Edges with the same key ring have the same value.";
+    KEYRING_KEYS = "waypost_keyring_keys", Kind::Gauge, ["role"],
+        "Keys of the key ring, by their present role.";
+    KEYRING_RELOADS = "waypost_keyring_reloads_total", Kind::Counter, ["result"],
+        "Changes of the key ring file, by result: ok; refused or failed, which keep the old key ring.";
     // links
-    LINKS = "waypost_links", Kind::Gauge, [], "Links in the table that is served.";
-    LINKS_RELOADS = "waypost_links_reloads_total", Kind::Counter, ["result"], "Loads of the links file after the first, by result: ok, refused or failed to be read.";
-    LINKS_LOADED = "waypost_links_loaded_timestamp_seconds", Kind::Gauge, [], "When the served links were loaded, seconds since the epoch.";
-    LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [], "Time to read, check and build the table of a links file, refused ones too.";
+    LINKS = "waypost_links", Kind::Gauge, [],
+        "Links in the served table.";
+    LINKS_RELOADS = "waypost_links_reloads_total", Kind::Counter, ["result"],
+        "Loads of the links file after the first, by result: ok; refused (invalid content); failed (cannot be \
+         read).";
+    LINKS_LAST_RELOAD_SUCCESS = "waypost_links_last_reload_success_timestamp_seconds", Kind::Gauge, [],
+        "When the served links were loaded, in seconds since the epoch.";
+    LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [],
+        "Time to read and check a links file and to build its table; refused files count too.";
     // the journal
-    CLICKS_JOURNALED = "waypost_clicks_journaled_total", Kind::Counter, ["lane"], "Clicks appended to the lane since the start.";
-    CLICKS_RECOVERED = "waypost_clicks_recovered_total", Kind::Counter, ["lane"], "Undelivered clicks found in the lane at the start, damaged ones included.";
-    CLICKS_QUARANTINED = "waypost_clicks_quarantined_total", Kind::Counter, ["lane"], "Recovered clicks whose bytes are damaged; the evidence is kept.";
-    JOURNAL_BACKLOG_CLICKS = "waypost_journal_backlog_clicks", Kind::Gauge, ["lane"], "Clicks that are not delivered yet.";
-    JOURNAL_BACKLOG_BYTES = "waypost_journal_backlog_bytes", Kind::Gauge, ["lane"], "Bytes from the first undelivered click to the last.";
-    JOURNAL_OLDEST_UNDURABLE = "waypost_journal_oldest_undurable_age_seconds", Kind::Gauge, [], "Age of the oldest click that is neither delivered nor synced, the time between two runs included: what a power loss would cost.";
-    JOURNAL_RING = "waypost_journal_ring_bytes", Kind::Gauge, ["lane"], "Bytes of the ring: what it holds is how long both sink and disk may fail.";
-    JOURNAL_RING_FREE = "waypost_journal_ring_free_bytes", Kind::Gauge, ["lane"], "Bytes of the ring that the worker may write.";
-    JOURNAL_RING_SECONDS = "waypost_journal_ring_seconds", Kind::Gauge, ["lane"], "How long the whole ring lasts at the present rate if nothing leaves it.";
-    JOURNAL_SPILLED_BYTES = "waypost_journal_spilled_bytes_total", Kind::Counter, [], "Bytes written to segments and synced.";
-    JOURNAL_SPILL_ERRORS = "waypost_journal_spill_errors_total", Kind::Counter, ["reason"], "Rounds of spilling that failed: the disk refused, its budget is used up, or it has not answered for seconds (stalled).";
-    JOURNAL_SPILL_STOPPED = "waypost_journal_spill_stopped", Kind::Gauge, [], "1 while a lane cannot be spilled, or the disk does not answer: the ring and the sink alone hold its clicks.";
-    JOURNAL_RING_GONE = "waypost_journal_ring_gone", Kind::Gauge, [], "1 while a ring's file is not under its name any more: a kill of the process costs what the ring alone holds.";
-    JOURNAL_CORRUPT_FRAMES = "waypost_journal_corrupt_frames_total", Kind::Counter, ["lane"], "Damaged places met in rings and segments.";
-    JOURNAL_DISK_USED = "waypost_journal_disk_used_bytes", Kind::Gauge, [], "Bytes that segments take.";
-    JOURNAL_DISK_BUDGET = "waypost_journal_disk_budget_bytes", Kind::Gauge, [], "Bytes that segments may take.";
-    JOURNAL_DISK_ROOM = "waypost_journal_disk_room_bytes", Kind::Gauge, [], "Bytes that segments can still take: the rest of their budget, or of the file system if that is less.";
-    JOURNAL_DISK_SECONDS = "waypost_journal_disk_seconds_left", Kind::Gauge, [], "How long that room lasts at the present rate if nothing is delivered.";
-    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a segment.";
-    // the shipper
-    CLICKS_DELIVERED = "waypost_clicks_delivered_total", Kind::Counter, ["topic"], "Clicks that the sink has for good: acknowledged by Kafka, or synced in a file.";
-    CLICKS_DELIVERY_FAILED = "waypost_clicks_delivery_failed_total", Kind::Counter, ["code"], "Times a click came back from the sink, by what it means; each is sent again.";
-    CLICKS_DEAD_LETTERED = "waypost_clicks_dead_lettered_total", Kind::Counter, ["topic", "reason"], "Clicks that the broker refuses even alone: whole in a dead-letter file, a stub in the topic. Not counted as delivered.";
-    CLICKS_IN_FLIGHT = "waypost_clicks_in_flight", Kind::Gauge, ["topic"], "Clicks handed to the sink and not yet delivered.";
-    CLICKS_REFUSED = "waypost_clicks_refused", Kind::Gauge, ["topic"], "Clicks refused even alone whose dead letter cannot be written, or whose stub is refused too: they wait, and hold the journal behind them.";
-    CLICKS_DELIVERY_SECONDS = "waypost_clicks_delivery_duration_seconds", Kind::Histogram(SECONDS), [], "Time from a click to its delivery, the oldest of each batch.";
-    CLICKS_OLDEST_UNDELIVERED_SECONDS = "waypost_clicks_oldest_undelivered_age_seconds", Kind::Gauge, [], "Age of the oldest click that the shipper has read and not delivered.";
-    CLICKS_LABELLED = "waypost_clicks_labelled_total", Kind::Counter, ["class"], "Clicks by who they seem to come from.";
-    CLICKS_DUPLICATE = "waypost_clicks_duplicate_total", Kind::Counter, ["basis"], "Clicks labelled as the same tap twice, by what told.";
-    CLICKS_FOUND = "waypost_clicks_found_delivered_total", Kind::Counter, [], "Clicks that the last run had written to files, or committed to Kafka, though the journal did not know: not sent again.";
-    CLICKS_UNREADABLE = "waypost_clicks_unreadable_total", Kind::Counter, [], "Clicks of a newer build's format: they wait for a build that reads them.";
-    CLICKS_TIMESTAMP_CLAMPED = "waypost_clicks_timestamp_clamped_total", Kind::Counter, [], "Records sent with a changed timestamp because the broker refused the click's; the value holds the true one.";
-    JOURNAL_READ_ERRORS = "waypost_journal_read_errors_total", Kind::Counter, [], "Times the shipper could not read a segment; it is tried again.";
-    LANE_STATEMENTS = "waypost_lane_statements_total", Kind::Counter, ["result"], "What lanes said of themselves on the topic of lanes, by what became of it.";
-    SHIPPING_STOPPED = "waypost_shipping_stopped", Kind::Gauge, ["reason"], "1 if shipping has stopped until somebody does something: another process ships as this edge, or Kafka's checkpoint and the journal contradict each other.";
-    KAFKA_TRANSACTIONS = "waypost_kafka_transactions_total", Kind::Counter, ["result"], "Transactions ended, under exactly-once.";
-    KAFKA_COMMIT_SECONDS = "waypost_kafka_commit_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one commit, from its last record on.";
-    KAFKA_PRODUCER_REBUILDS = "waypost_kafka_producer_rebuilds_total", Kind::Counter, [], "Times the producer was built anew after a fatal error.";
-    CLICKS_FILE_ERRORS = "waypost_clicks_file_errors_total", Kind::Counter, ["topic", "act"], "Errors with click files and dead-letter files, by what was being done.";
-    CLICKS_FILE_BYTES = "waypost_clicks_file_written_bytes_total", Kind::Counter, ["topic"], "Bytes synced in click files and dead-letter files.";
-    CLICKS_FILES_DELETED = "waypost_clicks_files_deleted_total", Kind::Counter, ["topic"], "Click files deleted because the configuration says so.";
-    CLICKS_FILE_SYNC_SECONDS = "waypost_clicks_file_sync_duration_seconds", Kind::Histogram(SECONDS), [], "Time of one fdatasync of a click file.";
-    CLICKS_FILE_ROOM_BYTES = "waypost_clicks_file_room_bytes", Kind::Gauge, [], "Free bytes of the file system of the click files.";
-    CLICKS_FILE_ROOM_LOW = "waypost_clicks_file_room_low", Kind::Gauge, [], "1 while the click files' file system has less than 1 GiB or a twentieth left.";
+    CLICKS_JOURNALED = "waypost_clicks_journaled_total", Kind::Counter, ["topic", "lane"],
+        "Clicks appended to the lane since the start.";
+    CLICKS_RECOVERED = "waypost_clicks_recovered_total", Kind::Counter, ["topic", "lane"],
+        "Undelivered clicks found in the lane at the start, damaged ones included.";
+    CLICKS_QUARANTINED = "waypost_clicks_quarantined_total", Kind::Counter, ["topic", "lane"],
+        "Clicks that are lost: their bytes are damaged, gone, or no click. The files are kept.";
+    JOURNAL_BACKLOG_CLICKS = "waypost_journal_backlog_clicks", Kind::Gauge, ["topic", "lane"],
+        "Clicks that are not delivered yet.";
+    JOURNAL_BACKLOG_BYTES = "waypost_journal_backlog_bytes", Kind::Gauge, ["topic", "lane"],
+        "Bytes from the first undelivered click to the last.";
+    JOURNAL_OLDEST_UNDURABLE = "waypost_journal_oldest_undurable_age_seconds", Kind::Gauge, ["topic"],
+        "Age of the oldest click that is neither delivered nor synced: the time span of clicks that a power loss \
+         would cost. The time between two runs counts too.";
+    JOURNAL_RING = "waypost_journal_ring_bytes", Kind::Gauge, ["topic", "lane"],
+        "Bytes of the ring.";
+    JOURNAL_RING_FREE = "waypost_journal_ring_free_bytes", Kind::Gauge, ["topic", "lane"],
+        "Bytes of the ring that the worker may write.";
+    JOURNAL_RING_CAPACITY = "waypost_journal_ring_capacity_seconds", Kind::Gauge, ["topic", "lane"],
+        "Time in which the present click rate fills an empty ring: how long sink and disk may both fail.";
+    JOURNAL_SPILLED_BYTES = "waypost_journal_spilled_bytes_total", Kind::Counter, ["topic"],
+        "Bytes written to segments and synced.";
+    JOURNAL_SPILL_ERRORS = "waypost_journal_spill_errors_total", Kind::Counter, ["topic", "reason"],
+        "Failed rounds of spilling, by reason: disk (an I/O error); budget (max_disk_bytes is used up); stalled (the \
+         disk has not answered for seconds).";
+    JOURNAL_SPILL_STOPPED = "waypost_journal_spill_stopped", Kind::Gauge, ["topic"],
+        "1 while a lane cannot be spilled or the disk does not answer. Until then only the ring and the sink hold \
+         its clicks.";
+    JOURNAL_RING_GONE = "waypost_journal_ring_gone", Kind::Gauge, ["topic"],
+        "1 while a ring's file is removed or replaced. A kill of the process then loses the clicks that only the \
+         ring holds.";
+    JOURNAL_CORRUPT_FRAMES = "waypost_journal_corrupt_frames_total", Kind::Counter, ["topic", "lane"],
+        "Damaged places found in rings and segments.";
+    JOURNAL_DISK_USED = "waypost_journal_disk_used_bytes", Kind::Gauge, ["topic"],
+        "Bytes of all segments.";
+    JOURNAL_DISK_BUDGET = "waypost_journal_disk_budget_bytes", Kind::Gauge, ["topic"],
+        "Bytes that all segments may take (journal.max_disk_bytes, journal.orphan.max_disk_bytes).";
+    JOURNAL_DISK_FREE = "waypost_journal_disk_free_bytes", Kind::Gauge, ["topic"],
+        "Bytes that segments can still take: the rest of the budget, or of the file system if that is less.";
+    JOURNAL_DISK_TIME_LEFT = "waypost_journal_disk_time_left_seconds", Kind::Gauge, ["topic"],
+        "Time until that space is used up at the present click rate if nothing is delivered.";
+    JOURNAL_SYNC_SECONDS = "waypost_journal_sync_duration_seconds", Kind::Histogram(SECONDS), ["topic"],
+        "Time of one fdatasync of a segment.";
+    // delivery
+    CLICKS_DELIVERED = "waypost_clicks_delivered_total", Kind::Counter, ["topic"],
+        "Clicks acknowledged by Kafka, or synced in a click file.";
+    CLICKS_DELIVERY_FAILED = "waypost_clicks_delivery_failed_total", Kind::Counter, ["topic", "code"],
+        "Failed deliveries of a click, by the class of Kafka's error, or file_error. Each click is sent again.";
+    CLICKS_DEAD_LETTERED = "waypost_clicks_dead_lettered_total", Kind::Counter, ["topic", "reason"],
+        "Clicks that the broker refuses even alone. Each is kept whole in a dead-letter file, and a stub takes \
+         its place in the topic. Not counted as delivered.";
+    CLICKS_IN_FLIGHT = "waypost_clicks_in_flight", Kind::Gauge, ["topic"],
+        "Clicks handed to the sink and not acknowledged yet.";
+    CLICKS_BLOCKED = "waypost_clicks_blocked", Kind::Gauge, ["topic"],
+        "Clicks that the broker refuses even alone and whose dead letter or stub cannot be written. They wait, \
+         and the journal keeps everything behind them.";
+    CLICKS_DELIVERY_SECONDS = "waypost_clicks_delivery_duration_seconds", Kind::Histogram(SECONDS), ["topic"],
+        "Time from a click to its delivery, for the oldest click of each batch.";
+    CLICKS_OLDEST_UNDELIVERED_SECONDS = "waypost_clicks_oldest_undelivered_age_seconds", Kind::Gauge, ["topic"],
+        "Age of the oldest click that the delivery thread has read and not delivered.";
+    CLICKS_LABELLED = "waypost_clicks_labelled_total", Kind::Counter, ["class"],
+        "Clicks, by the class of their client.";
+    CLICKS_DUPLICATE = "waypost_clicks_duplicate_total", Kind::Counter, ["basis"],
+        "Clicks labelled as a repeated tap, by the basis of the label.";
+    CLICKS_ALREADY_DELIVERED = "waypost_clicks_already_delivered_total", Kind::Counter, [],
+        "Clicks that the last run had written to files, or committed to Kafka, without a note of it in the \
+         journal. They are not sent again.";
+    CLICKS_UNREADABLE = "waypost_clicks_unreadable_total", Kind::Counter, ["topic"],
+        "Clicks in the format of a newer version. They wait for a version that reads them.";
+    CLICKS_TIMESTAMP_SHIFTED = "waypost_clicks_timestamp_shifted_total", Kind::Counter, [],
+        "Records sent with a shifted timestamp because the broker refused the click's own. The value has the true \
+         time.";
+    JOURNAL_READ_ERRORS = "waypost_journal_read_errors_total", Kind::Counter, ["topic"],
+        "Failed reads of a segment by the delivery thread. Each is tried again.";
+    LANE_STATEMENTS = "waypost_lane_statements_total", Kind::Counter, ["result"],
+        "Lane statements sent to the topic of lanes, by result.";
+    DELIVERY_STOPPED = "waypost_delivery_stopped", Kind::Gauge, ["topic", "reason"],
+        "1 if delivery has stopped until somebody acts: another process delivers as this edge, or Kafka's \
+         checkpoint and the journal contradict each other.";
+    KAFKA_TRANSACTIONS = "waypost_kafka_transactions_total", Kind::Counter, ["result"],
+        "Ended transactions under exactly-once, by result.";
+    KAFKA_COMMIT_SECONDS = "waypost_kafka_commit_duration_seconds", Kind::Histogram(SECONDS), [],
+        "Time of one commit, from its last record on.";
+    KAFKA_PRODUCER_REBUILDS = "waypost_kafka_producer_rebuilds_total", Kind::Counter, [],
+        "New producers created after a fatal error of the old one.";
+    CLICK_FILES_ERRORS = "waypost_click_files_errors_total", Kind::Counter, ["topic", "operation"],
+        "Errors with click files, by the operation that failed.";
+    CLICK_FILES_WRITTEN_BYTES = "waypost_click_files_written_bytes_total", Kind::Counter, ["topic"],
+        "Bytes synced in click files.";
+    CLICK_FILES_DELETED = "waypost_click_files_deleted_total", Kind::Counter, ["topic"],
+        "Click files deleted by delivery.files.keep_bytes or keep_age.";
+    CLICK_FILES_SYNC_SECONDS = "waypost_click_files_sync_duration_seconds", Kind::Histogram(SECONDS), [],
+        "Time of one fdatasync of a click file.";
+    CLICK_FILES_FREE_BYTES = "waypost_click_files_free_bytes", Kind::Gauge, [],
+        "Free bytes of the file system of the click files.";
+    DEAD_LETTER_FILES_ERRORS = "waypost_dead_letter_files_errors_total", Kind::Counter, ["operation"],
+        "Errors with dead-letter files, by the operation that failed; the reserve takes the dead letter.";
+    DEAD_LETTER_FILES_WRITTEN_BYTES = "waypost_dead_letter_files_written_bytes_total", Kind::Counter, [],
+        "Bytes synced in dead-letter files.";
+    DEAD_LETTER_FILES_SYNC_SECONDS = "waypost_dead_letter_files_sync_duration_seconds", Kind::Histogram(SECONDS), [],
+        "Time of one fdatasync of a dead-letter file.";
+    CLICK_FILES_LOW_SPACE = "waypost_click_files_low_space", Kind::Gauge, [],
+        "1 while the file system of the click files has less than 1 GiB or a twentieth of its size left.";
     // kafka
-    KAFKA_ERRORS = "waypost_kafka_errors_total", Kind::Counter, ["class"], "Errors of the Kafka client, by what they mean.";
-    KAFKA_QUEUE_MESSAGES = "waypost_kafka_producer_queue_messages", Kind::Gauge, [], "Clicks in the producer's queue or in flight.";
-    KAFKA_QUEUE_BYTES = "waypost_kafka_producer_queue_bytes", Kind::Gauge, [], "Bytes in the producer's queue or in flight.";
-    KAFKA_MESSAGES = "waypost_kafka_messages_sent_total", Kind::Counter, [], "Records sent to brokers.";
-    KAFKA_MESSAGE_BYTES = "waypost_kafka_messages_sent_bytes_total", Kind::Counter, [], "Bytes of the records sent, before compression.";
-    KAFKA_REQUESTS = "waypost_kafka_requests_total", Kind::Counter, [], "Requests sent to brokers.";
-    KAFKA_REQUEST_BYTES = "waypost_kafka_requests_bytes_total", Kind::Counter, [], "Bytes sent to brokers, after compression.";
-    KAFKA_RETRIES = "waypost_kafka_request_retries_total", Kind::Counter, [], "Requests sent again.";
-    KAFKA_TIMEOUTS = "waypost_kafka_request_timeouts_total", Kind::Counter, [], "Requests that no broker answered in time.";
-    KAFKA_DISCONNECTS = "waypost_kafka_disconnects_total", Kind::Counter, [], "Connections to brokers that ended.";
-    KAFKA_BROKERS_UP = "waypost_kafka_brokers_up", Kind::Gauge, [], "Brokers connected to.";
-    KAFKA_ROUND_TRIP_SECONDS = "waypost_kafka_round_trip_seconds", Kind::Gauge, [], "99th percentile of a request's round trip, the slowest broker's.";
-    KAFKA_SEND_WAIT_SECONDS = "waypost_kafka_send_wait_seconds", Kind::Gauge, [], "99th percentile of a request's wait before it is sent, the slowest broker's.";
-    KAFKA_THROTTLE_SECONDS = "waypost_kafka_throttle_seconds", Kind::Gauge, [], "Mean time a broker's quota held requests back, the worst broker's.";
-    KAFKA_BATCH_CLICKS = "waypost_kafka_batch_clicks", Kind::Gauge, [], "Mean clicks in a batch.";
-    KAFKA_TOPIC_REPLICATION = "waypost_kafka_topic_replication", Kind::Gauge, ["topic"], "Copies of the topic's least copied partition, as last seen.";
-    KAFKA_TOPIC_MIN_INSYNC = "waypost_kafka_topic_min_insync_replicas", Kind::Gauge, ["topic"], "The topic's min.insync.replicas as last seen, 0 if it may not be read.";
-    KAFKA_TOPIC_ALARM = "waypost_kafka_topic_alarm", Kind::Gauge, ["topic", "reason"], "1 while a topic is missing, may not be seen, or keeps too few copies.";
+    KAFKA_ERRORS = "waypost_kafka_errors_total", Kind::Counter, ["class"],
+        "Errors of the Kafka client, by class.";
+    KAFKA_QUEUE_MESSAGES = "waypost_kafka_producer_queue_messages", Kind::Gauge, ["topic"],
+        "Clicks in the producer's queue or in flight.";
+    KAFKA_QUEUE_BYTES = "waypost_kafka_producer_queue_bytes", Kind::Gauge, ["topic"],
+        "Bytes in the producer's queue or in flight.";
+    KAFKA_MESSAGES = "waypost_kafka_messages_sent_total", Kind::Counter, [],
+        "Records sent to brokers.";
+    KAFKA_MESSAGE_BYTES = "waypost_kafka_message_bytes_total", Kind::Counter, [],
+        "Bytes of the records sent, before compression.";
+    KAFKA_REQUESTS = "waypost_kafka_requests_total", Kind::Counter, [],
+        "Requests sent to brokers.";
+    KAFKA_REQUEST_BYTES = "waypost_kafka_request_bytes_total", Kind::Counter, [],
+        "Bytes sent to brokers, after compression.";
+    KAFKA_RETRIES = "waypost_kafka_request_retries_total", Kind::Counter, [],
+        "Requests sent again.";
+    KAFKA_TIMEOUTS = "waypost_kafka_request_timeouts_total", Kind::Counter, [],
+        "Requests that no broker answered in time.";
+    KAFKA_DISCONNECTS = "waypost_kafka_disconnects_total", Kind::Counter, [],
+        "Connections to brokers that ended.";
+    KAFKA_BROKERS_UP = "waypost_kafka_brokers_up", Kind::Gauge, ["topic"],
+        "Brokers with an open connection.";
+    KAFKA_ROUND_TRIP_P99 = "waypost_kafka_round_trip_p99_seconds", Kind::Gauge, ["topic"],
+        "99th percentile of the round trip of a request, for the slowest broker.";
+    KAFKA_SEND_WAIT_P99 = "waypost_kafka_send_wait_p99_seconds", Kind::Gauge, ["topic"],
+        "99th percentile of a request's wait before it is sent, for the slowest broker.";
+    KAFKA_THROTTLE_MEAN = "waypost_kafka_throttle_mean_seconds", Kind::Gauge, ["topic"],
+        "Mean time for which a broker's quota delayed requests, for the worst broker.";
+    KAFKA_BATCH_MEAN_CLICKS = "waypost_kafka_batch_mean_clicks", Kind::Gauge, ["topic"],
+        "Mean number of clicks in a batch.";
+    KAFKA_TOPIC_REPLICATION = "waypost_kafka_topic_replication", Kind::Gauge, ["topic"],
+        "Replicas of the partition of the topic that has the fewest, as last seen.";
+    KAFKA_TOPIC_MIN_INSYNC = "waypost_kafka_topic_min_insync_replicas", Kind::Gauge, ["topic"],
+        "min.insync.replicas of the topic as last seen; 0 if it may not be read.";
+    KAFKA_TOPIC_ALARM = "waypost_kafka_topic_alarm", Kind::Gauge, ["topic", "reason"],
+        "1 while the topic is missing, not authorized, has too few replicas, or removes records too early, by reason.";
 }
 
-/// A handle on a counter; starts it at zero. `labels` are the values of its label names, in order.
+/// A handle on a counter, which is exported from now on, first as zero. `labels` are the values of its label names, in
+/// order.
 pub fn counter(metric: &Metric, labels: &[&str]) -> Counter {
     let handle = recorder_counter(metric, labels);
     handle.increment(0);
@@ -150,30 +275,58 @@ pub fn counter(metric: &Metric, labels: &[&str]) -> Counter {
 
 /// A handle on a gauge. `labels` are the values of its label names, in order.
 pub fn gauge(metric: &Metric, labels: &[&str]) -> Gauge {
-    metrics::with_recorder(|recorder| recorder.register_gauge(&key(metric, labels), &METADATA))
+    metrics::with_recorder(|recorder| recorder.register_gauge(&metric_key(metric, labels), &METADATA))
 }
 
 /// A handle on a histogram. `labels` are the values of its label names, in order.
 pub fn histogram(metric: &Metric, labels: &[&str]) -> Histogram {
-    metrics::with_recorder(|recorder| recorder.register_histogram(&key(metric, labels), &METADATA))
+    metrics::with_recorder(|recorder| recorder.register_histogram(&metric_key(metric, labels), &METADATA))
 }
 
 fn recorder_counter(metric: &Metric, labels: &[&str]) -> Counter {
-    metrics::with_recorder(|recorder| recorder.register_counter(&key(metric, labels), &METADATA))
+    metrics::with_recorder(|recorder| recorder.register_counter(&metric_key(metric, labels), &METADATA))
 }
 
 static METADATA: metrics::Metadata<'static> =
     metrics::Metadata::new("waypost", metrics::Level::INFO, Some(module_path!()));
 
-fn key(metric: &Metric, values: &[&str]) -> metrics::Key {
-    debug_assert_eq!(metric.labels.len(), values.len(), "{}: one value a label", metric.name);
+fn metric_key(metric: &Metric, label_values: &[&str]) -> metrics::Key {
+    debug_assert_eq!(metric.labels.len(), label_values.len(), "{}: one value a label", metric.name);
     let labels: Vec<Label> =
-        metric.labels.iter().zip(values).map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+        metric.labels.iter().zip(label_values).map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
     metrics::Key::from_parts(metric.name, labels)
 }
 
-/// Gives the recorder every metric's help text; called once by whoever installs it.
-pub fn describe_all() {
+/// A counter of one thread in front of a shared counter. An increment needs no atomic operation; the thread flushes the
+/// sum from time to time.
+pub struct LocalCounter {
+    pending: Cell<u64>,
+    shared: Counter,
+}
+
+impl LocalCounter {
+    /// A counter at zero in front of `shared`.
+    pub fn new(shared: Counter) -> LocalCounter {
+        LocalCounter { pending: Cell::new(0), shared }
+    }
+
+    /// Adds one.
+    pub fn increment(&self) {
+        self.pending.set(self.pending.get() + 1);
+    }
+
+    /// Adds what was counted since the last flush to the shared counter, and returns that number.
+    pub fn flush_and_return_added_count(&self) -> u64 {
+        let count = self.pending.take();
+        if count > 0 {
+            self.shared.increment(count);
+        }
+        count
+    }
+}
+
+/// Registers the help text and the unit of every metric. To be called once, when the recorder is installed.
+pub fn describe_all_metrics() {
     metrics::with_recorder(|recorder| {
         for metric in ALL {
             let unit = if metric.name.contains("_seconds") {

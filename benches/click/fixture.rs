@@ -1,40 +1,45 @@
-//! What the steps work on: the ring, the link and the in-app request that the load test plays.
+//! What the steps work on: the keyring, the links, and the in-app request that the load test sends.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Request;
-use waypost::attribution::keys::{Audience, Keyring, SellerKeys};
-use waypost::attribution::mint::ClickId;
-use waypost::attribution::mint::Seed;
-use waypost::attribution::token::{CookieClaims, Payload, UrlClaims, UrlFlags};
-use waypost::client::Trusted;
-use waypost::edge::click::Scratch;
-use waypost::edge::{Edge, Moment, Room};
-use waypost::journal::{self, Journal, Lane, Parts};
+use waypost::attribution::UrlKeyCache;
+use waypost::attribution::claims::{CookieClaims, UrlClaims, UrlFlags};
+use waypost::attribution::click_id::ClickId;
+use waypost::attribution::entropy::ClickEntropy;
+use waypost::attribution::key_scope::KeyScope;
+use waypost::attribution::keyring::Keyring;
+use waypost::attribution::token::PayloadBuffer;
+use waypost::client::address::TrustedProxies;
+use waypost::edge::context::RequestContext;
+use waypost::edge::scratch::ScratchBuffers;
+use waypost::edge::snapshot::Edge;
+use waypost::journal::{self, DirectoryLocks, Journal, JournalParts, LaneWriter};
 use waypost::links::domains::{self, DomainId, Domains};
-use waypost::links::{Link, Table, destination::entry::Rules};
+use waypost::links::{Link, Table, destination::policy::DestinationPolicy};
 use waypost::model::click::{
-    AddressFrom, AddressMode, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy, Text,
+    AddressMode, AddressSource, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy,
+    Text,
 };
-use waypost::net::peer::Peer;
+use waypost::net::peer::{Peer, TrustedNetworks};
 
-/// The moment of every click here.
+/// The time of every click here.
 pub(crate) const NOW_MS: u64 = 1_795_000_000_000;
 /// The code that is asked for.
 pub(crate) const CODE: &[u8] = b"7Kq2ZpXa";
-/// The audience whose key signs the URL token.
-pub(crate) const SELLER: Audience<'static> = Audience::Seller("s_311");
+/// The scope of the key that signs the URL token.
+pub(crate) const SELLER: KeyScope<'static> = KeyScope::Seller("s_311");
 /// A phone's agent in an app, as `loadtest/requests/in-app.txt` has it.
-pub(crate) const AGENT: &str = "Mozilla/5.0 (Linux; Android 14; SM-S918N Build/UP1A.231005.007; wv) AppleWebKit/537.36 (KHTML, \
-    like Gecko) Version/4.0 Chrome/131.0.6778.135 Mobile Safari/537.36 Instagram 361.0.0.46.88 Android (34/14; 450dpi; \
-    1080x2115; samsung; SM-S918N; dm3q; qcom; ko_KR; 674675155)";
+pub(crate) const AGENT: &str = "Mozilla/5.0 (Linux; Android 14; SM-S918N Build/UP1A.231005.007; wv) \
+    AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/131.0.6778.135 Mobile Safari/537.36 \
+    Instagram 361.0.0.46.88 Android (34/14; 450dpi; 1080x2115; samsung; SM-S918N; dm3q; qcom; ko_KR; 674675155)";
 
-/// A ring with one key, a worker's memo that knows the seller, and room to write in.
+/// A ring with one key, a worker's cache that knows the seller, and room to write in.
 pub(crate) struct Signing {
     pub(crate) ring: Keyring,
-    pub(crate) memo: SellerKeys,
-    pub(crate) payload: Payload,
+    pub(crate) cache: UrlKeyCache,
+    pub(crate) payload: PayloadBuffer,
     pub(crate) out: Vec<u8>,
     /// A valid cookie.
     pub(crate) cookie: Vec<u8>,
@@ -58,12 +63,12 @@ pub(crate) fn click_id() -> ClickId {
 /// Everything warm: the seller's key is derived, the buffers have grown.
 pub(crate) fn signing() -> Signing {
     let dir = tempfile::tempdir().unwrap();
-    let ring = Keyring::open(&dir.path().join("keys.json"), NOW_MS).unwrap();
-    let (mut memo, mut out, mut cookie) = (SellerKeys::default(), Vec::with_capacity(4096), Vec::new());
-    ring.sign_url(&mut memo, NOW_MS, SELLER, &url_claims(), &mut out);
-    ring.sign_cookie(NOW_MS, &cookie_claims(), &mut cookie);
+    let ring = Keyring::load_or_create_file_with_new_key(&dir.path().join("keys.json"), NOW_MS).unwrap();
+    let (mut cache, mut out, mut cookie) = (UrlKeyCache::default(), Vec::with_capacity(4096), Vec::new());
+    ring.sign_and_append_url_token_and_return_key_id(&mut cache, NOW_MS, SELLER, &url_claims(), &mut out);
+    ring.sign_and_append_cookie_token(NOW_MS, &cookie_claims(), &mut cookie);
     out.clear();
-    Signing { ring, memo, payload: Payload::default(), out, cookie }
+    Signing { ring, cache, payload: PayloadBuffer::default(), out, cookie }
 }
 
 /// The in-app request of the load test for a code, with this cookie if one is given.
@@ -85,48 +90,117 @@ pub(crate) fn request(code: &str, cookie: Option<&[u8]>) -> Request<()> {
 pub(crate) struct Visit {
     pub(crate) edge: Edge,
     pub(crate) request: Request<()>,
-    pub(crate) moment: Moment,
-    pub(crate) scratch: Scratch,
+    pub(crate) context: RequestContext,
+    pub(crate) scratch: ScratchBuffers,
 }
+
+/// What a visit has beside the click itself.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Setup {
+    /// Plain HTTP, no configured domain, no proxy, a short query.
+    Plain,
+    /// The host has its own settings in `[domains]`, and the link is in that domain.
+    ConfiguredDomain,
+    /// The connection uses TLS, and `tls.hsts` is set.
+    Tls,
+    /// A trusted proxy passes the buyer's address and protocol on.
+    Proxy,
+    /// The query of an advertisement: `fbclid` and five `utm_` parameters.
+    LongQuery,
+    /// Everything above at once.
+    Everything,
+}
+
+impl Setup {
+    fn has(self, part: Setup) -> bool {
+        self == part || self == Setup::Everything
+    }
+}
+
+/// The query that an advertisement adds to the link, as bytes of the request target.
+pub(crate) const LONG_QUERY: &str = "&fbclid=IwZXh0bgNhZW0CMTEAAR0hT4sXqL0vZ9yWc7uP3mKfBzQeDnRjUoTsVwYxGaHiJkLmNoPqRsT\
+    uVwX_aem_d0N2bG9uZ0Zha2VWYWx1ZQ&utm_source=ig&utm_medium=social&utm_campaign=black_friday_2026&utm_content=story_3&\
+    utm_term=rain%20coat";
 
 /// A visit that is like one before it: buffers have grown, the seller's key is derived.
 pub(crate) fn visit(code: &str, returning: bool) -> Visit {
-    let (signing, links) = (signing(), links());
+    visit_with(code, returning, Setup::Plain)
+}
+
+/// A visit as [`visit`] has it, with what `setup` names.
+pub(crate) fn visit_with(code: &str, returning: bool, setup: Setup) -> Visit {
+    let name = if setup.has(Setup::ConfiguredDomain) { HOST } else { "*" };
+    let domains = Domains::new(&domains_with(setup)).unwrap();
+    let (signing, links) = (signing(), links_in(&domains, name));
     let cookie = returning.then_some(&signing.cookie[..]);
-    let request = request(code, cookie);
-    let domains = Domains::new(&domains::Config::default()).unwrap();
-    let edge =
-        Edge::new(Arc::new(links.table), Arc::new(signing.ring), Arc::new(domains), Arc::new(Trusted::default()));
-    let moment = Moment {
-        peer: Peer::at(IpAddr::from([192, 0, 2, 7])),
+    let mut request = request(code, cookie);
+    if setup.has(Setup::LongQuery) {
+        *request.uri_mut() = format!("{}{LONG_QUERY}", request.uri()).parse().unwrap();
+    }
+    let mut trusted_proxies = TrustedProxies::default();
+    if setup.has(Setup::Proxy) {
+        trusted_proxies.networks = TrustedNetworks::parse(&["192.0.2.0/24"]).unwrap();
+        let headers = request.headers_mut();
+        headers.insert("x-forwarded-for", "198.51.100.23, 192.0.2.9".parse().unwrap());
+        headers.insert("x-forwarded-proto", "https".parse().unwrap());
+    }
+    let edge = Edge::new(Arc::new(links.table), Arc::new(signing.ring), Arc::new(domains), Arc::new(trusted_proxies));
+    let hsts = setup.has(Setup::Tls).then(|| "max-age=31536000".parse().unwrap());
+    let edge = edge.with_tls(hsts, None);
+    let peer = Peer { tls: setup.has(Setup::Tls), ..Peer::from_network(IpAddr::from([192, 0, 2, 7])) };
+    let context = RequestContext {
+        peer,
         wall_ms: NOW_MS,
         id_ms: NOW_MS,
-        seed: Seed { click: [9; 10], visitor: [7; 16] },
-        room: Room::Free,
+        entropy: ClickEntropy { click_id: [9; 10], visitor_id: [7; 16] },
+        lane_has_room: true,
     };
-    let mut scratch = Scratch::default();
-    edge.answer(&request, &moment, &mut scratch);
+    let mut scratch = ScratchBuffers::default();
+    let answer = edge.answer_and_encode_click(&request, &context, &mut scratch);
+    // What is counted must be the click that it seems to be.
+    let click = Click::decode(&scratch.click).unwrap();
+    let is_known = code.as_bytes() == CODE;
+    assert_eq!((click.status, click.texts[Text::Domain as usize]), (if is_known { 302 } else { 404 }, name.as_bytes()));
+    assert_eq!(setup.has(Setup::Proxy), click.address == Some(IpAddr::from([198, 51, 100, 23])));
+    assert_eq!(setup.has(Setup::Tls), answer.hsts.is_some());
     scratch.click.clear();
-    Visit { edge, request, moment, scratch }
+    Visit { edge, request, context, scratch }
+}
+
+/// The host of every request here.
+const HOST: &str = "go.example.com";
+
+fn domains_with(setup: Setup) -> domains::Config {
+    let mut config = domains::Config::default();
+    if setup.has(Setup::ConfiguredDomain) {
+        // Others beside it, so that the host is searched for.
+        for host in ["a.example.com", HOST, "z.example.com"] {
+            let settings = serde_json::from_value(serde_json::json!({ "shop_url": "https://shop.example.com/" }));
+            config.0.insert(host.to_owned(), settings.unwrap());
+        }
+    }
+    config
 }
 
 /// A worker's lane, and the bytes of an ordinary click. The rest is held open.
 pub(crate) struct Appending {
-    pub(crate) lane: Lane,
+    pub(crate) lane: LaneWriter,
     pub(crate) click: Vec<u8>,
-    _rest: (Parts, tempfile::TempDir),
+    _rest: (JournalParts, tempfile::TempDir),
 }
 
 /// A lane that has taken clicks before.
 pub(crate) fn appending() -> Appending {
     let dir = tempfile::tempdir().unwrap();
-    let mut parts = Journal::open(dir.path(), &journal::Config::default(), 1).unwrap().into_parts();
-    let mut lane = parts.lanes.remove(0);
+    let locks = DirectoryLocks::lock(dir.path(), None).unwrap();
+    let config = journal::Config::default();
+    let mut parts = Journal::open(dir.path(), "clicks", &config, 1, &locks).unwrap().into_parts();
+    let mut lane = parts.writers.remove(0);
     let mut bytes = Vec::new();
     click().encode(&mut bytes);
     for _ in 0..10 {
-        assert!(lane.room(bytes.len()));
-        lane.append(0, &bytes).unwrap();
+        assert!(lane.try_make_room_for(bytes.len()));
+        lane.append(&bytes).unwrap();
     }
     Appending { lane, click: bytes, _rest: (parts, dir) }
 }
@@ -140,21 +214,28 @@ pub(crate) struct Links {
 
 /// A thousand product links; one of them is [`CODE`].
 pub(crate) fn links() -> Links {
-    let domains = Domains::new(&domains::Config::default()).unwrap();
+    links_in(&Domains::new(&domains::Config::default()).unwrap(), "*")
+}
+
+/// A thousand product links of one domain; one of them is [`CODE`].
+fn links_in(domains: &Domains, name: &str) -> Links {
     let table = Table::with_capacity(1000);
     for number in 0..1000 {
         let code = if number == 0 { std::str::from_utf8(CODE).unwrap().to_owned() } else { format!("link{number:04}") };
+        let product = format!("{}", 1_729_384_756 + number);
         let record = serde_json::json!({
-            "code": code, "url": format!("https://shop.example.com/view/product/{}?creator=c_48213", 1_729_384_756 + number),
+            "code": code, "url": format!("https://shop.example.com/view/product/{product}?creator=c_48213"),
             "kind": "product", "creator": "c_48213", "creator_type": "affiliate", "partner": "tap_7", "seller": "s_311",
-            "product": format!("{}", 1_729_384_756 + number), "plan": "targeted", "rate_bp": 1200,
-            "created_at": "2026-11-01T00:00:00Z",
+            "product": product, "plan": "targeted", "rate_bp": 1200,
+            "created_at": "2026-11-01T00:00:00Z", "domain": name,
         });
         let record = serde_json::from_value(record).unwrap();
-        let link = Link::new(&record, &Rules::default(), &domains, NOW_MS, number).unwrap().0;
-        table.insert(link).ok().unwrap();
+        let link = Link::check_and_build_from_record(&record, &DestinationPolicy::default(), domains, NOW_MS, number)
+            .unwrap()
+            .link;
+        table.try_insert_or_give_back(link).ok().unwrap();
     }
-    Links { table, domain: domains.named("*").unwrap().id, out: Vec::with_capacity(4096) }
+    Links { table, domain: domains.find_by_name(name).unwrap().id, out: Vec::with_capacity(4096) }
 }
 
 /// An ordinary click, as the worker writes it into the lane.
@@ -190,7 +271,7 @@ pub(crate) fn click() -> Click<'static> {
         previous: Some([8; 16]),
         address: Some(IpAddr::from([192, 0, 2, 7])),
         address_mode: AddressMode::Full,
-        address_from: AddressFrom::Peer,
+        address_source: AddressSource::Peer,
         consent: Consent::None,
         privacy: Privacy::None,
         flags,

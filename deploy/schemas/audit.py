@@ -1,86 +1,108 @@
 #!/usr/bin/env python3
-"""Is a click missing? The rule of completeness.md, for reading beside it.
+"""Is a click missing? The rule of completeness.md, to be read beside it.
 
     audit.py LANES TOPIC=CLICKS [TOPIC=CLICKS ...]
 
-LANES and CLICKS are files of record values, one JSON object a line, as any Kafka client writes them. Prints one JSON object for each
-edge, lane and topic; exits 1 if a click is missing, 3 if none is but not all is proved, 0 if all is. The topics must be whole.
+LANES and CLICKS are files of record values, one JSON object a line, as any Kafka client writes them. The topics must be
+whole.
+Prints one JSON object for each edge, lane and topic. Exits 1 if a click is missing, 3 if none is missing but not all is
+proved, 0 if all is proved.
 """
 import collections
 import json
 import sys
 
 
-def lines(path):
+def read_records(path):
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def mark(said):
-    return said["epoch"], said["next"]
+def as_pair(watermark):
+    """A watermark that compares by epoch, then by number."""
+    return watermark["epoch"], watermark["next"]
 
 
-def spans(numbers):
-    """Numbers as [from, to) ranges."""
-    found = []
+def as_ranges(numbers):
+    """Numbers as [first, end) ranges."""
+    ranges = []
     for number in sorted(numbers):
-        if found and found[-1][1] == number:
-            found[-1][1] += 1
+        if ranges and ranges[-1][1] == number:
+            ranges[-1][1] += 1
         else:
-            found.append([number, number + 1])
-    return found
+            ranges.append([number, number + 1])
+    return ranges
 
 
-def main(lanes_file, *topics):
-    said = collections.defaultdict(list)
-    for one in lines(lanes_file):
-        said[one["edge"], one["lane"]].append(one)
-    missing, unproved = False, not said
-    for topic, path in (argument.split("=", 1) for argument in topics):
-        present, safe_of, repeats = collections.defaultdict(set), collections.Counter(), collections.Counter()
-        for click in lines(path):
+class Clicks:
+    """The clicks of a topic, by (edge, lane, epoch)."""
+
+    def __init__(self, path):
+        self.present = collections.defaultdict(set)
+        self.safe, self.repeats = collections.Counter(), collections.Counter()
+        for click in read_records(path):
             key = click["edge"], click["lane"], click["epoch"]
-            repeats[key] += click["seq"] in present[key]
-            present[key].add(click["seq"])
-            safe_of[key] = max(safe_of[key], click["safe"])
-        for edge, lane in sorted(set(said) | {key[:2] for key in present}):
-            statements = said[edge, lane]
-            stands = [(one["epoch"], one["topics"][topic]) for one in statements]
-            ended = {end["epoch"]: end for one in statements for end in one["ended"]}
-            epochs = {key[2] for key in present if key[:2] == (edge, lane)} | set(ended) | {one["epoch"] for one in statements}
-            delivered = max((mark(stand["delivered"]) for _, stand in stands), default=(0, 0))
-            safe = max((mark(stand["safe"]) for _, stand in stands), default=(0, 0))
-            found = collections.defaultdict(list)
-            for epoch in sorted(epochs):
-                key = edge, lane, epoch
-                there, end = present[key], ended.get(epoch)
-                gone = {number for _, stand in stands for hole in stand["quarantined"] + stand.get("dead_lettered", [])
-                        if hole["epoch"] == epoch for number in range(hole["from"], hole["to"])}
-                own = max([safe_of[key]] + [mark(stand["safe"])[1] for _, stand in stands if mark(stand["safe"])[0] == epoch])
-                ended_at = end["next_seq"].get(topic, 0) if end else 0
+            self.repeats[key] += click["seq"] in self.present[key]
+            self.present[key].add(click["seq"])
+            self.safe[key] = max(self.safe[key], click["safe"])
 
-                def covered(by):
-                    return 0 if by[0] < epoch else by[1] if by[0] == epoch else max(ended_at, own)
 
-                d = covered(delivered)
-                s = max(covered(safe), own, d)
-                given = max([s, ended_at, max(there, default=-1) + 1] + [stand["next_seq"] for of, stand in stands if of == epoch])
-                absent = set(range(given)) - there - gone
-                rest = "lost_by_cut" if end and end["cut"] else "not_shipped" if end or epoch == max(epochs) else "unproved"
-                for verdict, low, high in (("missing", 0, d), ("not_shipped", d, s), (rest, s, given)):
-                    found[verdict] += [[epoch, *span] for span in spans(n for n in absent if low <= n < high)]
-            whole = bool(statements) and not any(found.values())
-            last = max(statements, key=lambda one: one["at_ms"], default=None)
-            spoke = {one["epoch"] for one in statements} - {0, max(epochs)}
-            whole = whole and spoke <= set(ended) and not any(end["cut"] for end in ended.values()) and last["kind"] in ("closing", "drained")
-            missing, unproved = missing or bool(found["missing"]), unproved or not whole
-            unrecorded = collections.Counter()
-            for one in statements:
-                unrecorded[one["epoch"]] = max(unrecorded[one["epoch"]], one.get("unrecorded", 0))
-            own_keys = [key for key in present if key[:2] == (edge, lane)]
-            print(json.dumps({
-                "edge": edge, "lane": lane, "topic": topic, "numbers": sum(len(present[key]) for key in own_keys),
-                "repeats": sum(repeats[key] for key in own_keys), "unrecorded": sum(unrecorded.values()), **{verdict: found[verdict] for verdict in sorted(found)}, "whole": whole}))
+def judge(edge, lane, topic, clicks, statements):
+    """The verdict on one lane and topic: the absent numbers by kind, and whether everything is proved."""
+    progress = [(one["epoch"], one) for one in statements]
+    ended = {end["epoch"]: end for one in statements for end in one["ended"]}
+    own_keys = [key for key in clicks.present if key[:2] == (edge, lane)]
+    epochs = {key[2] for key in own_keys} | set(ended) | {one["epoch"] for one in statements}
+    delivered = max((as_pair(one["delivered"]) for _, one in progress), default=(0, 0))
+    safe = max((as_pair(one["safe"]) for _, one in progress), default=(0, 0))
+    left_out = [one["quarantined"][0] for one in statements if one.get("quarantined_omitted") and one["quarantined"]]
+    omitted_below = max(((gone["epoch"], gone["from"]) for gone in left_out), default=(0, 0))
+    absent = collections.defaultdict(list)
+    for epoch in sorted(epochs):
+        key = edge, lane, epoch
+        present, end = clicks.present[key], ended.get(epoch)
+        explained = {number for _, one in progress for gone in one["quarantined"] + one.get("dead_lettered", [])
+                     if gone["epoch"] == epoch for number in range(gone["from"], gone["to"])}
+        stated_safe = [one["safe"]["next"] for _, one in progress if one["safe"]["epoch"] == epoch]
+        own_safe = max([clicks.safe[key], *stated_safe])
+        ended_at = end["next_seq"] if end else 0
+
+        def covered_by(watermark):
+            return 0 if watermark[0] < epoch else watermark[1] if watermark[0] == epoch else max(ended_at, own_safe)
+
+        d = covered_by(delivered)
+        s = max(covered_by(safe), own_safe, d)
+        g = max([s, ended_at, max(present, default=-1) + 1] + [one["next_seq"] for of, one in progress if of == epoch])
+        unexplained = set(range(g)) - present - explained
+        rest = "lost_by_cut" if end and end["cut"] else "not_shipped" if end or epoch == max(epochs) else "unproved"
+        o = min(d, covered_by(omitted_below) if omitted_below[0] <= epoch else d)
+        for kind, low, high in (("unproved", 0, o), ("missing", o, d), ("not_shipped", d, s), (rest, s, g)):
+            absent[kind] += [[epoch, *pair] for pair in as_ranges(n for n in unexplained if low <= n < high)]
+    last = max(statements, key=lambda one: one["at_ms"], default=None)
+    without_end = {one["epoch"] for one in statements} - {0, max(epochs)} - set(ended)
+    proved = bool(statements) and not any(absent.values()) and not without_end
+    proved = proved and not any(end["cut"] for end in ended.values()) and last["kind"] in ("closing", "drained")
+    unrecorded = collections.Counter()
+    for one in statements:
+        unrecorded[one["epoch"]] = max(unrecorded[one["epoch"]], one.get("unrecorded", 0))
+    return {
+        "edge": edge, "lane": lane, "topic": topic, "numbers": sum(len(clicks.present[key]) for key in own_keys),
+        "repeats": sum(clicks.repeats[key] for key in own_keys), "unrecorded": sum(unrecorded.values()),
+        **{kind: absent[kind] for kind in sorted(absent)}, "whole": proved}
+
+
+def main(lanes_path, *topics):
+    statements = collections.defaultdict(list)
+    for one in read_records(lanes_path):
+        statements[one["edge"], one["topic"], one["lane"]].append(one)
+    missing, unproved = False, not statements
+    for topic, path in (argument.split("=", 1) for argument in topics):
+        clicks = Clicks(path)
+        stated = {(edge, lane) for edge, of_topic, lane in statements if of_topic == topic}
+        for edge, lane in sorted(stated | {key[:2] for key in clicks.present}):
+            verdict = judge(edge, lane, topic, clicks, statements[edge, topic, lane])
+            print(json.dumps(verdict))
+            missing, unproved = missing or bool(verdict["missing"]), unproved or not verdict["whole"]
     return 1 if missing else 3 if unproved else 0
 
 

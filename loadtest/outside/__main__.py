@@ -1,4 +1,4 @@
-"""Runs the tools named on the command line, each against a Waypost of its own; keeps what they said. See ../outside.sh."""
+"""Runs the tools named on the command line, each against a Waypost of its own; keeps their output. See ../outside.sh."""
 import importlib
 import json
 import os
@@ -13,7 +13,7 @@ MODULES = {"h2spec": "h2spec", "slowhttptest": "slow", "testssl": "scanners", "s
            "curl": "curl", "chromium": "browser"}
 
 
-def one(tool, binary, directory):
+def run_tool(tool, binary, directory):
     """Runs and keeps one tool; returns the sentences that fail the run."""
     say(f"{tool}:")
     module = importlib.import_module(f"outside.{MODULES[tool]}")
@@ -36,11 +36,11 @@ def one(tool, binary, directory):
 
 def main(tools):
     harness.end_on_signal()
-    findings.accepted()  # a list with a mistake fails before the minutes are spent
+    findings.read_accepted()  # an error in the list fails the run at once
     directory, failed = harness.scratch_dir(), []
     for tool in tools:
         try:
-            failed += one(tool, os.environ["WAYPOST_BIN"], directory)
+            failed += run_tool(tool, os.environ["WAYPOST_BIN"], directory)
         except Failure as failure:
             failed.append(f"{tool}: {failure}")
     if failed:

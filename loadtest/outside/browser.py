@@ -73,11 +73,11 @@ class Browser:
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
                      "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={directory / 'profile'}",
                      f"--user-agent={AGENT.format(self.version)}", f"--host-resolver-rules=MAP *.example.com {HOST}"]
-        made = self.ask("POST", "", {"capabilities": {"alwaysMatch": {
+        made = self.call_driver("POST", "", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}}})
         self.session = f"/{made['sessionId']}"
 
-    def ask(self, method, path, body=None):
+    def call_driver(self, method, path, body=None):
         connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
         connection.request(method, f"/session{self.session}{path}", json.dumps(body) if body is not None else None,
                            {"Content-Type": "application/json"})
@@ -89,21 +89,21 @@ class Browser:
         return value
 
     def open(self, url):
-        self.ask("POST", "/url", {"url": url})
+        self.call_driver("POST", "/url", {"url": url})
 
     def tap(self, id, until):
         """Clicks the link as a person does; waits for a page whose address begins with `until`, and returns it."""
-        element = self.ask("POST", "/element", {"using": "css selector", "value": f"#{id}"})
-        self.ask("POST", f"/element/{element[ELEMENT]}/click", {})
+        element = self.call_driver("POST", "/element", {"using": "css selector", "value": f"#{id}"})
+        self.call_driver("POST", f"/element/{element[ELEMENT]}/click", {})
         return self.driver.wait_until(
-            lambda: next((url for url in [self.ask("GET", "/url")] if url.startswith(until)), None), f"arrives at {until}", 20)
+            lambda: next((url for url in [self.call_driver("GET", "/url")] if url.startswith(until)), None), f"arrives at {until}", 20)
 
     def cookies(self):
         """The whole store, as the browser's own tool for developers shows it."""
-        return self.ask("POST", "/goog/cdp/execute", {"cmd": "Storage.getCookies", "params": {}})["cookies"]
+        return self.call_driver("POST", "/goog/cdp/execute", {"cmd": "Storage.getCookies", "params": {}})["cookies"]
 
     def close(self):
-        self.ask("DELETE", "")
+        self.call_driver("DELETE", "")
         self.driver.stop()
 
 
@@ -125,7 +125,7 @@ def visit(browser, site, social):
 
     url, tapped = browser.tap("tea", f"{SHOP}/tea"), time.time()
     yield "the tap on what was prefetched arrives at the shop's page with a token", "?wp=v1." in url, url
-    body = browser.ask("POST", "/execute/sync", {"script": "return document.body.innerText", "args": []})
+    body = browser.call_driver("POST", "/execute/sync", {"script": "return document.body.innerText", "args": []})
     yield "the page is the shop's", body == "/tea", body
     cookies = browser.cookies()
     cookie = cookies[0] if cookies else {}

@@ -35,7 +35,7 @@ def url(site, port, code="tea"):
     return [f"{scheme}://{HOST_NAME}:{number}/{code}", "--resolve", f"{HOST_NAME}:{number}:127.0.0.1"]
 
 
-def ask(site, port, words, code="tea", form="%{http_code} %{http_version}"):
+def run_curl(site, port, words, code="tea", form="%{http_code} %{http_version}"):
     words = [str(word).replace("{tls}", str(site.tls)) for word in words]
     where = [] if any(word.startswith("https://") for word in words) else url(site, port, code)
     status, printed = run(["curl", "--silent", "--max-time", 10, "--output", "/dev/null", "--write-out", form,
@@ -43,17 +43,17 @@ def ask(site, port, words, code="tea", form="%{http_code} %{http_version}"):
     return printed.strip() if status == 0 else f"exit {status}"
 
 
-def jar(site):
+def click_twice_with_cookie_jar(site):
     """Two clicks with one jar, on two links: name → whether it is so, and what was seen."""
     jar, before = site.directory / "jar", len(site.clicks(1))
     words = ["--cookie", jar, "--cookie-jar", jar]
-    location = ask(site, "tls", words, "tea", "%{redirect_url}")
+    location = run_curl(site, "tls", words, "tea", "%{redirect_url}")
     yield "the first click is sent to the link's destination with a token", "https://shop.example.com/tea?wp=v1." in location, location
     kept = [line.split("\t") for line in jar.read_text().splitlines() if "__Host-wp" in line]
     yield "the jar keeps one cookie, HttpOnly and Secure", (
         len(kept) == 1 and kept[0][0].startswith("#HttpOnly_") and kept[0][3] == "TRUE"), kept
-    ask(site, "tls", words, "cup")
-    ask(site, "tls", [*words, "--head"], "pot")
+    run_curl(site, "tls", words, "cup")
+    run_curl(site, "tls", [*words, "--head"], "pot")
     first, second, head = site.clicks(before + 3)[before:]
     yield "the first click knows none before it", "previous_click_id" not in first, first
     yield "the second names the first", second.get("previous_click_id") == first["click_id"] and second["previous_code"] == "tea", second
@@ -65,8 +65,8 @@ def jar(site):
 def curl(site):
     lines, findings = [], []
     said = [(name, got == want, f"{got}, expected {want}")
-            for name, port, words, want in CASES for got in [ask(site, port, words)]]
-    said += jar(site)
+            for name, port, words, want in CASES for got in [run_curl(site, port, words)]]
+    said += click_twice_with_cookie_jar(site)
     for name, right, seen in said:
         lines.append(f"{'yes' if right else 'NO '} {name}")
         if not right:

@@ -37,7 +37,7 @@ class Outcome:
     record: dict
 
 
-def accepted():
+def read_accepted():
     """The entries by tool and id."""
     entries = {}
     for entry in tomllib.loads(ACCEPTED.read_text())["accepted"]:
@@ -53,7 +53,7 @@ def accepted():
     return entries
 
 
-def covers(entry, finding):
+def accepts(entry, finding):
     """Whether the entry is about this finding: no worse than it says, and looking as it says."""
     worse = SEVERITIES.index(finding.severity) > SEVERITIES.index(entry["severity"])
     return not worse and all(re.search(entry.get("saw", ""), line) for line in finding.text.splitlines())
@@ -61,11 +61,11 @@ def covers(entry, finding):
 
 def judge(tool, outcome):
     """The verdict as text, and the sentences that fail the run."""
-    entries = {id: entry for (of, id), entry in accepted().items() if of == tool}
+    entries = {id: entry for (of, id), entry in read_accepted().items() if of == tool}
     lines, failed, met = [], [], set()
     for finding in sorted(outcome.findings, key=lambda one: (-SEVERITIES.index(one.severity), one.id)):
         entry = entries.get(finding.id)
-        if entry and covers(entry, finding):
+        if entry and accepts(entry, finding):
             met.add(finding.id)
             verdict = f"accepted: {' '.join(entry['reason'].split())}"
         else:

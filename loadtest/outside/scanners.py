@@ -1,7 +1,7 @@
 """testssl.sh and sslscan: what the TLS side offers, seen from outside.
 
 testssl.sh rates by itself; its `WARN` is a check that could not be made and counts as medium here. sslscan only tells: what it tells is
-rated by the table in `told`.
+rated by the table in `rated_lines`.
 """
 import json
 import xml.etree.ElementTree as xml
@@ -41,7 +41,7 @@ def testssl(site):
                    list(by_id.values()), lines, {"said": said})
 
 
-def told(scan):
+def rated_lines(scan):
     """Every statement of sslscan with its rating: id, severity or None where it is as it should be, text."""
     for one in scan.iter("protocol"):
         name, old = f"{one.get('type')}{one.get('version')}", one.get("version") not in ("1.2", "1.3")
@@ -73,7 +73,7 @@ def sslscan(site):
     report = site.directory / "sslscan.xml"
     _, printed = run(["sslscan", "--no-colour", "--show-sigs", f"--sni-name={HOSTS[0]}", f"--xml={report}",
                       f"127.0.0.1:{site.tls}"], 300)
-    said = list(told(xml.parse(report).getroot()))
+    said = list(rated_lines(xml.parse(report).getroot()))
     # Seven protocols, three suites of each TLS, groups, Heartbleed, renegotiation, four of the certificate.
     if len(said) < 20:
         raise Failure(f"sslscan said too little:\n{printed}")

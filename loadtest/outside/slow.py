@@ -61,7 +61,7 @@ class GoodClient(threading.Thread):
         self.join(30)
 
 
-def held(port):
+def count_open_connections(port):
     """Sockets of the listener's side in the kernel's table, but those that listen or wait out their last minute."""
     table = pathlib.Path("/proc/net/tcp").read_text()
     return sum(state not in ("0A", "06") for state in re.findall(rf"^ *\d+: 0100007F:{port:04X} \S+ (\w\w) ", table, re.M))
@@ -76,12 +76,12 @@ class Watch(threading.Thread):
 
     def run(self):
         while not self.over.wait(1):
-            self.held.append((round(time.monotonic() - self.began), held(self.port)))
+            self.held.append((round(time.monotonic() - self.began), count_open_connections(self.port)))
 
     def most(self):
         return max(number for _, number in self.held)
 
-    def emptied(self):
+    def seconds_until_empty(self):
         """Seconds until nothing but the good client's was held for the first time after the most; None if never."""
         after = next(second for second, number in self.held if number == self.most())
         return next((second for second, number in self.held if second >= after and number <= 3), None)
@@ -112,9 +112,9 @@ def attack(site, way, url, port, context, name, options):
     if client.failures or late or p99 > P99 or not client.seconds:
         wrong.append(("good client", f"{len(client.failures)} clicks failed ({client.failures[:1]}), {len(late)} took over {PATIENCE} s, "
                                      f"p99 {p99:.1f} s"))
-    if watch.emptied() is None:
+    if watch.seconds_until_empty() is None:
         wrong.append(("ended", f"{watch.held[-1][1]} connections are still held; the tool: {ended}"))
-    line = (f"{way}, {name}: the tool: {ended}; held: at most {watch.most()}, none after {watch.emptied()} s; "
+    line = (f"{way}, {name}: the tool: {ended}; held: at most {watch.most()}, none after {watch.seconds_until_empty()} s; "
             f"good client: {len(client.seconds)} clicks, {len(client.failures)} failed, median {1000 * statistics.median(times):.1f} ms, "
             f"p99 {1000 * p99:.0f} ms, slowest {1000 * times[-1]:.0f} ms; ended for: {closed}")
     return [Finding(f"{way}, {name}: {id}", "high", text) for id, text in wrong], line, {

@@ -1,4 +1,4 @@
-//! Rings, tokens and cookies through the module's own doors.
+//! Key rings, tokens and cookies through the module's public interface.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -8,25 +8,30 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::{
-    LIFETIME_MS, file,
-    file::RingError,
-    keys::{Audience, Keyring, Role, SellerKeys, UrlKeys},
-    mint::{ClickId, Seeds},
-    token::{self, AHEAD_MS, CookieClaims, Payload, Presented, TokenError, UrlClaims, UrlFlags, find_cookie},
+    ATTRIBUTION_WINDOW_MS, UrlKeyCache,
+    claims::{CookieClaims, UrlClaims, UrlFlags},
+    click_id::ClickId,
+    cookie::{self, PresentedCookie, find_cookie_values},
+    entropy::EntropySource,
+    file::{self, KeyringError, OwnKeys, RotatedKeyring},
+    key_scope::KeyScope,
+    keyring::{KeyRole, Keyring},
+    token::{self, MAX_AHEAD_MS, PayloadBuffer, TokenError},
+    url_keys::UrlKeys,
 };
 use crate::model::click::CookieState;
 
 /// 2026-11-15T00:00:00Z
 const NOW: u64 = 1_794_700_800_000;
 const HOUR: u64 = 3_600_000;
-const SELLER: Audience<'static> = Audience::Seller("s_311");
+const SELLER: KeyScope<'static> = KeyScope::Seller("s_311");
 
 fn golden_ring() -> Keyring {
     Keyring::parse(Path::new("golden"), include_bytes!("../../tests/fixtures/token_ring.json")).unwrap()
 }
 
 fn fresh_ring(dir: &Path) -> Keyring {
-    Keyring::open(&dir.join(file::NAME), NOW).unwrap()
+    Keyring::load_or_create_file_with_new_key(&dir.join(file::FILE_NAME), NOW).unwrap()
 }
 
 fn id_at(ms: u64) -> [u8; 16] {
@@ -41,27 +46,27 @@ fn url_at(ms: u64) -> UrlClaims<'static> {
     UrlClaims { click_id: id_at(ms), domain: b"*", code: b"7Kq2ZpXa", flags: UrlFlags::NAVIGATION }
 }
 
-fn sign_cookie(ring: &Keyring, claims: &CookieClaims<'_>) -> Vec<u8> {
+fn cookie_token(ring: &Keyring, claims: &CookieClaims<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    ring.sign_cookie(NOW, claims, &mut out);
+    ring.sign_and_append_cookie_token(NOW, claims, &mut out);
     out
 }
 
-fn sign_url(ring: &Keyring, audience: Audience<'_>, claims: &UrlClaims<'_>) -> Vec<u8> {
+fn url_token(ring: &Keyring, scope: KeyScope<'_>, claims: &UrlClaims<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    ring.sign_url(&mut SellerKeys::default(), NOW, audience, claims, &mut out);
+    ring.sign_and_append_url_token_and_return_key_id(&mut UrlKeyCache::default(), NOW, scope, claims, &mut out);
     out
 }
 
 fn cookie_error(ring: &Keyring, now_ms: u64, token: &[u8]) -> Option<TokenError> {
-    ring.verify_cookie(now_ms, token, &mut Payload::default()).err()
+    ring.verify_cookie_token(now_ms, token, &mut PayloadBuffer::default()).err()
 }
 
-fn url_error(ring: &Keyring, audience: Audience<'_>, token: &[u8]) -> Option<TokenError> {
-    ring.verify_url(NOW, audience, token, &mut Payload::default()).err()
+fn url_error(ring: &Keyring, scope: KeyScope<'_>, token: &[u8]) -> Option<TokenError> {
+    ring.verify_url_token(NOW, scope, token, &mut PayloadBuffer::default()).err()
 }
 
-/// Written by another implementation: Python's `hmac` and `hashlib`, by the words of the two module headers.
+/// A token of another implementation (Python's `hmac` and `hashlib`, from the two module headers).
 #[derive(Deserialize)]
 struct Golden {
     kind: String,
@@ -85,25 +90,25 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn golden_tokens_of_another_implementation_are_read_and_made_alike() {
+fn golden_tokens_of_another_implementation_are_verified_and_signed_alike() {
     let ring = golden_ring();
     let lines = include_str!("../../tests/fixtures/token_golden.jsonl").lines();
     for golden in lines.map(|line| serde_json::from_str::<Golden>(line).unwrap()) {
-        let mut payload = Payload::default();
-        let now_signs = golden.signed_by == "FiHrAYZq";
+        let mut payload = PayloadBuffer::default();
+        let is_signing_key = golden.signed_by == "FiHrAYZq";
         if golden.kind == "cookie" {
-            let claims = ring.verify_cookie(NOW, golden.token.as_bytes(), &mut payload).unwrap();
+            let claims = ring.verify_cookie_token(NOW, golden.token.as_bytes(), &mut payload).unwrap();
             assert_eq!((hex(&claims.visitor), hex(&claims.click_id)), (golden.visitor, golden.click_id));
             assert_eq!((claims.domain, claims.code), (golden.domain.as_bytes(), golden.code.as_bytes()));
-            assert_eq!(sign_cookie(&ring, &claims) == golden.token.as_bytes(), now_signs);
+            assert_eq!(cookie_token(&ring, &claims) == golden.token.as_bytes(), is_signing_key);
         } else {
-            let audience = Audience::from_kind(&golden.audience_kind, &golden.audience).unwrap();
-            let claims = ring.verify_url(NOW, audience, golden.token.as_bytes(), &mut payload).unwrap();
+            let scope = KeyScope::from_kind_word(&golden.audience_kind, &golden.audience).unwrap();
+            let claims = ring.verify_url_token(NOW, scope, golden.token.as_bytes(), &mut payload).unwrap();
             assert_eq!(hex(&claims.click_id), golden.click_id);
             assert_eq!((claims.domain, claims.code), (golden.domain.as_bytes(), golden.code.as_bytes()));
-            let flags = [UrlFlags::NAVIGATION, UrlFlags::GPC, UrlFlags::UNJOURNALED].map(|flag| claims.flags.has(flag));
+            let flags = [UrlFlags::NAVIGATION, UrlFlags::GPC, UrlFlags::UNRECORDED].map(|flag| claims.flags.has(flag));
             assert_eq!(flags, [1, 2, 4].map(|bit| golden.flags & bit != 0));
-            assert_eq!(sign_url(&ring, audience, &claims), golden.token.as_bytes());
+            assert_eq!(url_token(&ring, scope, &claims), golden.token.as_bytes());
         }
     }
 }
@@ -115,10 +120,10 @@ fn url_keys_are_hkdf_over_kind_and_name() {
     let mut key = [0; 32];
     let info = [&b"waypost token v1 url\0\x01"[..], b"s_311"].concat();
     Hkdf::<Sha256>::new(Some(b"waypost key ring v1"), &secret).expand(&info, &mut key).unwrap();
-    assert_eq!(ring.url_keys(SELLER).keys[0].key.bytes(), key);
-    let other = |audience| ring.url_keys(audience).keys[0].key.bytes().to_vec();
-    assert_ne!(other(Audience::Partner("s_311")), key);
-    assert_ne!(other(Audience::Domain("s_311")), key);
+    assert_eq!(ring.derive_and_export_url_keys(SELLER).keys[0].key.bytes(), key);
+    let other = |scope| ring.derive_and_export_url_keys(scope).keys[0].key.bytes().to_vec();
+    assert_ne!(other(KeyScope::Partner("s_311")), key);
+    assert_ne!(other(KeyScope::Domain("s_311")), key);
 }
 
 #[test]
@@ -126,9 +131,9 @@ fn usual_payloads_fit_one_hash_block() {
     let ring = golden_ring();
     let payload_len = |token: Vec<u8>| token.split(|byte| *byte == b'.').nth(2).unwrap().len() * 3 / 4;
     let cookie = CookieClaims { domain: b"go.brand.shop", ..cookie_at(NOW) };
-    assert!(payload_len(sign_cookie(&ring, &cookie)) <= 55);
+    assert!(payload_len(cookie_token(&ring, &cookie)) <= 55);
     let url = UrlClaims { domain: b"go.brand.example", ..url_at(NOW) };
-    assert!(payload_len(sign_url(&ring, Audience::Seller("seller_48213"), &url)) <= 55);
+    assert!(payload_len(url_token(&ring, KeyScope::Seller("seller_48213"), &url)) <= 55);
 }
 
 #[test]
@@ -136,42 +141,45 @@ fn the_longest_claims_fit_their_bounds_and_come_back() {
     let ring = golden_ring();
     let (domain, code, seller) = ([b'd'; 255], [b'c'; 64], "s".repeat(255));
     let cookie = CookieClaims { domain: &domain, code: &code, ..cookie_at(NOW) };
-    let token = sign_cookie(&ring, &cookie);
+    let token = cookie_token(&ring, &cookie);
     assert!(token.len() <= 505, "{}", token.len());
-    assert_eq!(ring.verify_cookie(NOW, &token, &mut Payload::default()), Ok(cookie));
+    assert_eq!(ring.verify_cookie_token(NOW, &token, &mut PayloadBuffer::default()), Ok(cookie));
     let url = UrlClaims { domain: &domain, code: &code, ..url_at(NOW) };
-    let token = sign_url(&ring, Audience::Seller(&seller), &url);
-    assert_eq!(ring.verify_url(NOW, Audience::Seller(&seller), &token, &mut Payload::default()), Ok(url));
+    let token = url_token(&ring, KeyScope::Seller(&seller), &url);
+    assert_eq!(ring.verify_url_token(NOW, KeyScope::Seller(&seller), &token, &mut PayloadBuffer::default()), Ok(url));
 }
 
 #[test]
 fn a_token_is_good_for_its_14_days_and_a_day_ahead_of_the_clock() {
     let ring = golden_ring();
-    let token = sign_cookie(&ring, &cookie_at(NOW));
+    let token = cookie_token(&ring, &cookie_at(NOW));
     for (now, want) in [
         (NOW, None),
-        (NOW + LIFETIME_MS - 1, None),
-        (NOW + LIFETIME_MS, Some(TokenError::Expired)),
-        (NOW - AHEAD_MS, None),
-        (NOW - AHEAD_MS - 1, Some(TokenError::Expired)),
+        (NOW + ATTRIBUTION_WINDOW_MS - 1, None),
+        (NOW + ATTRIBUTION_WINDOW_MS, Some(TokenError::Expired)),
+        (NOW - MAX_AHEAD_MS, None),
+        (NOW - MAX_AHEAD_MS - 1, Some(TokenError::Expired)),
     ] {
         assert_eq!(cookie_error(&ring, now, &token), want, "{now}");
     }
-    let late = NOW + LIFETIME_MS;
-    assert_eq!(ring.inspect_cookie(late, &token, &mut Payload::default()), Ok(cookie_at(NOW)));
+    let late = NOW + ATTRIBUTION_WINDOW_MS;
+    assert_eq!(ring.verify_cookie_token_of_any_age(late, &token, &mut PayloadBuffer::default()), Ok(cookie_at(NOW)));
 }
 
 #[test]
-fn no_token_passes_for_another_carrier_audience_or_ring() {
+fn no_token_verifies_as_another_kind_or_for_another_scope_or_ring() {
     let dir = tempfile::tempdir().unwrap();
     let (ring, other) = (golden_ring(), fresh_ring(dir.path()));
-    let (cookie, url) = (sign_cookie(&ring, &cookie_at(NOW)), sign_url(&ring, SELLER, &url_at(NOW)));
+    let (cookie, url) = (cookie_token(&ring, &cookie_at(NOW)), url_token(&ring, SELLER, &url_at(NOW)));
     assert_eq!(url_error(&ring, SELLER, &url), None);
     assert_eq!(cookie_error(&ring, NOW, &url), Some(TokenError::BadMac));
     assert!(url_error(&ring, SELLER, &cookie).is_some());
-    for audience in [Audience::Seller("s_312"), Audience::Partner("s_311"), Audience::Domain("s_311")] {
-        assert_eq!(url_error(&ring, audience, &url), Some(TokenError::WrongAudience));
-        assert_eq!(ring.url_keys(audience).verify(NOW, &url, &mut Payload::default()), Err(TokenError::BadMac));
+    for scope in [KeyScope::Seller("s_312"), KeyScope::Partner("s_311"), KeyScope::Domain("s_311")] {
+        assert_eq!(url_error(&ring, scope, &url), Some(TokenError::WrongScope));
+        assert_eq!(
+            ring.derive_and_export_url_keys(scope).verify_token(NOW, &url, &mut PayloadBuffer::default()),
+            Err(TokenError::BadMac)
+        );
     }
     assert_eq!(cookie_error(&other, NOW, &cookie), Some(TokenError::UnknownKey));
     assert_eq!(url_error(&other, SELLER, &url), Some(TokenError::UnknownKey));
@@ -180,31 +188,37 @@ fn no_token_passes_for_another_carrier_audience_or_ring() {
 #[test]
 fn a_shop_verifies_its_own_tokens_with_its_exported_keys_alone() {
     let ring = golden_ring();
-    let exported = serde_json::to_string(&ring.url_keys(SELLER)).unwrap();
+    let exported = serde_json::to_string(&ring.derive_and_export_url_keys(SELLER)).unwrap();
     let shop: UrlKeys = serde_json::from_str(&exported).unwrap();
-    let token = sign_url(&ring, SELLER, &url_at(NOW));
-    let mut payload = Payload::default();
-    assert_eq!(shop.inspect(NOW, &token, &mut payload), Ok((url_at(NOW), SELLER)));
-    assert_eq!(shop.verify(NOW + LIFETIME_MS, &token, &mut payload), Err(TokenError::Expired));
+    let token = url_token(&ring, SELLER, &url_at(NOW));
+    let mut payload = PayloadBuffer::default();
+    assert_eq!(shop.verify_token_of_any_age(NOW, &token, &mut payload), Ok((url_at(NOW), SELLER)));
+    assert_eq!(shop.verify_token(NOW + ATTRIBUTION_WINDOW_MS, &token, &mut payload), Err(TokenError::Expired));
 }
 
 #[test]
-fn the_memo_signs_alike_full_or_empty_and_follows_the_ring() {
+fn the_url_key_cache_gives_the_same_keys_full_or_empty_and_follows_the_ring() {
     let dir = tempfile::tempdir().unwrap();
     let (ring, other) = (golden_ring(), fresh_ring(dir.path()));
-    let mut memo = SellerKeys::default();
+    let mut cache = UrlKeyCache::default();
     for round in 0..3 {
         for seller in 0..5000 {
             let name = format!("s_{seller}");
             let mut token = Vec::new();
-            let id = ring.sign_url(&mut memo, NOW, Audience::Seller(&name), &url_at(NOW), &mut token);
+            let id = ring.sign_and_append_url_token_and_return_key_id(
+                &mut cache,
+                NOW,
+                KeyScope::Seller(&name),
+                &url_at(NOW),
+                &mut token,
+            );
             assert_eq!(&id, b"FiHrAYZq");
             if seller % 500 == 0 {
-                assert_eq!(url_error(&ring, Audience::Seller(&name), &token), None, "{round} {name}");
+                assert_eq!(url_error(&ring, KeyScope::Seller(&name), &token), None, "{round} {name}");
             }
         }
         let mut token = Vec::new();
-        other.sign_url(&mut memo, NOW, SELLER, &url_at(NOW), &mut token);
+        other.sign_and_append_url_token_and_return_key_id(&mut cache, NOW, SELLER, &url_at(NOW), &mut token);
         assert_eq!(url_error(&other, SELLER, &token), None);
     }
 }
@@ -212,46 +226,63 @@ fn the_memo_signs_alike_full_or_empty_and_follows_the_ring() {
 #[test]
 fn the_key_that_signs_changes_at_its_time_and_the_old_one_verifies_14_days_more() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(file::NAME);
-    let before = Keyring::open(&path, NOW).unwrap();
-    let (id, ring) = file::rotate(&path, NOW, NOW + HOUR).unwrap();
+    let path = dir.path().join(file::FILE_NAME);
+    let before = Keyring::load_or_create_file_with_new_key(&path, NOW).unwrap();
+    let RotatedKeyring { new_key: id, ring } =
+        file::add_signing_key_retire_others_and_write_file(&path, NOW, NOW + HOUR).unwrap();
     assert_ne!(before.fingerprint(), ring.fingerprint());
     let key_at = |now| {
         let mut token = Vec::new();
-        ring.sign_cookie(now, &cookie_at(now), &mut token);
+        ring.sign_and_append_cookie_token(now, &cookie_at(now), &mut token);
         (token[3..11].to_vec(), token)
     };
     let (old_id, old_token) = key_at(NOW + HOUR - 1);
     assert_ne!(old_id, id);
     assert_eq!(key_at(NOW + HOUR).0, id);
-    assert_eq!(cookie_error(&ring, NOW + HOUR + LIFETIME_MS - 2, &old_token), None);
-    assert_eq!(cookie_error(&ring, NOW + HOUR + LIFETIME_MS, &old_token), Some(TokenError::UnknownKey));
-    let roles = |now| ring.infos(now).map(|info| info.role).collect::<Vec<_>>();
-    assert_eq!(roles(NOW), [Role::Waiting, Role::Signing]);
-    assert_eq!(roles(NOW + HOUR), [Role::Signing, Role::Verifying]);
-    assert_eq!(roles(NOW + HOUR + LIFETIME_MS), [Role::Signing, Role::Expired]);
+    assert_eq!(cookie_error(&ring, NOW + HOUR + ATTRIBUTION_WINDOW_MS - 2, &old_token), None);
+    assert_eq!(cookie_error(&ring, NOW + HOUR + ATTRIBUTION_WINDOW_MS, &old_token), Some(TokenError::UnknownKey));
+    let roles = |now| ring.key_statuses_newest_first(now).map(|status| status.role).collect::<Vec<_>>();
+    assert_eq!(roles(NOW), [KeyRole::Waiting, KeyRole::Signing]);
+    assert_eq!(roles(NOW + HOUR), [KeyRole::Signing, KeyRole::Verifying]);
+    assert_eq!(roles(NOW + HOUR + ATTRIBUTION_WINDOW_MS), [KeyRole::Signing, KeyRole::Expired]);
     // A clock before every key still has one to sign with.
-    assert_eq!(roles(1), [Role::Signing, Role::Verifying]);
-    assert!(matches!(file::rotate(&path, NOW, NOW + HOUR), Err(RingError::Waiting { .. })));
-    let (_, third) = file::rotate(&path, NOW + 2 * LIFETIME_MS, NOW + 2 * LIFETIME_MS).unwrap();
-    assert_eq!(third.infos(NOW).count(), 2, "the first key is spent and dropped");
+    assert_eq!(roles(1), [KeyRole::Signing, KeyRole::Verifying]);
+    assert!(matches!(
+        file::add_signing_key_retire_others_and_write_file(&path, NOW, NOW + HOUR),
+        Err(KeyringError::RotationPending { .. })
+    ));
+    let at = NOW + 2 * ATTRIBUTION_WINDOW_MS;
+    let third = file::add_signing_key_retire_others_and_write_file(&path, at, at).unwrap().ring;
+    assert_eq!(third.key_statuses_newest_first(NOW).count(), 2, "the first key is past use and removed");
 }
 
 #[test]
 fn two_edges_with_one_imported_ring_accept_each_others_tokens() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (here, there) = (here.path().join(file::NAME), there.path().join(file::NAME));
-    let first = Keyring::open(&here, NOW).unwrap();
+    let (here, there) = (here.path().join(file::FILE_NAME), there.path().join(file::FILE_NAME));
+    let first = Keyring::load_or_create_file_with_new_key(&here, NOW).unwrap();
     // The other's own key is newer: the imported ring must win all the same.
-    let before = Keyring::open(&there, NOW + HOUR).unwrap();
-    let own = sign_cookie(&before, &cookie_at(NOW));
-    let second = file::import(&there, &first.export().unwrap(), NOW + 2 * HOUR, false).unwrap();
-    assert_eq!(cookie_error(&first, NOW, &sign_cookie(&second, &cookie_at(NOW))), None);
-    assert_eq!(cookie_error(&second, NOW, &sign_cookie(&first, &cookie_at(NOW))), None);
-    let url = sign_url(&second, SELLER, &url_at(NOW));
+    let before = Keyring::load_or_create_file_with_new_key(&there, NOW + HOUR).unwrap();
+    let own = cookie_token(&before, &cookie_at(NOW));
+    let second = file::replace_keyring_file_and_retire_or_drop_own_keys(
+        &there,
+        &first.export_with_secrets().unwrap(),
+        NOW + 2 * HOUR,
+        OwnKeys::Retire,
+    )
+    .unwrap();
+    assert_eq!(cookie_error(&first, NOW, &cookie_token(&second, &cookie_at(NOW))), None);
+    assert_eq!(cookie_error(&second, NOW, &cookie_token(&first, &cookie_at(NOW))), None);
+    let url = url_token(&second, SELLER, &url_at(NOW));
     assert_eq!(url_error(&first, SELLER, &url), None);
     assert_eq!(cookie_error(&second, NOW, &own), None, "what it signed before stays good");
-    let third = file::import(&there, &first.export().unwrap(), NOW, true).unwrap();
+    let third = file::replace_keyring_file_and_retire_or_drop_own_keys(
+        &there,
+        &first.export_with_secrets().unwrap(),
+        NOW,
+        OwnKeys::Remove,
+    )
+    .unwrap();
     assert_eq!(third.fingerprint(), first.fingerprint());
     assert_eq!(cookie_error(&third, NOW, &own), Some(TokenError::UnknownKey));
 }
@@ -259,7 +290,7 @@ fn two_edges_with_one_imported_ring_accept_each_others_tokens() {
 #[test]
 fn a_ring_is_made_once_private_and_refused_when_others_may_read_it() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(file::NAME);
+    let path = dir.path().join(file::FILE_NAME);
     let made = fresh_ring(dir.path());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fresh_ring(dir.path()).fingerprint(), made.fingerprint());
@@ -299,37 +330,87 @@ fn a_bad_ring_says_what_is_wrong_and_shows_no_secret() {
         assert!(error.contains(why) && error.contains("some/keys.json"), "{error}");
         assert!(!error.contains(&secret[..8]), "{error}");
     }
-    let shown = format!("{:?} {:?}", golden_ring(), golden_ring().url_keys(SELLER));
+    let shown = format!("{:?} {:?}", golden_ring(), golden_ring().derive_and_export_url_keys(SELLER));
     assert!(!shown.contains(secret) && shown.contains("Secret(…)"), "{shown}");
 }
 
 #[test]
-fn a_cookie_is_found_by_its_whole_name_and_never_when_it_comes_twice() {
-    let find = |headers: &[&'static str], name| find_cookie(headers.iter().map(|header| header.as_bytes()), name);
+fn cookies_are_found_by_their_whole_name_in_one_header_or_several() {
+    let find = |headers: &[&'static str], name| -> Vec<String> {
+        let values = find_cookie_values(headers.iter().map(|header| header.as_bytes()), name);
+        values.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
+    };
     for (headers, want) in [
-        (&[][..], Presented::None),
-        (&["a=b; c=d"], Presented::None),
-        (&["wp=x"], Presented::One(b"x")),
-        (&["a=b; wp=x; c=d"], Presented::One(b"x")),
-        (&["a=b;wp=x;"], Presented::One(b"x")),
-        (&["a=b", " wp=x ; c=d"], Presented::One(b"x")),
-        (&["wp=x=y"], Presented::One(b"x=y")),
-        (&["wp="], Presented::One(b"")),
-        (&["wpx=1; xwp=2; WP=3; wp"], Presented::None),
-        (&["wp=x; wp=x"], Presented::Duplicate),
-        (&["wp=x", "wp=y"], Presented::Duplicate),
-        (&[";;; ;=;==;"], Presented::None),
+        (&[][..], &[][..]),
+        (&["a=b; c=d"], &[]),
+        (&["wp=x"], &["x"]),
+        (&["a=b; wp=x; c=d"], &["x"]),
+        (&["a=b;wp=x;"], &["x"]),
+        (&["a=b", "", " wp=x ; c=d"], &["x"]),
+        (&["wp=x=y"], &["x=y"]),
+        (&["wp="], &[""]),
+        (&["wpx=1; xwp=2; WP=3; wp"], &[]),
+        (&["wp=x; wp=x"], &["x", "x"]),
+        (&["wp=x", "wp=y"], &["x", "y"]),
+        (&[";;; ;=;==;"], &[]),
     ] {
-        assert_eq!(find(headers, token::SHARED_COOKIE), want, "{headers:?}");
+        assert_eq!(find(headers, cookie::SHARED_COOKIE), want, "{headers:?}");
     }
-    assert_eq!(find(&["wp=a; __Host-wp=b"], token::HOST_COOKIE), Presented::One(b"b"));
+    assert_eq!(find(&["wp=a; __Host-wp=b"], cookie::HOST_COOKIE), ["b"]);
 }
 
 #[test]
-fn every_state_of_a_presented_cookie_is_told_apart() {
+fn of_several_cookies_the_latest_click_of_the_genuine_ones_counts() {
     let ring = golden_ring();
-    let good = String::from_utf8(sign_cookie(&ring, &cookie_at(NOW))).unwrap();
-    let old = String::from_utf8(sign_cookie(&ring, &cookie_at(NOW - LIFETIME_MS))).unwrap();
+    let at = |ms: u64| String::from_utf8(cookie_token(&ring, &cookie_at(ms))).unwrap();
+    let (older, newer, old) = (at(NOW - 5000), at(NOW), at(NOW - ATTRIBUTION_WINDOW_MS));
+    let many = "wp=1; ".repeat(7);
+    for (header, want) in [
+        (format!("wp=1; wp={newer}"), Some(NOW)),
+        (format!("wp={newer}; wp=1"), Some(NOW)),
+        (format!("wp={older}; wp={newer}; wp=1"), Some(NOW)),
+        (format!("wp={newer}; wp={older}"), Some(NOW)),
+        (format!("wp={old}; wp={older}"), Some(NOW - 5000)),
+        (format!("{many}wp={newer}"), Some(NOW)),
+        (format!("{many}wp=1; wp={newer}"), None),
+        ("wp=1; wp=2".to_owned(), None),
+        (format!("wp={old}; wp=1"), None),
+    ] {
+        let mut payload = PayloadBuffer::default();
+        let presented = ring.find_and_verify_cookie(NOW, [header.as_bytes()], "wp", &mut payload);
+        let found = presented.claims.map(|claims| ClickId(claims.click_id).timestamp_ms());
+        assert_eq!(found, want, "{header}");
+        let state = if want.is_some() { CookieState::Valid } else { CookieState::Duplicate };
+        assert_eq!(presented.state, state, "{header}");
+    }
+}
+
+#[test]
+fn a_token_is_found_in_any_text_and_nothing_else_is() {
+    let token = String::from_utf8(url_token(&golden_ring(), SELLER, &url_at(NOW))).unwrap();
+    for (before, behind) in
+        [("", ""), ("wp=", "&a=b"), ("https://a.example/", "/x"), ("v1.v1.", "%20"), ("u%3Dv1..", "")]
+    {
+        let text = format!("{before}{token}{behind}");
+        assert_eq!(
+            token::find_token_in_text(text.as_bytes()),
+            Some(before.len()..before.len() + token.len()),
+            "{text}"
+        );
+    }
+    let shortest = format!("v1.abcdefgh.x.{}", "m".repeat(22));
+    assert_eq!(shortest.len(), token::MIN_TOKEN_LEN);
+    assert_eq!(token::find_token_in_text(shortest.as_bytes()), Some(0..shortest.len()));
+    for text in ["", "v1.", "v1.abcdefgh.", "v1.abcdefgh.x.short", "v1.10.0", &token[..token.len() - 1], &token[1..]] {
+        assert_eq!(token::find_token_in_text(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
+fn each_state_of_a_presented_cookie_is_distinguished() {
+    let ring = golden_ring();
+    let good = String::from_utf8(cookie_token(&ring, &cookie_at(NOW))).unwrap();
+    let old = String::from_utf8(cookie_token(&ring, &cookie_at(NOW - ATTRIBUTION_WINDOW_MS))).unwrap();
     let forged = good.replace(".q", ".r").replace(".C", ".D");
     for (header, want) in [
         ("a=b".to_owned(), CookieState::None),
@@ -340,10 +421,12 @@ fn every_state_of_a_presented_cookie_is_told_apart() {
         (format!("wp={}", &good[..good.len() - 1]), CookieState::Malformed),
         (format!("wp={}", "x".repeat(513)), CookieState::Malformed),
         ("wp=".to_owned(), CookieState::Malformed),
-        (format!("wp={good}; wp={good}"), CookieState::Duplicate),
+        (format!("wp={good}; wp={good}"), CookieState::Valid),
+        (format!("wp={forged}; wp=1"), CookieState::Duplicate),
     ] {
-        let mut payload = Payload::default();
-        let (state, claims) = ring.read_cookie(NOW, [header.as_bytes()], "wp", &mut payload);
+        let mut payload = PayloadBuffer::default();
+        let PresentedCookie { state, claims } =
+            ring.find_and_verify_cookie(NOW, [header.as_bytes()], "wp", &mut payload);
         assert_eq!(state, want, "{header}");
         assert_eq!(claims.is_some(), want == CookieState::Valid);
     }
@@ -351,12 +434,12 @@ fn every_state_of_a_presented_cookie_is_told_apart() {
 
 #[test]
 fn click_ids_are_uuid_v7_in_the_order_of_their_time() {
-    let mut seeds = Seeds::new().unwrap();
-    let (first, second) = (seeds.next_seed(), seeds.next_seed());
+    let mut entropy = EntropySource::from_system().unwrap();
+    let (first, second) = (entropy.draw_random_click_entropy(), entropy.draw_random_click_entropy());
     assert_ne!(first, second);
-    let (a, b) = (first.click_id(NOW), second.click_id(NOW + 1));
+    let (a, b) = (ClickId::mint(NOW, &first.click_id), ClickId::mint(NOW + 1, &second.click_id));
     assert!(a < b && a.text() < b.text());
-    assert_eq!((a.ms(), b.ms()), (NOW, NOW + 1));
+    assert_eq!((a.timestamp_ms(), b.timestamp_ms()), (NOW, NOW + 1));
     let id = uuid::Uuid::try_parse_ascii(&a.text()).unwrap();
     assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
     assert_eq!(ClickId::parse(&a.text()), Some(a));
@@ -372,11 +455,13 @@ proptest! {
         let ring = golden_ring();
         prop_assert!(cookie_error(&ring, NOW, &bytes).is_some());
         prop_assert!(url_error(&ring, SELLER, &bytes).is_some());
-        find_cookie([&bytes[..]], "wp");
+        find_cookie_values([&bytes[..]], "wp").count();
     }
 
     #[test]
-    fn any_payload_under_a_known_key_is_read_without_a_panic(payload in "[A-Za-z0-9_-]{0,120}", mac in "[A-Za-z0-9_-]{21}") {
+    fn any_payload_under_a_known_key_is_read_without_a_panic(
+        payload in "[A-Za-z0-9_-]{0,120}", mac in "[A-Za-z0-9_-]{21}"
+    ) {
         let token = format!("v1.FiHrAYZq.{payload}.{mac}A");
         prop_assert!(cookie_error(&golden_ring(), NOW, token.as_bytes()).is_some());
         prop_assert!(url_error(&golden_ring(), SELLER, token.as_bytes()).is_some());
@@ -390,26 +475,27 @@ proptest! {
         let ring = golden_ring();
         let click_id = ClickId::mint(NOW, &random).0;
         let cookie = CookieClaims { visitor, click_id, domain: domain.as_bytes(), code: code.as_bytes() };
-        let token = sign_cookie(&ring, &cookie);
-        let mut payload = Payload::default();
-        prop_assert_eq!(ring.verify_cookie(NOW, &token, &mut payload), Ok(cookie));
-        // A domain's audience is its own name, and a seller or a partner has one.
+        let token = cookie_token(&ring, &cookie);
+        let mut payload = PayloadBuffer::default();
+        prop_assert_eq!(ring.verify_cookie_token(NOW, &token, &mut payload), Ok(cookie));
+        // A domain's scope is its own name, and a seller or a partner has one.
         let name = if kind == "domain" || name.is_empty() { &domain } else { &name };
         prop_assume!(kind == "domain" || !name.is_empty());
-        let audience = Audience::from_kind(kind, name).unwrap();
-        let mut url = UrlClaims { click_id, domain: domain.as_bytes(), code: code.as_bytes(), flags: UrlFlags::default() };
+        let scope = KeyScope::from_kind_word(kind, name).unwrap();
+        let (domain, code) = (domain.as_bytes(), code.as_bytes());
+        let mut url = UrlClaims { click_id, domain, code, flags: UrlFlags::default() };
         url.flags.set_if(UrlFlags::NAVIGATION, flags[0]);
         url.flags.set_if(UrlFlags::GPC, flags[1]);
-        url.flags.set_if(UrlFlags::UNJOURNALED, flags[2]);
-        let token = sign_url(&ring, audience, &url);
-        prop_assert_eq!(ring.verify_url(NOW, audience, &token, &mut payload), Ok(url));
+        url.flags.set_if(UrlFlags::UNRECORDED, flags[2]);
+        let token = url_token(&ring, scope, &url);
+        prop_assert_eq!(ring.verify_url_token(NOW, scope, &token, &mut payload), Ok(url));
         prop_assert!(token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte)));
     }
 
     #[test]
     fn a_changed_or_shortened_token_is_never_taken(at in 0usize..200, byte: u8, keep in 0usize..200, as_url: bool) {
         let ring = golden_ring();
-        let token = if as_url { sign_url(&ring, SELLER, &url_at(NOW)) } else { sign_cookie(&ring, &cookie_at(NOW)) };
+        let token = if as_url { url_token(&ring, SELLER, &url_at(NOW)) } else { cookie_token(&ring, &cookie_at(NOW)) };
         let refused = |token: &[u8]| match as_url {
             true => url_error(&ring, SELLER, token).is_some(),
             false => cookie_error(&ring, NOW, token).is_some(),

@@ -5,111 +5,119 @@ use std::{io::Write, process::ExitCode};
 use anyhow::Result;
 
 use crate::{
-    attribution::keys::Keyring,
-    cli::{USAGE, serve::Serve, told},
+    attribution::keyring::Keyring,
+    cli::{check_directories::check_directories_and_format_summary, exit, serve::Serve},
     clock,
     config::Config,
     links::{
+        batch::BatchRules,
         domains::Domains,
-        file::{self, Load},
+        file::{self, LoadRequest},
     },
-    net::tls::{self, certificates::Certificates, clients::Authorities},
+    net::tls::{self, CertificateSet, ClientCaRoots},
 };
 
-/// Reads everything that `serve` with the same flags would read, and changes nothing. Says every mistake it finds.
-pub(super) fn run(serve: &Serve, out: &mut impl Write) -> Result<ExitCode> {
-    let config = serve.gather()?;
-    let mut mistakes = Vec::new();
-    let mut say = |good: Result<String>| match good {
-        Ok(line) => writeln!(out, "{line}"),
-        Err(mistake) => {
-            mistakes.push(mistake);
-            Ok(())
+/// Reads and validates everything that `serve` with the same flags would read, changes nothing, and prints a line for
+/// each part. Returns exit code 64 if a part is invalid.
+pub(super) fn validate_what_serve_would_read_and_print_results(
+    serve: &Serve,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    let config = serve.load_config_with_serve_flags()?;
+    writeln!(out, "configuration: good, {} workers", config.edge.workers())?;
+    let mut errors = Vec::new();
+    let checks = [
+        check_directories_and_format_summary(&config),
+        load_links_file_and_format_summary(&config),
+        load_keyring_and_format_summary(&config),
+        validate_tls_certificates_and_format_summary(&config),
+    ];
+    for check in checks.into_iter().chain(validate_admin_certificates_if_tls_and_format_summary(&config)) {
+        match check {
+            Ok(line) => writeln!(out, "{line}")?,
+            Err(error) => errors.push(error),
         }
-    };
-    say(Ok(format!("configuration: good, {} workers", config.edge.workers())))?;
-    say(links(&config))?;
-    say(keys(&config))?;
-    say(certificates(&config))?;
-    if let Some(said) = admin_certificates(&config) {
-        say(said)?;
     }
-    for mistake in &mistakes {
-        eprintln!("{}", told(mistake));
+    for error in &errors {
+        eprintln!("{}", exit::format_error_chain_without_repeats(error));
     }
-    Ok(if mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
+    Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) })
 }
 
-fn links(config: &Config) -> Result<String> {
+/// Returns the line about the links file.
+fn load_links_file_and_format_summary(config: &Config) -> Result<String> {
     let Some(path) = &config.links.file else { return Ok("links: none".to_owned()) };
     let domains = Domains::new(&config.domains).map_err(anyhow::Error::msg)?;
-    let loaded = file::load(&Load {
-        path,
-        rules: &config.links.rules(),
+    let rules = BatchRules {
+        policy: &config.links.destination_policy(),
         domains: &domains,
         now_ms: clock::wall_ms(),
-        old: None,
-        allow_shrink: true,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-        progress: &|_| {},
-    })?;
+        served: None,
+        allow_shrink: config.links.allow_shrink,
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let loaded = file::load_and_validate_file(&LoadRequest { path, rules, threads, progress: &|_| {} })?;
     let mut text = format!("links: good, {} in {}", loaded.links, path.display());
     for warning in &loaded.warnings {
         text += &format!("\n{}:{}:{}: warning: {}", path.display(), warning.line, warning.column, warning.message);
     }
-    let more = loaded.warned.saturating_sub(loaded.warnings.len() as u64);
+    let more = loaded.warnings_total.saturating_sub(loaded.warnings.len() as u64);
     if more > 0 {
         text += &format!("\n{more} more warnings");
     }
     Ok(text)
 }
 
-fn certificates(config: &Config) -> Result<String> {
-    if config.tls.is_empty() {
+/// Returns the line about the certificates of `[tls]`.
+fn validate_tls_certificates_and_format_summary(config: &Config) -> Result<String> {
+    if config.tls.has_no_certificates() {
         return Ok("certificates: none".to_owned());
     }
-    Ok(format!("certificates: good, {}", names_of("tls", &config.tls)?))
+    Ok(format!("certificates: good, {}", load_valid_certificates_and_list_names("tls", &config.tls)?))
 }
 
-/// Of the admin listener; nothing is said of one without TLS.
-fn admin_certificates(config: &Config) -> Option<Result<String>> {
-    let shown = config.admin.tls.shown()?;
+/// Returns the line about the certificate of the admin listener; `None` without TLS there.
+fn validate_admin_certificates_if_tls_and_format_summary(config: &Config) -> Option<Result<String>> {
+    let served = config.admin.tls.certificate_config()?;
     let ca = config.admin.tls.client_ca.as_deref();
-    let clients = || match ca.map(Authorities::read).transpose() {
+    let clients = || match ca.map(ClientCaRoots::read_pem_file).transpose() {
         Ok(Some(authorities)) => Ok(format!(", clients of {} authorities", authorities.count())),
         Ok(None) => Ok(", any client".to_owned()),
         Err(error) => Err(anyhow::Error::msg(format!("admin.tls: {error}"))),
     };
-    Some(match (names_of("admin.tls", &shown), clients()) {
+    Some(match (load_valid_certificates_and_list_names("admin.tls", &served), clients()) {
         (Ok(names), Ok(clients)) => Ok(format!("admin certificate: good, {names}{clients}")),
         (Err(one), Err(other)) => Err(anyhow::Error::msg(format!("{one}\n{other}"))),
         (Err(error), _) | (_, Err(error)) => Err(error),
     })
 }
 
-/// The names of good certificates; else what is wrong with them.
-fn names_of(section: &str, config: &tls::Config) -> Result<String> {
-    let certificates = Certificates::open(config).map_err(|bad| {
-        let lines: Vec<String> = bad.iter().map(|error| format!("{section}: {error}")).collect();
+/// The display names of the certificates of a section, if all can be read and are valid now.
+fn load_valid_certificates_and_list_names(section: &str, config: &tls::Config) -> Result<String> {
+    let certificates = CertificateSet::load_all_even_if_expired(config).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("{section}: {error}")).collect();
         anyhow::Error::msg(lines.join("\n"))
     })?;
     let now = (clock::wall_ms() / 1000) as i64;
-    if let Some(error) = certificates.pairs().iter().find_map(|pair| pair.not_valid_at(now)) {
+    if let Some(error) =
+        certificates.all().iter().find_map(|certificate| certificate.check_valid_at_unix_secs(now).err())
+    {
         return Err(error.into());
     }
-    let names: Vec<String> = certificates.pairs().iter().map(|pair| pair.name()).collect();
+    let names: Vec<String> = certificates.all().iter().map(|certificate| certificate.display_name()).collect();
     Ok(names.join(", "))
 }
 
-fn keys(config: &Config) -> Result<String> {
-    let path = config.attribution.path(&config.server.data_dir);
+/// Returns the line about the key ring.
+fn load_keyring_and_format_summary(config: &Config) -> Result<String> {
+    let path = config.attribution.keyring_path(&config.server.data_dir);
     if config.attribution.keys.is_none() && !path.try_exists().unwrap_or(true) {
-        return Ok(format!("key ring: none yet, made at the first start in {}", path.display()));
+        return Ok(format!("key ring: none yet; the first start creates it in {}", path.display()));
     }
     let ring = Keyring::load(&path)?;
     Ok(format!(
         "key ring: good, {} keys, fingerprint {}",
-        ring.infos(clock::wall_ms()).count(),
+        ring.key_statuses_newest_first(clock::wall_ms()).count(),
         ring.fingerprint_text()
     ))
 }

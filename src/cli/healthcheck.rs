@@ -19,16 +19,16 @@ use rustls::{
 
 use crate::{
     admin,
-    cli::ConfigFile,
-    config::Flags,
-    net::{self, tls::certificates::Certificates},
+    cli::config_args::ConfigArgs,
+    config::FlagValues,
+    net::{self, tls::CertificateSet},
 };
 
-/// Where to ask, and what.
+/// The flags of `healthcheck`.
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
     #[command(flatten)]
-    file: ConfigFile,
+    config: ConfigArgs,
     /// The admin address of the server [default: that of the configuration, 127.0.0.1:9100]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
@@ -37,36 +37,46 @@ pub(super) struct Healthcheck {
     live: bool,
 }
 
-/// For the connection, and for each read of the answer.
+/// The timeout of the connect, and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest answer read; `/readyz` names a handful of conditions.
-const LONGEST: u64 = 64 << 10;
+/// The most bytes of an answer that are read; `/readyz` names a handful of conditions.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
 
-/// How a TLS server's answer to plain HTTP begins: a record that is an alert.
-const ALERT: char = '\x15';
+/// The first byte of a TLS server's answer to plain HTTP: the type of an alert record.
+const TLS_ALERT_RECORD: char = '\x15';
 
 impl Healthcheck {
-    pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let mut flags = Flags::default();
+    pub(super) fn check_health_and_print_answer_or_fail(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let mut flags = FlagValues::default();
         flags.set("--admin", &["admin", "listen"], self.admin.clone());
-        let admin = self.file.gather(flags)?.admin;
-        let address = reachable(admin.listen);
+        let admin = self.config.load_admin_section_alone(flags)?;
+        let address = replace_unspecified_ip_by_loopback(admin.listen);
         let path = if self.live { "/livez" } else { "/readyz" };
-        let answer = match admin.tls.shown() {
-            None => ask(connect(address)?, address, path).with_context(|| format!("http://{address}{path}"))?,
-            Some(shown) => match ask(tls(connect(address)?, address, &admin.tls, &shown)?, address, path) {
+        let answer = match admin.tls.certificate_config() {
+            None => send_get_and_read_response(connect_with_timeouts(address)?, address, path)
+                .with_context(|| format!("http://{address}{path}"))?,
+            Some(served) => match send_get_and_read_response(
+                wrap_in_tls_accepting_any_certificate_and_presenting_own(
+                    connect_with_timeouts(address)?,
+                    address,
+                    &admin.tls,
+                    &served,
+                )?,
+                address,
+                path,
+            ) {
                 Ok(answer) => answer,
-                // Whoever answers a handshake lives; only what has died is to be started anew, and with a pair of files that do
-                // not fit it would not start.
-                Err(error) if self.live && refused(&error) => {
-                    writeln!(out, "alive, but it did not take the certificate of admin.tls: {error}")?;
+                // A process that answers a handshake lives. Restarting it would not help: with certificate files that
+                // do not fit together it would not start.
+                Err(error) if self.live && is_tls_alert(&error) => {
+                    writeln!(out, "alive, but it refused the certificate of admin.tls: {error}")?;
                     return Ok(ExitCode::SUCCESS);
                 }
                 Err(error) => return Err(error).with_context(|| format!("https://{address}{path}")),
             },
         };
-        if answer.starts_with(ALERT) {
+        if answer.starts_with(TLS_ALERT_RECORD) {
             bail!("{address} speaks TLS; give healthcheck the configuration that has [admin.tls]");
         }
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -78,8 +88,8 @@ impl Healthcheck {
     }
 }
 
-/// A server that listens on every address is asked on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// The address to connect to: loopback if the server listens on every address.
+fn replace_unspecified_ip_by_loopback(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -89,7 +99,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+/// Connects, with [`TIMEOUT`] for every operation.
+fn connect_with_timeouts(address: SocketAddr) -> anyhow::Result<TcpStream> {
     let connect = || {
         let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
@@ -99,48 +110,49 @@ fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     connect().with_context(|| address.to_string())
 }
 
-fn ask(mut stream: impl Read + Write, address: SocketAddr, path: &str) -> io::Result<String> {
+/// Sends a GET request and returns head and body of the answer.
+fn send_get_and_read_response(mut stream: impl Read + Write, address: SocketAddr, path: &str) -> io::Result<String> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
-    stream.take(LONGEST).read_to_string(&mut answer)?;
+    stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer)?;
     Ok(answer)
 }
 
-/// TLS that believes whoever answers ([`Anyone`]) and, where clients must have a certificate, shows the listener's own, which it takes.
-/// A pair that cannot be read is not shown: what is served then may be an older one, and the server says what it thinks of a client
-/// without.
-fn tls(
+/// Opens TLS to a server with any certificate ([`AcceptAnyCertificate`]). If the server requires client certificates,
+/// this client presents the server's own certificate. If its files cannot be read, it presents none, and the server
+/// answers as it does to a client without one.
+fn wrap_in_tls_accepting_any_certificate_and_presenting_own(
     stream: TcpStream,
     address: SocketAddr,
-    config: &admin::tls::Config,
-    shown: &net::tls::Config,
+    config: &admin::TlsConfig,
+    served: &net::tls::Config,
 ) -> anyhow::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
-    let own = config.client_ca.as_ref().and_then(|_| Certificates::open(shown).ok());
-    let client = match own.as_ref().and_then(|own| own.pairs().first()) {
-        Some(pair) => builder.with_client_cert_resolver(pair.clone()),
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)));
+    let own = config.client_ca.as_ref().and_then(|_| CertificateSet::load_all_even_if_expired(served).ok());
+    let client = match own.as_ref().and_then(|own| own.all().first()) {
+        Some(certificate) => builder.with_client_cert_resolver(certificate.clone()),
         None => builder.with_no_client_auth(),
     };
     let session = ClientConnection::new(Arc::new(client), address.ip().into())?;
     Ok(StreamOwned::new(session, stream))
 }
 
-/// Whether the other side ended the TLS session and said why.
-fn refused(error: &io::Error) -> bool {
+/// Whether the server ended the TLS session with an alert.
+fn is_tls_alert(error: &io::Error) -> bool {
     let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(error, Some(rustls::Error::AlertReceived(_)))
 }
 
-/// Takes any certificate, as Kubernetes' own probes do: what is asked is whether the process at this address answers. One that has
-/// expired, or that names another host than loopback, must not be why an edge is started anew.
+/// Accepts any certificate, as the probes of Kubernetes do: the question is whether the process at this address
+/// answers. An expired certificate, or one for another host, is no reason to restart an edge.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! `waypost keys`: the key ring in an operator's hands.
+//! `waypost keys`: lists, rotates, exports and imports the key ring that signs cookies and destination tokens.
 
 use std::{
     io::{Read, Write},
@@ -13,10 +13,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     attribution::{
-        file,
-        keys::{Audience, Keyring},
+        file::{self, OwnKeys, RotatedKeyring},
+        key_scope::KeyScope,
+        keyring::Keyring,
+        private_file::{read_file_if_private, replace_private_file_atomically_and_sync},
     },
-    cli::token::RingArgs,
+    cli::ring_args::RingArgs,
 };
 
 /// `waypost keys …`
@@ -30,91 +32,109 @@ pub struct Args {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Show every key: its id, what it does now, its times.
+    /// Show every key: its id, its role now, its times
     List {
-        /// One JSON object a key.
+        /// Print one JSON object a key
         #[arg(long)]
         json: bool,
     },
-    /// Add a key that every edge verifies at once and that signs after a delay; the others retire then.
+    /// Add a key that every edge verifies at once and that signs after a delay; the other keys retire then
     ///
-    /// On one edge nothing more is to be done: the server sees the change. In a fleet, export the new ring and import it on
-    /// every edge before the delay is over. A shop that verifies on its own needs `keys export --seller …` anew by then,
-    /// or it refuses every new token. A retired key verifies for 14 days more. To distrust a key at once, delete its
-    /// entry from the file.
+    /// A single edge needs nothing more: the server sees the change. In a fleet, export the new ring and import it on
+    /// every edge before the delay ends. A shop that verifies tokens itself needs a new `keys export --seller …` before
+    /// the delay ends, or it refuses every new token. A retired key verifies for 14 more days. To distrust a key at
+    /// once, delete its entry from the file.
     Rotate {
-        /// How long the new key waits before it signs.
-        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+        /// Delay before the new key signs
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_non_negative_duration)]
         sign_in: Duration,
     },
-    /// Write the whole ring for another edge, or one shop's URL keys: secrets, to standard output or a file of mode 0600.
+    /// Write the whole ring for another edge, or one shop's URL keys, to standard output or a file of mode 0600; both
+    /// are secret
     #[command(group = ArgGroup::new("audience").multiple(false))]
     Export {
-        /// This seller's URL keys alone, so that its shop can verify its own tokens.
+        /// Only this seller's URL keys, with which its shop verifies its own tokens
         #[arg(long, group = "audience", value_name = "ID")]
         seller: Option<String>,
-        /// This partner's URL keys alone.
+        /// Only this partner's URL keys
         #[arg(long, group = "audience", value_name = "ID")]
         partner: Option<String>,
-        /// This domain's URL keys alone (of links without seller and partner).
+        /// Only this domain's URL keys (for links without seller and partner)
         #[arg(long, group = "audience", value_name = "HOST")]
         domain: Option<String>,
-        /// The file to write instead of standard output.
+        /// File to write instead of standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Take another edge's exported ring. Keys that only this edge had stop signing and verify for 14 days more.
+    /// Replace this edge's ring by an exported one; keys that only this edge had stop signing and verify for 14 more
+    /// days
     Import {
-        /// The exported ring, or `-` for standard input.
+        /// The exported ring, or `-` for standard input
         file: PathBuf,
-        /// Drop the keys that only this edge had: what they signed is refused from now on.
+        /// Drop the keys that only this edge had: tokens they signed are refused from now on
         #[arg(long)]
         replace: bool,
     },
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text.parse().map_err(|_| format!("{text:?} is no duration such as 30m, 1h or 2d"))?;
+fn parse_non_negative_duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration =
+        text.parse().map_err(|_| format!("{text:?} is not a duration such as 30m, 1h or 2d"))?;
     Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative"))
 }
 
-/// Runs the command; `out` is standard output. Called by `cli`, which prints errors and exits 1.
-pub fn run(args: &Args, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
-    let path = args.ring.path();
+/// Runs a `keys` command and prints its result to `out`.
+///
+/// # Errors
+/// The configuration is invalid, the ring cannot be read or written, or `out` cannot be written.
+pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
+    let path = args.ring.find_ring_file_from_flag_else_config()?;
     match &args.command {
-        Command::List { json } => list(&Keyring::load(&path)?, now_ms, *json, out),
+        Command::List { json } => print_key_statuses_and_fingerprint(&Keyring::load(&path)?, now_ms, *json, out),
         Command::Rotate { sign_in } => {
             let from_ms = now_ms.saturating_add(u64::try_from(sign_in.as_millis()).unwrap_or(u64::MAX));
-            let (id, ring) = file::rotate(&path, now_ms, from_ms)?;
-            let (id, from) = (String::from_utf8_lossy(&id), time(from_ms));
+            let RotatedKeyring { new_key, ring } =
+                file::add_signing_key_retire_others_and_write_file(&path, now_ms, from_ms)?;
+            let (id, from) = (String::from_utf8_lossy(&new_key), format_utc(from_ms));
             writeln!(out, "key {id} verifies as soon as a server has read the ring, and signs from {from}.")?;
             writeln!(out, "In a fleet, export the ring and import it on every edge before then.")?;
-            writeln!(out, "Shops that verify on their own need their keys exported anew before then.")?;
+            writeln!(out, "Shops that verify tokens themselves need a new export of their keys before then.")?;
             writeln!(out, "Ring {}.", ring.fingerprint_text())?;
             Ok(())
         }
         Command::Export { seller, partner, domain, out: to } => {
             let ring = Keyring::load(&path)?;
             let audience = match (seller, partner, domain) {
-                (Some(name), _, _) => Some(Audience::Seller(name)),
-                (_, Some(name), _) => Some(Audience::Partner(name)),
-                (_, _, Some(name)) => Some(Audience::Domain(name)),
+                (Some(name), _, _) => Some(KeyScope::Seller(name)),
+                (_, Some(name), _) => Some(KeyScope::Partner(name)),
+                (_, _, Some(name)) => Some(KeyScope::Domain(name)),
                 _ => None,
             };
-            export(&ring, audience, to.as_deref(), out)
+            write_exported_ring_or_url_keys(&ring, audience, to.as_deref(), out)
         }
         Command::Import { file: from, replace } => {
-            let ring = file::import(&path, &read(from)?, now_ms, *replace)?;
+            let own_keys = if *replace { OwnKeys::Remove } else { OwnKeys::Retire };
+            let ring = file::replace_keyring_file_and_retire_or_drop_own_keys(
+                &path,
+                &read_exported_ring_from_private_file_or_stdin(from)?,
+                now_ms,
+                own_keys,
+            )?;
             writeln!(out, "{} holds the imported ring {}.", path.display(), ring.fingerprint_text())?;
-            list(&ring, now_ms, false, out)
+            print_key_statuses_and_fingerprint(&ring, now_ms, false, out)
         }
     }
 }
 
-fn list(ring: &Keyring, now_ms: u64, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    for info in ring.infos(now_ms) {
+fn print_key_statuses_and_fingerprint(
+    ring: &Keyring,
+    now_ms: u64,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    for info in ring.key_statuses_newest_first(now_ms) {
         let (id, role) = (String::from_utf8_lossy(&info.id), info.role.as_str());
-        let (from, retired) = (time(info.not_before_ms), info.retired_at_ms.map(time));
+        let (from, retired) = (format_utc(info.not_before_ms), info.retired_at_ms.map(format_utc));
         if json {
             let key = serde_json::json!({
                 "id": id, "role": role, "not_before": from.to_string(),
@@ -132,40 +152,41 @@ fn list(ring: &Keyring, now_ms: u64, json: bool, out: &mut impl Write) -> anyhow
     Ok(())
 }
 
-fn export(
+/// Writes the whole ring, or the URL keys of `audience`, to the file `to` or to `out`.
+fn write_exported_ring_or_url_keys(
     ring: &Keyring,
-    audience: Option<Audience<'_>>,
-    to: Option<&Path>,
+    url_key_scope: Option<KeyScope<'_>>,
+    to_file: Option<&Path>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let bytes = match audience {
-        None => ring.export()?,
+    let bytes = match url_key_scope {
+        None => ring.export_with_secrets()?,
         Some(audience) => {
             let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-            serde_json::to_writer_pretty(&mut *bytes, &ring.url_keys(audience))?;
+            serde_json::to_writer_pretty(&mut *bytes, &ring.derive_and_export_url_keys(audience))?;
             bytes.push(b'\n');
             bytes
         }
     };
-    match to {
-        Some(path) => file::write_private(path, &bytes)?,
+    match to_file {
+        Some(path) => replace_private_file_atomically_and_sync(path, &bytes)?,
         None => out.write_all(&bytes)?,
     }
     Ok(())
 }
 
-/// Reads what was exported: a private file, or standard input.
-fn read(from: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+/// Reads an exported ring from a private file, or from standard input for `-`.
+fn read_exported_ring_from_private_file_or_stdin(from: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     if from != Path::new("-") {
-        return Ok(file::read_private(from)?);
+        return Ok(read_file_if_private(from)?);
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     std::io::stdin().read_to_end(&mut bytes).context("cannot read the ring from standard input")?;
     Ok(bytes)
 }
 
-/// A time as people and RFC 3339 write it, UTC, to the second.
-fn time(at_ms: u64) -> impl std::fmt::Display {
+/// A time in RFC 3339, UTC, to the second.
+fn format_utc(at_ms: u64) -> impl std::fmt::Display {
     let at = i64::try_from(at_ms).ok().and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(Timestamp::MAX);
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -1,29 +1,33 @@
 //! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration.
 
 mod check;
+mod check_directories;
 pub mod clicks;
+mod config_args;
+mod config_show;
+mod exit;
 mod healthcheck;
 mod journal;
 pub mod kafka;
 pub mod keys;
 mod log;
+mod ring_args;
 mod serve;
 pub mod token;
+mod version;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use self::config_args::ConfigArgs;
 use crate::{
     clock,
-    config::{self, Config, Flags, Mistake, Mistakes, Origin},
+    config::{Config, ConfigError, ConfigErrors, FlagValues, ValueSource},
 };
 
-/// Bad usage or configuration (sysexits' EX_USAGE).
-const USAGE: u8 = 64;
-
 #[derive(Debug, Parser)]
-#[command(name = "waypost", version, about, max_term_width = 100)]
+#[command(name = "waypost", version = version::VERSION_WITH_COMMIT, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,210 +35,196 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve links and stream their clicks
+    /// Answer links with redirects, and stream the clicks to Kafka or to files
     Serve(serve::Serve),
-    /// Check configuration and links without serving: every mistake at once, with key, file and line
+    /// Check configuration, links, keys and certificates without serving; report every error at once
     Check(serve::Serve),
-    /// Ask a running server whether it is ready (exit 0) or not (exit 1)
+    /// Ask a running server whether it is ready: exit 0 if it is, 1 if not
     Healthcheck(healthcheck::Healthcheck),
     /// The key ring: list, rotate, export, import
     Keys(keys::Args),
     /// Tokens of cookies and destinations: verify
     Token(token::Args),
     /// The journal: inspect, verify, dump, drain
-    Journal {
-        #[command(subcommand)]
-        command: journal::Journal,
-    },
+    Journal(journal::JournalArgs),
     /// The Kafka topics: setup
     Kafka {
         #[command(subcommand)]
         command: Kafka,
     },
-    /// The clicks that were delivered: tail, stats, why, audit
+    /// Delivered clicks: tail, stats, why, audit
     Clicks {
         #[command(flatten)]
-        from: ClicksFrom,
+        from: ClickSourceArgs,
         #[command(subcommand)]
         command: Clicks,
     },
-    /// Print the version
-    Version,
+    /// The configuration: show
+    Config {
+        #[command(subcommand)]
+        command: config_show::ConfigCommand,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell that will read the script
+        shell: clap_complete::Shell,
+    },
+    /// Print the version and the commit it was built from
+    Version(version::VersionArgs),
 }
 
 #[derive(Debug, Subcommand)]
 enum Kafka {
-    /// Create and correct the topics; says what it would do, and does it with --apply
+    /// Create and correct the topics; prints the plan, and carries it out with --apply
     Setup(SetupCommand),
 }
 
-/// Where delivered clicks are read from: Kafka if a broker is configured, else the files under the data directory.
+/// Where delivered clicks are read from: Kafka if a broker is configured, else the click files in the data directory.
 #[derive(Debug, Args)]
-struct ClicksFrom {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE", env = "WAYPOST_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// Read the topics on these brokers
+struct ClickSourceArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Read the topics on these brokers; `why` also accepts --data-dir with it, the other commands accept one of the
+    /// two
     #[arg(long, value_name = "HOST:PORT", global = true)]
     kafka: Option<String>,
-    /// Read the click files under this data directory; `why` reads its journal too, and takes it together with --kafka
-    #[arg(long, value_name = "DIR", global = true)]
-    data_dir: Option<PathBuf>,
 }
 
-impl ClicksFrom {
-    fn source(&self) -> Result<clicks::Source, Mistakes> {
-        if let Some(dir) = &self.data_dir {
+impl ClickSourceArgs {
+    /// The one source that `tail`, `stats` and `audit` read. `--data-dir` without `--kafka` means the click files,
+    /// whatever the configuration says.
+    fn choose_click_source_from_flags_else_config(&self) -> Result<clicks::ClickSource, ConfigErrors> {
+        if let Some(dir) = self.config.data_dir_flag() {
             if self.kafka.is_some() {
-                let what = "is given too; read one or the other".to_owned();
-                return Err(Mistakes(vec![Mistake {
-                    origin: Origin::Flag("--data-dir"),
+                let message =
+                    "cannot be combined with --data-dir here; give --data-dir to read the click files, or --kafka to \
+                            read the topics"
+                        .to_owned();
+                return Err(ConfigErrors(vec![ConfigError {
+                    source: ValueSource::Flag("--kafka"),
                     key: "--kafka".to_owned(),
-                    what,
+                    message,
                 }]));
             }
-            return Ok(clicks::Source::Files(dir.join("clicks")));
+            return Ok(clicks::ClickSource::Files(dir.join("clicks")));
         }
-        let mut flags = Flags::default();
-        flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
-        let config = config::gather(self.config.as_deref(), environment(), flags)?;
-        Ok(if config.kafka.enabled() {
-            clicks::Source::Kafka(Box::new(config.kafka))
+        let config = self.load_config_with_kafka_flag()?;
+        Ok(if config.kafka.is_enabled() {
+            clicks::ClickSource::Kafka(Box::new(config.kafka))
         } else {
-            clicks::Source::Files(config.server.data_dir.join("clicks"))
+            clicks::ClickSource::Files(config.server.data_dir.join("clicks"))
         })
     }
 
-    /// Everything that says where a click can be.
-    fn config(&self) -> Result<Config, Mistakes> {
-        let mut flags = Flags::default();
+    /// The configuration that these flags lead to; names both sinks and the journal.
+    fn load_config_with_kafka_flag(&self) -> Result<Config, ConfigErrors> {
+        let mut flags = FlagValues::default();
         flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
-        let dir = self.data_dir.as_ref().map(|dir| dir.display().to_string());
-        flags.set("--data-dir", &["server", "data_dir"], dir);
-        config::gather(self.config.as_deref(), environment(), flags)
+        self.config.load(flags)
     }
 }
 
 #[derive(Debug, Subcommand)]
 enum Clicks {
     /// Print the latest clicks
-    Tail(clicks::Tail),
+    Tail(clicks::TailArgs),
     /// Count clicks by creator, source and day
-    Stats(clicks::Stats),
+    Stats(clicks::StatsArgs),
     /// Prove from the topics that no click is missing (exit 0 complete, 1 missing, 3 not all is proved)
-    Audit(clicks::Audit),
-    /// Tell one click's story: what was answered, whether it counts and why, and where it lies (exit 1 if nowhere)
-    Why(clicks::Why),
+    Audit(clicks::AuditArgs),
+    /// Explain one click: what was answered, whether it counts and why, and where its record is (exit 1 if not found)
+    Why(clicks::WhyArgs),
 }
 
 #[derive(Debug, Args)]
 struct SetupCommand {
     #[command(flatten)]
-    file: ConfigFile,
+    config: ConfigArgs,
     /// The brokers to ask first
     #[arg(long, value_name = "HOST:PORT")]
     kafka: Option<String>,
     #[command(flatten)]
-    setup: kafka::Setup,
-}
-
-/// Where the configuration is; for commands that read it.
-#[derive(Debug, Args)]
-struct ConfigFile {
-    /// Configuration file (TOML). Every key can also be set as WAYPOST__SECTION__KEY
-    #[arg(long, value_name = "FILE", env = "WAYPOST_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    /// Reads file, environment and these flags.
-    fn gather(&self, flags: Flags) -> Result<Config, Mistakes> {
-        config::gather(self.config.as_deref(), environment(), flags)
-    }
-
-    /// The same for whoever serves.
-    fn gather_to_serve(&self, flags: Flags) -> Result<Config, Mistakes> {
-        config::gather_to_serve(self.config.as_deref(), environment(), flags)
-    }
-}
-
-/// The environment as far as it is text; a variable of another encoding cannot be one of ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    setup: kafka::SetupArgs,
 }
 
 /// Runs the command line and returns the process's exit code.
-pub fn run() -> ExitCode {
+pub fn parse_and_run_command_line() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nowhere to say it if the terminal is gone.
+            // If the terminal is gone, nobody reads the message.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    cli.command.run().unwrap_or_else(|error| report(&error))
+    cli.command.run_command().unwrap_or_else(|error| exit::print_error_unless_broken_pipe_and_return_exit_code(&error))
 }
 
 impl Command {
-    fn run(self) -> anyhow::Result<ExitCode> {
+    fn run_command(self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout();
         match self {
-            Command::Serve(serve) => return serve.run(),
-            Command::Check(serve) => return check::run(&serve, &mut out),
-            Command::Healthcheck(healthcheck) => return healthcheck.run(&mut out),
-            Command::Journal { command } => return command.run(&mut out),
-            Command::Keys(args) => keys::run(&args, clock::wall_ms(), &mut out)?,
+            Command::Serve(serve) => return serve.load_config_init_logging_and_run_server(),
+            Command::Check(serve) => return check::validate_what_serve_would_read_and_print_results(&serve, &mut out),
+            Command::Healthcheck(healthcheck) => return healthcheck.check_health_and_print_answer_or_fail(&mut out),
+            Command::Journal(args) => return args.run_journal_command(&mut out),
+            Command::Keys(args) => keys::run_keys_command_and_print_result(&args, clock::wall_ms(), &mut out)?,
             Command::Token(args) => {
-                let genuine = token::run(&args, clock::wall_ms(), &mut out)?;
-                return Ok(if genuine { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+                return Ok(match token::verify_tokens_and_print_reports(&args, clock::wall_ms(), &mut out)? {
+                    token::TokenVerification::AllValid => ExitCode::SUCCESS,
+                    token::TokenVerification::SomeInvalid => ExitCode::FAILURE,
+                });
             }
             Command::Kafka { command: Kafka::Setup(command) } => {
-                let mut flags = Flags::default();
+                let mut flags = FlagValues::default();
                 flags.set("--kafka", &["kafka", "brokers"], command.kafka);
-                kafka::setup(&command.file.gather(flags)?.kafka, &command.setup, &mut out)?;
+                kafka::print_topic_plans_and_apply_if_asked(
+                    &command.config.load(flags)?.kafka,
+                    &command.setup,
+                    &mut out,
+                )?;
             }
             Command::Clicks { from, command } => match command {
-                Clicks::Tail(flags) => clicks::tail(&from.source()?, &flags, &mut out)?,
-                Clicks::Stats(flags) => clicks::stats(&from.source()?, &flags, &mut out)?,
-                Clicks::Audit(flags) => return clicks::audit(&from.source()?, &flags, clock::wall_ms(), &mut out),
+                Clicks::Tail(flags) => clicks::print_latest_clicks_and_follow_if_asked(
+                    &from.choose_click_source_from_flags_else_config()?,
+                    &flags,
+                    &mut out,
+                )?,
+                Clicks::Stats(flags) => clicks::count_clicks_by_group_and_print(
+                    &from.choose_click_source_from_flags_else_config()?,
+                    &flags,
+                    &mut out,
+                )?,
+                Clicks::Audit(flags) => {
+                    return clicks::audit_topics_and_print_verdicts(
+                        &from.choose_click_source_from_flags_else_config()?,
+                        &flags,
+                        clock::wall_ms(),
+                        &mut out,
+                    );
+                }
                 Clicks::Why(flags) => {
-                    let found = clicks::why(&from.config()?, &flags, clock::wall_ms(), &mut out)?;
-                    return Ok(if found { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+                    return Ok(
+                        match clicks::search_for_click_and_print_report(
+                            &from.load_config_with_kafka_flag()?,
+                            &flags,
+                            clock::wall_ms(),
+                            &mut out,
+                        )? {
+                            clicks::WhyOutcome::Found => ExitCode::SUCCESS,
+                            clicks::WhyOutcome::NotFound => ExitCode::FAILURE,
+                        },
+                    );
                 }
             },
-            Command::Version => writeln!(out, "waypost {}", env!("CARGO_PKG_VERSION"))?,
+            Command::Config { command } => command.run(&mut out)?,
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "waypost", &mut out);
+            }
+            Command::Version(args) => args.print_version_and_commit(&mut out)?,
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Prints a failure and says which exit code it has.
-fn report(error: &anyhow::Error) -> ExitCode {
-    let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    if io.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
-        // Whoever read our output has seen enough.
-        return ExitCode::SUCCESS;
-    }
-    if error.is::<Mistakes>() {
-        eprintln!("{error}");
-        return ExitCode::from(USAGE);
-    }
-    eprintln!("waypost: {}", told(error));
-    ExitCode::FAILURE
-}
-
-/// An error and its causes; a cause that was told by what it caused is not told again.
-fn told(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&format!(": {cause}")) {
-            text += &format!(": {cause}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -244,18 +234,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("keys.json: cannot open it: {source}")]
-        struct Told {
-            source: std::io::Error,
-        }
-        let error = anyhow::Error::new(Told { source: std::io::Error::other("no such file") });
-        assert_eq!(super::told(&error), "keys.json: cannot open it: no such file");
-        let error = anyhow::Error::new(std::io::Error::other("no such file")).context("keys").context("keys.json");
-        assert_eq!(super::told(&error), "keys.json: keys: no such file");
     }
 }

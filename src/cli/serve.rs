@@ -12,18 +12,18 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    cli::{ConfigFile, log, told},
-    config::{Config, Flags, Mistakes},
+    cli::{config_args::ConfigArgs, exit, log},
+    config::{Config, ConfigErrors, FlagValues, LogFormat, ServerConfig},
     links::file::{MAX_LINE, Progress},
-    net::listen::Address,
-    server::{self, Audience, Serving},
+    net::listen::ListenAddress,
+    server::{self, StartedServer, StartupObserver},
 };
 
-/// What is served and where. Flags win over the environment and the file.
+/// The flags of `serve` and `check`. A flag overrides the environment and the file.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
-    file: ConfigFile,
+    config: ConfigArgs,
     /// Links file, one JSON record a line
     #[arg(long, value_name = "FILE")]
     links: Option<String>,
@@ -33,9 +33,6 @@ pub(super) struct Serve {
     /// Address of /metrics, /livez and /readyz [default: 127.0.0.1:9100]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// Where journal, keys and files of clicks lie [default: waypost-data]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
     /// Stream clicks to this Kafka instead of files
     #[arg(long, value_name = "HOST:PORT")]
     kafka: Option<String>,
@@ -45,41 +42,67 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// The configuration these flags lead to.
-    pub(super) fn gather(&self) -> Result<Config, Mistakes> {
-        let mut flags = Flags::default();
+    /// The configuration from file, environment and these flags.
+    ///
+    /// # Errors
+    /// Every error of the configuration, and of `RUST_LOG`.
+    pub(super) fn load_config_with_serve_flags(&self) -> Result<Config, ConfigErrors> {
+        let mut flags = FlagValues::default();
         flags.set("--links", &["links", "file"], self.links.clone());
         flags.set("--listen", &["edge", "listen"], self.listen.clone());
         flags.set("--admin", &["admin", "listen"], self.admin.clone());
-        flags.set("--data-dir", &["server", "data_dir"], self.data_dir.clone());
         flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
         flags.set("--allow-shrink", &["links", "allow_shrink"], self.allow_shrink.then(|| "true".to_owned()));
-        self.file.gather_to_serve(flags)
+        let loaded = self.config.load_to_serve(flags);
+        // The errors of both are told at once.
+        match (log::find_log_directives(&ServerConfig::default()), loaded) {
+            (Ok(_), loaded) => loaded,
+            (Err(error), Ok(_)) => Err(ConfigErrors(vec![error])),
+            (Err(error), Err(mut errors)) => {
+                errors.0.push(error);
+                Err(errors)
+            }
+        }
     }
 
-    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let config = self.gather()?;
-        let json = log::init(&config.server);
-        let ended = server::run(config, Arc::new(Operator::default()));
-        match ended {
-            // Whoever reads JSON lines must not miss the one that says why it ended.
-            Err(error) if json && tracing::enabled!(tracing::Level::ERROR) => {
-                tracing::error!(event = "failed", "{}", told(&error));
-                Ok(ExitCode::FAILURE)
+    pub(super) fn load_config_init_logging_and_run_server(&self) -> anyhow::Result<ExitCode> {
+        let config = self.load_config_with_serve_flags()?;
+        let log = log::start_log(&config.server)?;
+        let observer = StartupProgressBarAndHints { log: log.clone(), bar: OnceLock::new() };
+        let error = match server::run_until_stopped(config, Arc::new(observer)) {
+            Ok(exit_code) => {
+                log.flush_within_deadline_and_end();
+                return Ok(exit_code);
             }
-            ended => ended,
+            Err(error) => error,
+        };
+        // A reader of JSON lines needs this error as a JSON line too.
+        let is_logged = log.format == LogFormat::Json && tracing::enabled!(tracing::Level::ERROR);
+        if is_logged {
+            tracing::error!(event = "failed", "{}", exit::format_error_chain_without_repeats(&error));
         }
+        log.flush_within_deadline_and_end();
+        if is_logged {
+            return Ok(ExitCode::FAILURE);
+        }
+        // A terminal can be stalled too.
+        let print = move || exit::print_error_unless_broken_pipe_and_return_exit_code(&error);
+        Ok(log::run_within_flush_deadline(print).unwrap_or(ExitCode::FAILURE))
     }
 }
 
-/// Whoever started the process; on a terminal it is told what goes on.
-#[derive(Default)]
-struct Operator {
+/// Shows the progress of a start to the person at the terminal; shows nothing without a terminal.
+struct StartupProgressBarAndHints {
+    log: Arc<log::Log>,
     bar: OnceLock<Option<ProgressBar>>,
 }
 
-impl Audience for Operator {
-    fn loading(&self, progress: Progress) {
+impl StartupObserver for StartupProgressBarAndHints {
+    fn on_metrics_recorder_installed(&self) {
+        self.log.export_dropped_lines_metric();
+    }
+
+    fn on_links_progress(&self, progress: Progress) {
         let bar = self.bar.get_or_init(|| {
             let style = ProgressStyle::with_template("links {wide_bar} {bytes}/{total_bytes} {eta}");
             let bar = ProgressBar::new(progress.total).with_style(style.unwrap_or(ProgressStyle::default_bar()));
@@ -92,43 +115,47 @@ impl Audience for Operator {
         }
     }
 
-    fn ready(&self, serving: &Serving<'_>) {
+    fn on_ready(&self, server: &StartedServer<'_>) {
         if std::io::stdout().is_terminal() {
-            // A terminal that is gone needs no hint.
-            let _ = std::io::stdout().write_all(what_to_try(serving).as_bytes());
+            // If the terminal is gone, nobody reads the hint.
+            let _ = std::io::stdout().write_all(format_ready_text_with_commands_to_try(server).as_bytes());
         }
     }
 }
 
-/// For a person who started it by hand: what to do next.
-fn what_to_try(serving: &Serving<'_>) -> String {
+/// The commands that a person at the terminal can try next.
+fn format_ready_text_with_commands_to_try(server: &StartedServer<'_>) -> String {
     let mut text = String::from("\n  Waypost is ready. Try:\n\n");
-    let tcp = |address: &Address| if let Address::Tcp(address) = address { Some(*address) } else { None };
-    if let Some(address) = serving.listen.iter().find_map(tcp) {
-        let (host, code) = serving.config.links.file.as_deref().and_then(example).unwrap_or_default();
+    let tcp = |address: &ListenAddress| if let ListenAddress::Tcp(address) = address { Some(*address) } else { None };
+    if let Some(address) = server.listen.iter().find_map(tcp) {
+        let (host, code) =
+            server.config.links.file.as_deref().and_then(read_host_and_code_of_first_link).unwrap_or_default();
         let host = if host.is_empty() || host == "*" { String::new() } else { format!(" -H 'Host: {host}'") };
         text += &format!("    curl -si{host} http://{address}/{code}\n");
     }
-    let admin = &serving.config.admin.tls;
-    let scheme = if admin.shown().is_some() { "k https" } else { " http" };
-    let own = match (&admin.cert, &admin.key) {
+    let admin = &server.config.admin.tls;
+    let scheme = if admin.certificate_config().is_some() { "k https" } else { " http" };
+    let client_certificate = match (&admin.cert, &admin.key) {
         (Some(cert), Some(key)) if admin.client_ca.is_some() => {
             format!(" --cert {} --key {}", cert.display(), key.display())
         }
         _ => String::new(),
     };
-    text += &format!("    curl -s{scheme}://{}/metrics{own} | grep waypost_\n\n", serving.admin);
-    text += &match &serving.config.kafka.brokers {
+    text += &format!("    curl -s{scheme}://{}/metrics{client_certificate} | grep waypost_\n\n", server.admin);
+    text += &match &server.config.kafka.brokers {
         Some(brokers) => {
-            format!("  Clicks go to Kafka at {brokers}, topics {}.\n", serving.config.kafka.topics().join(" and "))
+            format!(
+                "  Clicks go to Kafka at {brokers}, topics {}.\n",
+                server.config.kafka.topics.click_topics().join(" and ")
+            )
         }
-        None => format!("  Clicks go to {}/clicks-*.jsonl\n", serving.config.server.data_dir.join("clicks").display()),
+        None => format!("  Clicks go to {}/clicks-*.jsonl\n", server.config.server.data_dir.join("clicks").display()),
     };
-    text + "  Ctrl-C stops it; what is not delivered then is kept.\n\n"
+    text + "  Ctrl-C stops the server. Clicks that are not delivered by then are kept.\n\n"
 }
 
-/// Host and code of the first link of the file.
-fn example(links: &Path) -> Option<(String, String)> {
+/// The host and the code of the first link of the file.
+fn read_host_and_code_of_first_link(links: &Path) -> Option<(String, String)> {
     let mut line = String::new();
     BufReader::new(File::open(links).ok()?).take(MAX_LINE as u64).read_line(&mut line).ok()?;
     let record: serde_json::Value = serde_json::from_str(&line).ok()?;

@@ -1,36 +1,27 @@
-//! `waypost token verify`: what a token says and whether it is genuine.
+//! `waypost token verify`: prints the claims of each token and whether it is genuine and not expired.
 
-use std::{io::Write, path::PathBuf, str::from_utf8};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    str::from_utf8,
+};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::ring_args::RingArgs;
 use crate::attribution::{
-    LIFETIME_MS, file,
-    keys::{Audience, Keyring, UrlKeys},
-    mint::ClickId,
-    token::{self, Payload, TokenError, UrlFlags},
+    ATTRIBUTION_WINDOW_MS,
+    claims::UrlFlags,
+    click_id::ClickId,
+    key_scope::KeyScope,
+    keyring::Keyring,
+    private_file::read_file_if_private,
+    token::{self, PayloadBuffer, TokenError},
+    url_keys::UrlKeys,
 };
-
-/// Where the key ring lies.
-#[derive(Clone, Debug, clap::Args)]
-pub struct RingArgs {
-    /// The data directory, whose `keys.json` is the key ring.
-    #[arg(long, value_name = "DIR", env = "WAYPOST__SERVER__DATA_DIR", default_value = "waypost-data", global = true)]
-    data_dir: PathBuf,
-    /// The key ring's file, if it is another (`[attribution] keys`).
-    #[arg(long, value_name = "FILE", env = "WAYPOST__ATTRIBUTION__KEYS", global = true)]
-    keys: Option<PathBuf>,
-}
-
-impl RingArgs {
-    /// The ring's file.
-    pub fn path(&self) -> PathBuf {
-        self.keys.clone().unwrap_or_else(|| self.data_dir.join(file::NAME))
-    }
-}
 
 /// `waypost token …`
 #[derive(Clone, Debug, clap::Args)]
@@ -43,24 +34,24 @@ pub struct Args {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Say what each token claims and whether it is genuine and in time; exit 1 if one is not.
+    /// Print the claims of each token and whether it is genuine and not expired (exit 1 if one is not)
     Verify {
-        /// One JSON object a token.
+        /// Print one JSON object a token
         #[arg(long)]
         json: bool,
-        /// A shop's exported URL keys instead of the ring (`waypost keys export --seller …`).
+        /// Verify with a shop's exported URL keys instead of the ring (`waypost keys export --seller …`)
         #[arg(long, value_name = "FILE")]
         url_keys: Option<PathBuf>,
-        /// Cookie values or tokens out of destinations.
+        /// Cookie values, or tokens from destination URLs
         #[arg(required = true, value_name = "TOKEN")]
         tokens: Vec<String>,
     },
 }
 
-/// What is said of one token; absent where it is not genuine.
+/// The result for one token; without claims if the token is not genuine.
 #[derive(Debug, Default, Serialize)]
-struct Line {
-    /// `valid`, or why not.
+struct TokenReport {
+    /// `valid`, or the reason why the token is not valid.
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -88,91 +79,114 @@ struct Claims {
     flags: Option<Vec<&'static str>>,
 }
 
-enum Keys {
+/// The keys that a token is verified with.
+enum VerificationKeys {
     Ring(Keyring),
     Shop(UrlKeys),
 }
 
-/// Runs the command; `out` is standard output. Returns whether every token is genuine and in time. Called by `cli`, which
-/// exits 1 if not.
-pub fn run(args: &Args, now_ms: u64, out: &mut impl Write) -> anyhow::Result<bool> {
-    let Command::Verify { json, url_keys, tokens } = &args.command;
-    let keys = match url_keys {
-        None => Keys::Ring(Keyring::load(&args.ring.path())?),
-        Some(path) => {
-            let shop: UrlKeys = serde_json::from_slice(&file::read_private(path)?)
-                .with_context(|| format!("{} does not hold exported URL keys", path.display()))?;
-            if Audience::from_kind(&shop.kind, &shop.name).is_none() {
-                bail!("{}: kind {:?} is none of seller, partner, domain", path.display(), shop.kind);
-            }
-            Keys::Shop(shop)
-        }
-    };
-    let mut all_good = true;
-    for token in tokens {
-        let line = verify(&keys, now_ms, token.trim());
-        all_good &= line.reason.is_none();
-        if *json {
-            writeln!(out, "{}", serde_json::to_string(&line)?)?;
-        } else {
-            writeln!(out, "{}", words(&line))?;
-        }
-    }
-    Ok(all_good)
+/// Whether every token was valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenVerification {
+    /// Every token is genuine and not expired.
+    AllValid,
+    /// At least one token is forged, damaged or expired.
+    SomeInvalid,
 }
 
-fn verify(keys: &Keys, now_ms: u64, token: &str) -> Line {
-    match claims(keys, now_ms, token) {
-        Err(error) => bad(error, None),
-        Ok((id, claims)) => match token::check_time(id, now_ms) {
-            Err(error) => bad(error, Some(claims)),
-            Ok(()) => Line { verdict: "valid", reason: None, claims: Some(claims) },
+/// Verifies each token and prints its report to `out`.
+///
+/// # Errors
+/// The configuration is invalid, the keys cannot be read, or `out` cannot be written.
+pub fn verify_tokens_and_print_reports(
+    args: &Args,
+    now_ms: u64,
+    out: &mut impl Write,
+) -> anyhow::Result<TokenVerification> {
+    let Command::Verify { json, url_keys, tokens } = &args.command;
+    let keys = match url_keys {
+        None => VerificationKeys::Ring(Keyring::load(&args.ring.find_ring_file_from_flag_else_config()?)?),
+        Some(path) => VerificationKeys::Shop(read_url_keys_from_private_file(path)?),
+    };
+    let mut verification = TokenVerification::AllValid;
+    for token in tokens {
+        let report = verify_token_and_build_report(&keys, now_ms, token.trim());
+        if report.reason.is_some() {
+            verification = TokenVerification::SomeInvalid;
+        }
+        if *json {
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        } else {
+            writeln!(out, "{}", format_report_as_text_line(&report))?;
+        }
+    }
+    Ok(verification)
+}
+
+/// Reads a shop's exported URL keys from a private file.
+fn read_url_keys_from_private_file(path: &Path) -> anyhow::Result<UrlKeys> {
+    let keys: UrlKeys = serde_json::from_slice(&read_file_if_private(path)?).with_context(|| {
+        format!("{} (--url-keys) does not hold URL keys; export them with `waypost keys export`", path.display())
+    })?;
+    if KeyScope::from_kind_word(&keys.kind, &keys.name).is_none() {
+        bail!("{} (--url-keys): kind is {:?}; allowed: seller, partner, domain", path.display(), keys.kind);
+    }
+    Ok(keys)
+}
+
+fn verify_token_and_build_report(keys: &VerificationKeys, now_ms: u64, token: &str) -> TokenReport {
+    match read_claims(keys, now_ms, token) {
+        Err(error) => invalid_token(error, None),
+        Ok((id, claims)) => match token::check_token_age(id, now_ms) {
+            Err(error) => invalid_token(error, Some(claims)),
+            Ok(()) => TokenReport { verdict: "valid", reason: None, claims: Some(claims) },
         },
     }
 }
 
-fn bad(error: TokenError, claims: Option<Claims>) -> Line {
-    Line { verdict: error.as_str(), reason: Some(error.to_string()), claims }
+fn invalid_token(error: TokenError, claims: Option<Claims>) -> TokenReport {
+    TokenReport { verdict: error.as_str(), reason: Some(error.to_string()), claims }
 }
 
-/// A genuine token's claims, whatever its age. Which carrier it was made for shows in which key fits.
-fn claims(keys: &Keys, now_ms: u64, token: &str) -> Result<([u8; 16], Claims), TokenError> {
-    let mut payload = Payload::default();
+/// The claims of a genuine token, expired or not. The key that verifies the token tells whether it is a cookie or a URL
+/// token.
+fn read_claims(keys: &VerificationKeys, now_ms: u64, token: &str) -> Result<([u8; 16], Claims), TokenError> {
+    let mut payload = PayloadBuffer::default();
     let bytes = token.as_bytes();
-    if let Keys::Ring(ring) = keys
-        && let Ok(cookie) = ring.inspect_cookie(now_ms, bytes, &mut payload)
+    if let VerificationKeys::Ring(ring) = keys
+        && let Ok(cookie) = ring.verify_cookie_token_of_any_age(now_ms, bytes, &mut payload)
     {
         let visitor = uuid::Uuid::from_bytes(cookie.visitor).simple().to_string();
         let claims = Claims {
             visitor_id: Some(visitor),
-            ..Claims::of("cookie", token, cookie.click_id, cookie.domain, cookie.code)
+            ..Claims::new("cookie", token, cookie.click_id, cookie.domain, cookie.code)
         };
         return Ok((cookie.click_id, claims));
     }
-    let (url, audience) = match keys {
-        Keys::Ring(ring) => ring.inspect_url(now_ms, bytes, &mut payload)?,
-        Keys::Shop(shop) => shop.inspect(now_ms, bytes, &mut payload)?,
+    let (url, scope) = match keys {
+        VerificationKeys::Ring(ring) => ring.verify_url_token_of_any_age(now_ms, bytes, &mut payload)?,
+        VerificationKeys::Shop(shop) => shop.verify_token_of_any_age(now_ms, bytes, &mut payload)?,
     };
-    let named = [(UrlFlags::NAVIGATION, "navigation"), (UrlFlags::GPC, "gpc"), (UrlFlags::UNJOURNALED, "unjournaled")];
+    let named = [(UrlFlags::NAVIGATION, "navigation"), (UrlFlags::GPC, "gpc"), (UrlFlags::UNRECORDED, "unrecorded")];
     let claims = Claims {
-        audience_kind: Some(audience.kind()),
-        audience: Some(audience.name().to_owned()),
+        audience_kind: Some(scope.kind_word()),
+        audience: Some(scope.name().to_owned()),
         flags: Some(named.iter().filter(|(flag, _)| url.flags.has(*flag)).map(|(_, name)| *name).collect()),
-        ..Claims::of("url", token, url.click_id, url.domain, url.code)
+        ..Claims::new("url", token, url.click_id, url.domain, url.code)
     };
     Ok((url.click_id, claims))
 }
 
 impl Claims {
-    fn of(kind: &'static str, token: &str, id: [u8; 16], domain: &[u8], code: &[u8]) -> Claims {
+    fn new(kind: &'static str, token: &str, id: [u8; 16], domain: &[u8], code: &[u8]) -> Claims {
         let id = ClickId(id);
         Claims {
             kind,
             click_id: from_utf8(&id.text()).unwrap_or_default().to_owned(),
-            // 48 bits of milliseconds can lie beyond year 9999, where text ends.
-            clicked_at: Timestamp::from_millisecond(id.ms() as i64).unwrap_or(Timestamp::MAX),
-            clicked_at_ms: id.ms(),
-            expires_at_ms: id.ms() + LIFETIME_MS,
+            // 48 bits of milliseconds reach beyond the year 9999, the last that `Timestamp` can hold.
+            clicked_at: Timestamp::from_millisecond(id.timestamp_ms() as i64).unwrap_or(Timestamp::MAX),
+            clicked_at_ms: id.timestamp_ms(),
+            expires_at_ms: id.timestamp_ms() + ATTRIBUTION_WINDOW_MS,
             domain: String::from_utf8_lossy(domain).into_owned(),
             code: String::from_utf8_lossy(code).into_owned(),
             key_id: token.get(3..11).unwrap_or_default().to_owned(),
@@ -184,22 +198,22 @@ impl Claims {
     }
 }
 
-fn words(line: &Line) -> String {
-    let mut words = line.verdict.to_owned();
-    if let Some(claims) = &line.claims {
+fn format_report_as_text_line(report: &TokenReport) -> String {
+    let mut text = report.verdict.to_owned();
+    if let Some(claims) = &report.claims {
         let Claims { kind, click_id, clicked_at, domain, code, key_id, .. } = claims;
-        words += &format!("  {kind}  click {click_id} at {clicked_at}  {domain} {code}  key {key_id}");
+        text += &format!("  {kind}  click {click_id} at {clicked_at}  {domain} {code}  key {key_id}");
         if let (Some(kind), Some(name)) = (claims.audience_kind, &claims.audience) {
-            words += &format!("  {kind} {name}");
+            text += &format!("  {kind} {name}");
         }
         if let Some(flags) = claims.flags.as_ref().filter(|flags| !flags.is_empty()) {
-            words += &format!("  {}", flags.join(","));
+            text += &format!("  {}", flags.join(","));
         }
     }
-    if let Some(reason) = &line.reason {
-        words += &format!("  ({reason})");
+    if let Some(reason) = &report.reason {
+        text += &format!("  ({reason})");
     }
-    words
+    text
 }
 
 #[cfg(test)]
@@ -208,7 +222,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{attribution::keys::SellerKeys, attribution::token::UrlClaims, cli::keys};
+    use crate::{
+        attribution::{UrlKeyCache, claims::UrlClaims, file},
+        cli::keys,
+    };
 
     #[derive(Parser)]
     enum Cli {
@@ -220,20 +237,28 @@ mod tests {
 
     fn run_at(now_ms: u64, line: &[&str]) -> anyhow::Result<(bool, String)> {
         let mut out = Vec::new();
-        let good = match Cli::try_parse_from([&["waypost"], line].concat())? {
-            Cli::Keys(args) => keys::run(&args, now_ms, &mut out).map(|()| true)?,
-            Cli::Token(args) => run(&args, now_ms, &mut out)?,
+        let valid = match Cli::try_parse_from([&["waypost"], line].concat())? {
+            Cli::Keys(args) => keys::run_keys_command_and_print_result(&args, now_ms, &mut out).map(|()| true)?,
+            Cli::Token(args) => {
+                verify_tokens_and_print_reports(&args, now_ms, &mut out)? == TokenVerification::AllValid
+            }
         };
-        Ok((good, String::from_utf8(out)?))
+        Ok((valid, String::from_utf8(out)?))
     }
 
     fn url_token(dir: &str) -> String {
-        let ring = Keyring::open(&PathBuf::from(dir).join(file::NAME), NOW).unwrap();
+        let ring = Keyring::load_or_create_file_with_new_key(&PathBuf::from(dir).join(file::FILE_NAME), NOW).unwrap();
         let mut flags = UrlFlags::default();
         flags.set_if(UrlFlags::NAVIGATION, true);
         let claims = UrlClaims { click_id: ClickId::mint(NOW, &[5; 10]).0, domain: b"*", code: b"abc", flags };
         let mut out = Vec::new();
-        ring.sign_url(&mut SellerKeys::default(), NOW, Audience::Seller("s_311"), &claims, &mut out);
+        ring.sign_and_append_url_token_and_return_key_id(
+            &mut UrlKeyCache::default(),
+            NOW,
+            KeyScope::Seller("s_311"),
+            &claims,
+            &mut out,
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -243,21 +268,25 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_told_in_one_line_as_json_or_words() {
+    fn a_token_is_reported_in_one_line_as_json_or_text() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().to_str().unwrap();
         let token = url_token(dir);
-        let ask = ["token", "verify", "--json", "--data-dir", dir, &token, "v1.nonsense"];
-        let (good, said) = run_at(NOW, &ask).unwrap();
-        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(!good);
+        let args = ["token", "verify", "--json", "--data-dir", dir, &token, "v1.nonsense"];
+        let (valid, output) = run_at(NOW, &args).unwrap();
+        let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(!valid);
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["verdict"], "valid");
         assert_eq!(lines[0]["click_id"], "01a1dc80-f000-7505-8505-050505050505");
         assert_eq!((&lines[0]["audience"], &lines[0]["flags"][0]), (&"s_311".into(), &"navigation".into()));
         assert_eq!(lines[1]["verdict"], "malformed");
-        let (good, said) = run_at(NOW + LIFETIME_MS, &["token", "verify", "--data-dir", dir, &token]).unwrap();
-        assert!(!good && said.starts_with("expired  url  click 01a1dc80-") && said.contains("seller s_311"), "{said}");
+        let (valid, output) =
+            run_at(NOW + ATTRIBUTION_WINDOW_MS, &["token", "verify", "--data-dir", dir, &token]).unwrap();
+        assert!(
+            !valid && output.starts_with("expired  url  click 01a1dc80-") && output.contains("seller s_311"),
+            "{output}"
+        );
     }
 
     #[test]

@@ -1,21 +1,30 @@
-use super::*;
+use std::{path::Path, time::Duration};
+
+use super::{
+    errors::ConfigError,
+    load::{SECTIONS, into_result, parse_and_validate_sections},
+    values::ConfigValues,
+    *,
+};
 
 fn read(
     file: &str,
     environment: &[(&str, &str)],
     flags: &[(&'static str, &'static [&'static str], &str)],
 ) -> Result<Config, Vec<String>> {
-    let mut leaves = leaves::Leaves::default();
-    leaves.read_text(&Path::new("waypost.toml").into(), file);
-    leaves.read_environment(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let mut values = ConfigValues::default();
+    values.parse_toml_and_add_values_and_errors(&Path::new("waypost.toml").into(), file);
+    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    values.add_values_of_environment(environment, SECTIONS);
     for (flag, key, value) in flags {
-        leaves.flag(flag, key, toml::Value::String((*value).to_owned()));
+        values.set_value_from_flag(flag, key, (*value).to_owned());
     }
-    checked(sections(leaves)).map_err(|mistakes| mistakes.0.iter().map(Mistake::to_string).collect())
+    into_result(parse_and_validate_sections(&mut values))
+        .map_err(|errors| errors.0.iter().map(ConfigError::to_string).collect())
 }
 
-fn listen(address: &str) -> net::listen::Listen {
-    address.parse::<net::listen::Address>().unwrap().into()
+fn listen(address: &str) -> net::listen::ListenConfig {
+    address.parse::<net::listen::ListenAddress>().unwrap().into()
 }
 
 #[test]
@@ -38,20 +47,21 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn every_mistake_is_reported_at_once_with_its_key_and_where_it_is() {
-    let file = "[edge]\nlisten = \"nowhere\"\nworkers = \"many\"\nlissen = 1\n\n[edge.limits]\nheaders = \"4 MB\"\n\
+    let file = "[edge]\nlisten = \"nowhere\"\nworkers = \"many\"\nlissen = 1\n\n\
+                [edge.limits]\nmax_header_bytes = \"4 MB\"\n\
                 header_timeout = \"1ms\"\n\n[server]\nlog = \"loud\"\ndrain_deadline = 5\n\n[egde]\na = 1\nb = 2\n";
     let environment = [("WAYPOST__ADMIN__LISTEN", "9100"), ("WAYPOST__EDGE__LIMITS__COLOUR", "red")];
     let found = read(file, &environment, &[("--data-dir", &["server", "datadir"], "x")]).unwrap_err();
     let expected = [
         ("waypost.toml:2: edge.listen: ", "127.0.0.1:8080"),
-        ("waypost.toml:3: edge.workers: ", "expected usize"),
+        ("waypost.toml:3: edge.workers: found the text \"many\"", "a whole number from 0"),
         ("waypost.toml:4: edge.lissen: unknown key `lissen`", "`listen`"),
-        ("waypost.toml:7: edge.limits.headers: ", "64 MiB"),
+        ("waypost.toml:7: edge.limits.max_header_bytes: ", "64 MiB"),
         ("waypost.toml:8: edge.limits.header_timeout: 1ms", "100ms to 1h"),
         ("waypost.toml:11: server.log: ", "`json`"),
         ("waypost.toml:12: server.drain_deadline: ", ""),
         ("waypost.toml:14: egde: unknown section", "edge"),
-        ("WAYPOST__EDGE__LIMITS__COLOUR: edge.limits.colour: unknown key", "`headers`"),
+        ("WAYPOST__EDGE__LIMITS__COLOUR: edge.limits.colour: unknown key", "`max_header_bytes`"),
         ("WAYPOST__ADMIN__LISTEN: admin.listen: ", ""),
         ("--data-dir: server.datadir: unknown key", "`data_dir`"),
     ];
@@ -73,15 +83,15 @@ fn every_syntax_error_is_reported_with_its_line_and_the_rest_is_still_checked() 
 fn the_environment_says_numbers_lists_and_texts() {
     let environment = [
         ("WAYPOST__EDGE__TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
-        ("WAYPOST__EDGE__LIMITS__CONNECTIONS", "7"),
-        ("WAYPOST__EDGE__LIMITS__HEADERS", "32 KiB"),
+        ("WAYPOST__EDGE__LIMITS__MAX_CONNECTIONS", "7"),
+        ("WAYPOST__EDGE__LIMITS__MAX_HEADER_BYTES", "32 KiB"),
         ("WAYPOST__EDGE__ID", "7"),
         ("WAYPOST__SERVER__PRE_STOP_DELAY", "5s"),
     ];
     let config = read("", &environment, &[]).unwrap();
     assert_eq!(config.edge.trusted_proxies.to_string(), r#"["10.0.0.0/8", "fd00::/8"]"#);
-    assert_eq!(config.edge.limits.connections, 7);
-    assert_eq!(config.edge.limits.headers.0, 32 << 10);
+    assert_eq!(config.edge.limits.max_connections, 7);
+    assert_eq!(config.edge.limits.max_header_bytes.0, 32 << 10);
     assert_eq!(config.edge.id.as_deref(), Some("7"));
     assert_eq!(config.server.pre_stop_delay, Duration::from_secs(5));
     let array = read("", &[("WAYPOST__EDGE__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")], &[]).unwrap();
@@ -96,9 +106,9 @@ fn a_value_in_place_of_a_section_is_refused() {
 
 #[test]
 fn a_rule_of_a_section_names_the_line_of_its_key() {
-    let found = read("[kafka]\nclicks = \"one\"\n\norphan = \"one\"\n", &[], &[]).unwrap_err();
+    let found = read("[kafka.topics]\nclicks = \"one\"\n\norphan = \"one\"\n", &[], &[]).unwrap_err();
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].starts_with("waypost.toml:4: kafka.orphan: "), "{found:#?}");
+    assert!(found[0].starts_with("waypost.toml:4: kafka.topics.orphan: "), "{found:#?}");
 }
 
 #[test]
@@ -115,7 +125,7 @@ fn a_key_of_librdkafka_is_one_key_however_it_is_written() {
         "{found:#?}"
     );
     let config = read(&file[..file.find("acks").unwrap()], &environment, &[]).unwrap();
-    let producer = config.kafka.producer("e").unwrap();
+    let producer = config.kafka.build_producer_settings("e").unwrap();
     assert_eq!((producer.get("sasl.username"), producer.get("client.rack")), (Some("environment"), Some("a")));
 }
 
@@ -126,7 +136,7 @@ fn a_secret_may_lie_in_a_file_that_a_variable_names() {
     std::fs::write(&path, "hunter2\n").unwrap();
     let variable = "WAYPOST__KAFKA__PROPERTIES__SASL_PASSWORD_FILE";
     let config = read("", &[(variable, path.to_str().unwrap())], &[]).unwrap();
-    assert_eq!(config.kafka.producer("e").unwrap().get("sasl.password"), Some("hunter2"));
+    assert_eq!(config.kafka.build_producer_settings("e").unwrap().get("sasl.password"), Some("hunter2"));
     let found = read("", &[(variable, "/nowhere/secret")], &[]).unwrap_err();
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].starts_with(variable) && found[0].contains("/nowhere/secret"), "{found:#?}");
@@ -168,7 +178,7 @@ fn example_in_force() -> String {
 #[test]
 fn the_example_is_good_as_it_is_and_its_keys_are_all_known() {
     let config = read(include_str!("../../deploy/waypost.example.toml"), &[], &[]).unwrap();
-    assert_eq!(config.edge.listen, Edge::default().listen);
+    assert_eq!(config.edge.listen, EdgeConfig::default().listen);
     // Files that it names are not on this machine; nothing else may be wrong.
     let found = read(&example_in_force(), &[], &[]).err().unwrap_or_default();
     assert!(found.iter().all(|mistake| mistake.contains("/run/secrets/kafka")), "{found:#?}");

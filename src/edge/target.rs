@@ -1,39 +1,59 @@
-//! Which code on which host a request asks for, or why it asks for none. Reads the request line and `Host` alone.
+//! What a request asks for: a code on a host, or a fixed path; or why the request is rejected. Reads the request line
+//! and the host alone.
 
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
-/// The longest request target that is answered, bytes (design §5; the event keeps 1 KiB of the query).
-pub const MAX_TARGET: usize = 4096;
-/// The longest host, bytes (RFC 1035 §2.3.4).
-const MAX_HOST: usize = 255;
+use crate::{
+    links::domains::{Domain, Domains},
+    model::code,
+    uri::{host::find_valid_host_of_authority, percent},
+    word_enum::word_enum,
+};
+
+/// The longest request target, bytes. Longer ones are rejected.
+pub const MAX_TARGET_LEN: usize = 4096;
+
+/// The most bytes kept of a path segment: one more than the longest code has, so that a longer segment is no code.
+pub const MAX_SEGMENT_LEN: usize = code::MAX + 1;
 
 /// What a request asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Target<'a> {
+#[derive(Debug)]
+pub enum RequestTarget<'a> {
     /// A code, by GET or HEAD.
-    Code(Asked<'a>),
-    /// One of the fixed paths of a host.
-    Fixed(Fixed, &'a [u8]),
-    /// Nothing that can be answered: the status and why.
-    Refused(StatusCode, Refusal),
+    Code(RequestedCode<'a>),
+    /// A path that is the same on each host.
+    Fixed(FixedPath, RequestedHost<'a>),
+    /// Nothing that can be answered.
+    Rejected(RequestRejection),
 }
 
-/// A code asked for on a host.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Asked<'a> {
-    /// The host without its port, as sent.
-    pub host: &'a [u8],
-    /// The one path segment, percent-decoded once; 64 bytes at most, else cut (no code is longer).
-    pub code: Segment<'a>,
-    /// The raw query without `?`; empty if none.
+/// The host that a request names.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestedHost<'a> {
+    /// The host without its port, as the client sent it.
+    pub name: &'a [u8],
+    /// The domain that answers for the host.
+    pub domain: &'a Domain,
+}
+
+/// A code that a request asks for.
+#[derive(Debug)]
+pub struct RequestedCode<'a> {
+    /// The host.
+    pub host: RequestedHost<'a>,
+    /// The path without its first slash, percent-decoded once.
+    pub code: CodeSegment<'a>,
+    /// The raw query without `?`; empty if there is none.
     pub query: &'a [u8],
     /// Whether the method is HEAD.
-    pub head: bool,
+    pub is_head: bool,
+    /// Whether something was glued to the code in the path, and left out.
+    pub is_repaired: bool,
 }
 
-/// Paths that are no codes (design §5).
+/// A path that is no code on any host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fixed {
+pub enum FixedPath {
     /// `/`
     Root,
     /// `/robots.txt`
@@ -44,161 +64,180 @@ pub enum Fixed {
     WellKnown,
 }
 
-/// Why a request is refused before its code is looked at; a label value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Neither GET nor HEAD.
-    Method,
-    /// `Host` missing, sent twice or malformed.
-    Host,
-    /// The target is longer than [`MAX_TARGET`].
-    Uri,
-    /// The target is neither a path nor an absolute URL: `*` and `host:port` belong to OPTIONS and CONNECT (RFC 9112 §3.2).
-    Form,
-}
-
-impl Refusal {
-    /// Every reason, in the order of its counter.
-    pub const ALL: [Refusal; 4] = [Refusal::Method, Refusal::Host, Refusal::Uri, Refusal::Form];
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Refusal::Method => "method",
-            Refusal::Host => "host",
-            Refusal::Uri => "uri",
-            Refusal::Form => "form",
-        }
-    }
-    /// The body: one line for whoever tries by hand.
-    pub const fn line(self) -> &'static str {
-        match self {
-            Refusal::Method => "only GET and HEAD are answered here\n",
-            Refusal::Host => "exactly one valid Host header is needed\n",
-            Refusal::Uri => "the request target is longer than 4096 bytes\n",
-            Refusal::Form => "the request target is neither a path nor a whole URL\n",
-        }
+word_enum! {
+    /// Why a request is rejected before its code is read. The word is a metric's label value.
+    pub enum RequestRejection {
+        /// The method is neither GET nor HEAD.
+        Method = "method",
+        /// `Host` is missing, sent twice or malformed.
+        Host = "host",
+        /// The target is longer than [`MAX_TARGET_LEN`].
+        TargetTooLong = "uri",
+        /// The target is neither a path nor an absolute URL: `*` and `host:port` belong to OPTIONS and CONNECT (RFC
+        /// 9112 §3.2).
+        TargetForm = "form",
     }
 }
 
-/// A path segment: borrowed as it came, or decoded into place. Bytes beyond the longest code are cut to one more than
-/// that, so that a longer segment stays no code.
+impl RequestRejection {
+    /// The status of the answer.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            RequestRejection::Method => StatusCode::METHOD_NOT_ALLOWED,
+            RequestRejection::Host | RequestRejection::TargetForm => StatusCode::BAD_REQUEST,
+            RequestRejection::TargetTooLong => StatusCode::URI_TOO_LONG,
+        }
+    }
+
+    /// The body of the answer: one line for a person.
+    pub const fn explanation_for_client(self) -> &'static str {
+        match self {
+            RequestRejection::Method => "only GET and HEAD are answered here\n",
+            RequestRejection::Host => "exactly one valid Host header is needed\n",
+            RequestRejection::TargetTooLong => "the request target is longer than 4096 bytes\n",
+            RequestRejection::TargetForm => "the request target is neither a path nor a whole URL\n",
+        }
+    }
+}
+
+/// A path segment, percent-decoded once, of at most [`MAX_SEGMENT_LEN`] bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Segment<'a> {
-    /// Without a percent sign: as sent.
+pub enum CodeSegment<'a> {
+    /// A segment without an escape: as the client sent it.
     Raw(&'a [u8]),
-    /// Decoded once.
-    Decoded([u8; 65], usize),
+    /// A decoded segment, at the start of the buffer, and its length.
+    Decoded([u8; MAX_SEGMENT_LEN], usize),
 }
 
-impl Segment<'_> {
-    /// The bytes to look up and to record.
+impl CodeSegment<'_> {
+    /// Decodes a segment once, if it has an escape. A broken escape stays as it is: no code holds a percent sign.
+    fn decode_percent_once_and_truncate(raw: &[u8]) -> CodeSegment<'_> {
+        if memchr::memchr(b'%', raw).is_none() {
+            return CodeSegment::Raw(&raw[..raw.len().min(MAX_SEGMENT_LEN)]);
+        }
+        let mut decoded = [0; MAX_SEGMENT_LEN];
+        let mut len = 0;
+        for byte in percent::decode(raw).take(MAX_SEGMENT_LEN) {
+            decoded[len] = byte;
+            len += 1;
+        }
+        CodeSegment::Decoded(decoded, len)
+    }
+
+    /// The decoded bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Segment::Raw(bytes) => bytes,
-            Segment::Decoded(bytes, len) => &bytes[..*len],
+            CodeSegment::Raw(bytes) => bytes,
+            CodeSegment::Decoded(bytes, len) => &bytes[..*len],
         }
     }
 }
 
-/// Reads a request, in the order of design §5: method, `Host`, size, fixed paths, code.
-pub fn read<B>(request: &Request<B>) -> Target<'_> {
-    let head = match *request.method() {
-        Method::GET => false,
-        Method::HEAD => true,
-        _ => return Target::Refused(StatusCode::METHOD_NOT_ALLOWED, Refusal::Method),
-    };
-    let uri = request.uri();
-    let authority = uri.authority().map(|authority| authority.as_str());
-    let host = match request.version() {
-        Version::HTTP_2 => host_of_two(request.headers(), authority),
-        _ => host(request.headers(), authority),
-    };
-    let Some(host) = host else {
-        return Target::Refused(StatusCode::BAD_REQUEST, Refusal::Host);
-    };
-    let path = uri.path();
-    let query = uri.query().unwrap_or_default();
-    // The `?` is a byte of it too; of an absolute-form target the authority was bounded above.
-    if uri.path_and_query().map_or(0, |target| target.as_str().len()) > MAX_TARGET {
-        return Target::Refused(StatusCode::URI_TOO_LONG, Refusal::Uri);
+impl<'a> RequestTarget<'a> {
+    /// Reads a request and finds its domain. The checks have an order: method, host, length of the target, form of the
+    /// target.
+    pub fn reject_or_classify_and_find_domain<B>(request: &'a Request<B>, domains: &'a Domains) -> RequestTarget<'a> {
+        let is_head = match *request.method() {
+            Method::GET => false,
+            Method::HEAD => true,
+            _ => return RequestTarget::Rejected(RequestRejection::Method),
+        };
+        let Some(name) = find_valid_host(request) else {
+            return RequestTarget::Rejected(RequestRejection::Host);
+        };
+        let uri = request.uri();
+        // The `?` counts too. The authority of an absolute target was checked with the host.
+        if uri.path_and_query().map_or(0, |target| target.as_str().len()) > MAX_TARGET_LEN {
+            return RequestTarget::Rejected(RequestRejection::TargetTooLong);
+        }
+        let path = uri.path();
+        let Some(segment) = path.strip_prefix('/') else {
+            return RequestTarget::Rejected(RequestRejection::TargetForm);
+        };
+        let host = RequestedHost { name, domain: domains.of_host(name) };
+        match FixedPath::from_path(path) {
+            Some(fixed_path) => RequestTarget::Fixed(fixed_path, host),
+            None => RequestTarget::Code(RequestedCode {
+                host,
+                code: CodeSegment::decode_percent_once_and_truncate(segment.as_bytes()),
+                query: uri.query().unwrap_or_default().as_bytes(),
+                is_head,
+                is_repaired: false,
+            }),
+        }
     }
-    let Some(segments) = path.strip_prefix('/') else {
-        return Target::Refused(StatusCode::BAD_REQUEST, Refusal::Form);
-    };
-    match path {
-        "/" => Target::Fixed(Fixed::Root, host),
-        "/robots.txt" => Target::Fixed(Fixed::Robots, host),
-        "/favicon.ico" => Target::Fixed(Fixed::Favicon, host),
-        _ if path.starts_with("/.well-known/") => Target::Fixed(Fixed::WellKnown, host),
-        _ => {
-            let code = segment(segments.as_bytes());
-            Target::Code(Asked { host, code, query: query.as_bytes(), head })
+
+    /// The host; a rejected request has none.
+    pub(super) fn host(&self) -> Option<&RequestedHost<'a>> {
+        match self {
+            RequestTarget::Code(code) => Some(&code.host),
+            RequestTarget::Fixed(_, host) => Some(host),
+            RequestTarget::Rejected(_) => None,
         }
     }
 }
 
-/// The host asked for, without its port. Exactly one valid `Host` must have come (RFC 9112 §3.2); the authority of an
-/// absolute-form target then takes its place (§3.2.2).
-fn host<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<&'a [u8]> {
+impl FixedPath {
+    fn from_path(path: &str) -> Option<FixedPath> {
+        match path {
+            "/" => Some(FixedPath::Root),
+            "/robots.txt" => Some(FixedPath::Robots),
+            "/favicon.ico" => Some(FixedPath::Favicon),
+            _ if path.starts_with("/.well-known/") => Some(FixedPath::WellKnown),
+            _ => None,
+        }
+    }
+}
+
+/// The valid host that a request names, without its port.
+#[inline]
+pub(super) fn find_valid_host<B>(request: &Request<B>) -> Option<&[u8]> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    match request.version() {
+        Version::HTTP_2 => find_valid_http2_host(request.headers(), authority),
+        _ => find_valid_http1_host(request.headers(), authority),
+    }
+}
+
+/// The host of an HTTP/1 request. Exactly one valid `Host` is required (RFC 9112 §3.2); the authority of an absolute
+/// target then takes its place (§3.2.2).
+#[inline]
+fn find_valid_http1_host<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<&'a [u8]> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (only, second) = (hosts.next()?, hosts.next());
     if second.is_some() {
         return None;
     }
-    let sent = without_port(only.as_bytes())?;
+    let host = find_valid_host_of_authority(only.as_bytes())?;
     match authority {
-        Some(authority) => without_port(authority.as_bytes()),
-        None => Some(sent),
+        Some(authority) => find_valid_host_of_authority(authority.as_bytes()),
+        None => Some(host),
     }
 }
 
-/// The host asked for by HTTP/2: `:authority`, or `Host` in its place; if both came, they say the same (RFC 9113 §8.3.1).
-fn host_of_two<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<&'a [u8]> {
+/// The host of an HTTP/2 request: `:authority`, or `Host` in its place. If both are there, they are equal (RFC 9113
+/// §8.3.1).
+fn find_valid_http2_host<'a>(headers: &'a HeaderMap, authority: Option<&'a str>) -> Option<&'a [u8]> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (authority.map(str::as_bytes), hosts.next().map(|host| host.as_bytes()), hosts.next()) {
-        (Some(only), None, _) | (None, Some(only), None) => without_port(only),
-        (Some(authority), Some(host), None) if authority.eq_ignore_ascii_case(host) => without_port(authority),
+        (Some(only), None, _) | (None, Some(only), None) => find_valid_host_of_authority(only),
+        (Some(authority), Some(host), None) if are_same_authority(authority, host) => {
+            find_valid_host_of_authority(authority)
+        }
         _ => None,
     }
 }
 
-/// `host[:port]` without the port, if it is a registered name, an IPv4 address or a bracketed IPv6 address.
-fn without_port(bytes: &[u8]) -> Option<&[u8]> {
-    if bytes.len() > MAX_HOST {
-        return None;
-    }
-    let name_len = if bytes.first() == Some(&b'[') {
-        let close = bytes.iter().position(|byte| *byte == b']')?;
-        let inside = &bytes[1..close];
-        let address = inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
-        (address && !inside.is_empty()).then_some(close + 1)?
-    } else {
-        let name = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
-        let valid = bytes[..name].iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-        (valid && name > 0).then_some(name)?
-    };
-    let (name, port) = bytes.split_at(name_len);
-    let port_fits = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    port_fits.then_some(name)
+/// Whether two authorities are the same but for case and a default port (RFC 9110 §4.2.3).
+fn are_same_authority(one: &[u8], other: &[u8]) -> bool {
+    strip_default_port(one).eq_ignore_ascii_case(strip_default_port(other))
 }
 
-/// Decodes a segment once, if it needs it. A broken escape stays as it is: no code holds a percent sign.
-fn segment(raw: &[u8]) -> Segment<'_> {
-    const KEPT: usize = 65;
-    if memchr::memchr(b'%', raw).is_none() {
-        return Segment::Raw(&raw[..raw.len().min(KEPT)]);
-    }
-    let mut decoded = [0; KEPT];
-    let mut len = 0;
-    for byte in percent_encoding::percent_decode(raw).take(KEPT) {
-        decoded[len] = byte;
-        len += 1;
-    }
-    Segment::Decoded(decoded, len)
+/// An authority without an empty port and the default ports of `https` and `http`. Behind a proxy that ends TLS the
+/// scheme of a request is either of them.
+fn strip_default_port(authority: &[u8]) -> &[u8] {
+    let ports: [&[u8]; 3] = [b":443", b":80", b":"];
+    ports.iter().find_map(|port| authority.strip_suffix(*port)).unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -206,6 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{links::domains::Config, uri::host::MAX_HOST_LEN};
 
     fn request(method: &str, uri: &str, hosts: &[&str]) -> Request<()> {
         let mut request = Request::builder().method(method).uri(uri);
@@ -215,100 +255,126 @@ mod tests {
         request.body(()).unwrap()
     }
 
-    fn refusal(method: &str, uri: &str, hosts: &[&str]) -> Option<Refusal> {
-        match read(&request(method, uri, hosts)) {
-            Target::Refused(_, refusal) => Some(refusal),
+    fn domains() -> Domains {
+        Domains::new(&Config::default()).unwrap()
+    }
+
+    fn rejection(method: &str, uri: &str, hosts: &[&str]) -> Option<RequestRejection> {
+        match RequestTarget::reject_or_classify_and_find_domain(&request(method, uri, hosts), &domains()) {
+            RequestTarget::Rejected(rejection) => Some(rejection),
+            _ => None,
+        }
+    }
+
+    fn fixed_path(uri: &str) -> Option<(FixedPath, Vec<u8>)> {
+        match RequestTarget::reject_or_classify_and_find_domain(&request("GET", uri, &["a"]), &domains()) {
+            RequestTarget::Fixed(fixed_path, host) => Some((fixed_path, host.name.to_vec())),
             _ => None,
         }
     }
 
     #[test]
     fn method_comes_before_host_and_host_before_size() {
-        let long = format!("/{}", "a".repeat(MAX_TARGET));
-        assert_eq!(refusal("POST", &long, &[]), Some(Refusal::Method));
-        assert_eq!(refusal("GET", &long, &[]), Some(Refusal::Host));
-        assert_eq!(refusal("GET", &long, &["a"]), Some(Refusal::Uri));
+        let long = format!("/{}", "a".repeat(MAX_TARGET_LEN));
+        assert_eq!(rejection("POST", &long, &[]), Some(RequestRejection::Method));
+        assert_eq!(rejection("GET", &long, &[]), Some(RequestRejection::Host));
+        assert_eq!(rejection("GET", &long, &["a"]), Some(RequestRejection::TargetTooLong));
     }
 
     #[test]
-    fn exactly_one_valid_host_is_asked_for() {
+    fn exactly_one_valid_host_is_required() {
         for good in ["a", "go.example.com", "go.example.com:8080", "[::1]", "[::1]:80", "127.0.0.1:1", "a_b"] {
-            assert_eq!(refusal("GET", "/x", &[good]), None, "{good}");
+            assert_eq!(rejection("GET", "/x", &[good]), None, "{good}");
         }
         for bad in ["", ":80", "a b", "a:b", "a:123456", "[::1", "[]", "[x]", "a/b", "u@a", "a,b"] {
-            assert_eq!(refusal("GET", "/x", &[bad]), Some(Refusal::Host), "{bad}");
+            assert_eq!(rejection("GET", "/x", &[bad]), Some(RequestRejection::Host), "{bad}");
         }
-        assert_eq!(refusal("GET", "/x", &["a", "a"]), Some(Refusal::Host));
-        assert_eq!(refusal("GET", "/x", &[&"a".repeat(256)]), Some(Refusal::Host));
+        assert_eq!(rejection("GET", "/x", &["a", "a"]), Some(RequestRejection::Host));
+        assert_eq!(rejection("GET", "/x", &[&"a".repeat(256)]), Some(RequestRejection::Host));
     }
 
     #[test]
     fn an_absolute_target_names_the_host() {
         let request = request("GET", "http://b.example:81/x", &["a.example"]);
-        assert!(matches!(read(&request), Target::Code(Asked { host: b"b.example", .. })));
-        assert_eq!(refusal("GET", "http://u@b.example/x", &["a"]), Some(Refusal::Host));
+        let domains = domains();
+        let RequestTarget::Code(code) = RequestTarget::reject_or_classify_and_find_domain(&request, &domains) else {
+            panic!("no code")
+        };
+        assert_eq!(code.host.name, b"b.example");
+        assert_eq!(rejection("GET", "http://u@b.example/x", &["a"]), Some(RequestRejection::Host));
     }
 
     #[test]
     fn an_http2_request_names_its_host_once_or_twice_alike() {
-        let asked = |authority: Option<&str>, hosts: &[&str]| {
+        let host_of = |authority: Option<&str>, hosts: &[&str]| {
             let uri = authority.map_or("/x".to_owned(), |authority| format!("https://{authority}/x"));
             let mut request = request("GET", &uri, hosts);
             *request.version_mut() = Version::HTTP_2;
-            match read(&request) {
-                Target::Code(asked) => Some(String::from_utf8(asked.host.to_vec()).unwrap()),
+            match RequestTarget::reject_or_classify_and_find_domain(&request, &domains()) {
+                RequestTarget::Code(code) => Some(String::from_utf8(code.host.name.to_vec()).unwrap()),
                 _ => None,
             }
         };
         let a = Some("a".to_owned());
-        assert_eq!(asked(Some("a:81"), &[]), a);
-        assert_eq!(asked(None, &["a"]), a);
-        assert_eq!(asked(Some("a"), &["A"]), a);
+        assert_eq!(host_of(Some("a:81"), &[]), a);
+        assert_eq!(host_of(None, &["a"]), a);
+        for (authority, host) in
+            [("a", "A"), ("a", "a:443"), ("a:443", "a"), ("a", "a:80"), ("a:", "a"), ("a:443", "A:443")]
+        {
+            assert_eq!(host_of(Some(authority), &[host]), a, "{authority} {host}");
+        }
         for (authority, hosts) in
             [(Some("a"), &["b"][..]), (Some("a"), &["a:81"]), (Some("a"), &["a", "a"]), (None, &[]), (Some("u@a"), &[])]
         {
-            assert_eq!(asked(authority, hosts), None, "{authority:?} {hosts:?}");
+            assert_eq!(host_of(authority, hosts), None, "{authority:?} {hosts:?}");
         }
     }
 
     #[test]
-    fn forms_of_other_methods_are_refused() {
+    fn target_forms_of_other_methods_are_rejected() {
         for target in ["*", "b.example", "b.example:443"] {
-            assert_eq!(refusal("GET", target, &["a"]), Some(Refusal::Form), "{target}");
+            assert_eq!(rejection("GET", target, &["a"]), Some(RequestRejection::TargetForm), "{target}");
         }
-        assert_eq!(read(&request("GET", "http://b.example", &["a"])), Target::Fixed(Fixed::Root, b"b.example"));
+        assert_eq!(fixed_path("http://b.example"), Some((FixedPath::Root, b"b.example".to_vec())));
     }
 
     #[test]
     fn a_code_is_decoded_once_and_never_twice() {
         for (path, code) in [("/a%2Db", &b"a-b"[..]), ("/a%252D", b"a%2D"), ("/a%zz", b"a%zz"), ("/a/b", b"a/b")] {
             let request = request("GET", path, &["a"]);
-            let Target::Code(asked) = read(&request) else { panic!("{path}") };
-            assert_eq!(asked.code.as_bytes(), code);
+            let domains = domains();
+            let RequestTarget::Code(requested) = RequestTarget::reject_or_classify_and_find_domain(&request, &domains)
+            else {
+                panic!("{path}")
+            };
+            assert_eq!(requested.code.as_bytes(), code);
         }
     }
 
     #[test]
     fn fixed_paths_are_no_codes() {
         for (path, fixed) in [
-            ("/", Fixed::Root),
-            ("/?a=b", Fixed::Root),
-            ("/robots.txt", Fixed::Robots),
-            ("/favicon.ico", Fixed::Favicon),
-            ("/.well-known/assetlinks.json", Fixed::WellKnown),
+            ("/", FixedPath::Root),
+            ("/?a=b", FixedPath::Root),
+            ("/robots.txt", FixedPath::Robots),
+            ("/favicon.ico", FixedPath::Favicon),
+            ("/.well-known/assetlinks.json", FixedPath::WellKnown),
         ] {
-            assert_eq!(read(&request("GET", path, &["a"])), Target::Fixed(fixed, b"a"));
+            assert_eq!(fixed_path(path), Some((fixed, b"a".to_vec())));
         }
     }
 
     proptest! {
         #[test]
         fn any_target_is_read_without_a_panic(target in "/[ -~&&[^ ]]{0,100}", host in "[ -~]{0,40}") {
-            if let Ok(request) = Request::builder().uri(&target).header("host", &host).body(())
-                && let Target::Code(asked) = read(&request)
+            let request = Request::builder().uri(&target).header("host", &host).body(());
+            let domains = domains();
+            if let Ok(request) = &request
+                && let RequestTarget::Code(requested) =
+                    RequestTarget::reject_or_classify_and_find_domain(request, &domains)
             {
-                prop_assert!(asked.code.as_bytes().len() <= 65);
-                prop_assert!(asked.host.len() <= MAX_HOST);
+                prop_assert!(requested.code.as_bytes().len() <= 65);
+                prop_assert!(requested.host.name.len() <= MAX_HOST_LEN);
             }
         }
     }

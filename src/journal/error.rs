@@ -1,46 +1,57 @@
-//! Why the journal does not open, as its operator is told.
+//! Why the journal cannot be opened, in messages for the operator.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use crate::size::Bytes;
+use crate::{journal::lane_files::PathError, size::Bytes};
 
-/// Why the journal does not open. Each message names the path and what to do.
+/// Why the journal cannot be opened. Each message names the path and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has the directory.
+    /// Another process has locked the directory.
     #[error("another waypost runs on {path}: stop it, or give this one a directory of its own")]
     Locked {
-        /// The lock's file.
+        /// The lock file.
         path: PathBuf,
     },
-    /// Preallocation does not hold there.
+    /// The ring directory is on a file system where preallocated blocks can be missing.
     #[error(
-        "{path} lies on {kind}, where a mapped ring can lose its pages when the disk fills: set [journal] ring_dir to a \
+        "{path} is on {kind}, where a mapped ring may lose its pages when the disk fills: set [journal] ring_dir to a \
          directory on tmpfs, ext4 or xfs"
     )]
     FileSystem {
-        /// The rings' directory.
+        /// The ring directory.
         path: PathBuf,
-        /// What it lies on.
-        kind: &'static str,
+        /// The kind of its file system.
+        kind: String,
     },
-    /// The ring's bytes cannot be set aside.
+    /// The ring shares blocks with a copy of it, and they cannot be written anew.
     #[error(
-        "cannot set aside {} for the ring {path}: {source}; make room there, set a smaller [journal] ring_bytes or \
-         another ring_dir", Bytes(*bytes)
+        "the ring {path} shares its blocks with a copy (cp, a snapshot), and there must be room for blocks of its own: \
+         {source}; remove the copy, or make room there"
     )]
-    SetAside {
+    SharedRing {
         /// The ring.
         path: PathBuf,
-        /// How many bytes it needs.
-        bytes: u64,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A ring of another data directory lies there.
+    /// The bytes of a ring cannot be preallocated.
+    #[error(
+        "cannot preallocate {} for the ring {path}: {source}; make room there, set a smaller ring_bytes in [journal] \
+         or [journal.orphan], or another [journal] ring_dir", Bytes(*bytes)
+    )]
+    Preallocate {
+        /// The ring.
+        path: PathBuf,
+        /// The bytes that it needs.
+        bytes: u64,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A ring of another data directory has the name of this one's.
     #[error(
         "{path} is the ring of another data directory and may hold its clicks: start with that data directory, or set \
          another [journal] ring_dir, or move the file away"
@@ -49,64 +60,92 @@ pub enum OpenError {
         /// The ring.
         path: PathBuf,
     },
-    /// The data directory is new, and rings of another one lie where its own would be.
+    /// The log is new in the data directory, and there are rings of another data directory in the ring directory.
     #[error(
-        "this data directory is new, but {path} is the ring of another one and may hold its clicks: start with that data \
-         directory, or set another [journal] ring_dir; if it is gone for good, make the directory {lane}, and this one \
-         takes over what the ring holds"
+        "this data directory is new, but {path} is the ring of another one and may hold its clicks: start with that \
+         data directory, or set another [journal] ring_dir; if that data directory is gone for good, make the \
+         directory {lane}, and this data directory takes over what the ring holds"
     )]
-    OrphanRing {
+    ForeignRingBesideNewJournal {
         /// The ring.
         path: PathBuf,
-        /// The directory that tells this one from a mistake.
+        /// The directory that tells a takeover from a mistake.
         lane: PathBuf,
     },
-    /// The rings of the last run are elsewhere and may hold clicks.
+    /// The rings of the last run are in another directory and may hold clicks.
     #[error(
-        "the last run left its rings in {was} without a clean stop, and they may hold clicks: start once with [journal] \
-         ring_dir = \"{was}\" and stop it, then change to {now}; if that directory is gone for good, remove {note}"
+        "the last run left its rings in {was} without a clean stop, and they may hold clicks: start once with \
+         [journal] ring_dir = \"{was}\" and stop it, then change to {now}; if that directory is gone for good, remove \
+         {note}"
     )]
     RingsMoved {
-        /// Where they were.
+        /// The ring directory of the last run.
         was: PathBuf,
-        /// Where they are to be.
+        /// The ring directory of this run.
         now: PathBuf,
-        /// The file that says so.
+        /// The file that names the ring directory of the last run.
         note: PathBuf,
     },
-    /// There is nothing to adopt.
+    /// The directory holds the journal of an earlier build, in which one lane carried all topics.
+    #[error("{}", older_layout_text(path))]
+    OlderLayout {
+        /// The directory of the journal.
+        path: PathBuf,
+    },
+    /// The directory holds no journal.
     #[error("{path} holds no journal: name the data directory of a waypost")]
     NoJournal {
-        /// What was named.
+        /// The given directory.
         path: PathBuf,
     },
-    /// The rings are not where they were said to be.
+    /// The given ring directory does not hold the rings.
     #[error(
-        "{path} does not hold {}: name the directory in which the rings are now; without any, what only they held is lost and \
-         stated as cut", .lane.map_or("the rings".to_owned(), |lane| format!("this directory's ring of lane {lane}"))
+        "{path} does not hold {}: name the directory in which the rings are now; without any, clicks that only the \
+         rings held are lost, and the lanes are stated as cut",
+        .ring.as_ref().map_or("the rings".to_owned(), |ring| format!("this directory's ring {}", ring.display()))
     )]
     NoRings {
-        /// What was named.
+        /// The given ring directory.
         path: PathBuf,
-        /// The lane whose ring is wanted; `None`: the directory itself is not there.
-        lane: Option<u16>,
+        /// The ring that is missing, below the ring directory; `None`: the directory itself does not exist.
+        ring: Option<PathBuf>,
     },
-    /// More lanes than can be numbered.
+    /// More workers than the journal has lane numbers for.
     #[error("{workers} workers are more lanes than the journal has numbers for: at most 9999")]
-    Lanes {
-        /// How many were asked for.
+    TooManyLanes {
+        /// The number of workers.
         workers: usize,
     },
-    /// Anything else the system refused.
+    /// Any other error of the system.
     #[error("cannot open the journal, {path}: {source}; see that it is on a healthy disk and belongs to this user")]
     Io {
-        /// Where.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
+impl From<PathError> for OpenError {
+    fn from((path, source): PathError) -> OpenError {
+        OpenError::Io { path, source }
+    }
+}
+
+/// What a user is told who gives this build the journal of an earlier one.
+pub(super) fn older_layout_text(path: &Path) -> String {
+    format!(
+        "{0} holds the journal of an earlier build, which this build does not read: deliver it with the build that \
+         wrote it (waypost journal drain), then move {0} away",
+        path.display()
+    )
+}
+
 pub(super) fn io_error(path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { path: path.to_owned(), source }
+}
+
+/// Adds the path to a failed result.
+pub(super) fn with_path<T>(path: &Path, result: io::Result<T>) -> Result<T, OpenError> {
+    result.map_err(|source| io_error(path, source))
 }

@@ -1,5 +1,5 @@
-//! Every undelivered frame of a data directory that nobody runs on, for whoever takes the clicks out without a sink. Nothing is
-//! changed, so a copy that cannot be written to will do.
+//! Exports every undelivered frame of a data directory on which no process runs. Nothing is changed, so a read-only
+//! copy will do.
 
 use std::{
     fs::File,
@@ -9,35 +9,36 @@ use std::{
 };
 
 use crate::journal::{
-    Frame, InspectError, Mark, OpenError, STREAMS,
-    disk::hold,
-    error::io_error,
-    inspect::{Look, Place},
+    disk::{Disk, try_lock_existing_file},
+    error::{OpenError, io_error},
+    frame::Frame,
+    inspect::{InspectError, JournalLocation, LaneSnapshot, read_snapshots_of_all_lanes},
 };
 
 /// Frames read ahead of each lane.
-const AHEAD: usize = 64;
+const READ_AHEAD: usize = 64;
 
-/// What was found in a lane.
+/// What was exported of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Undelivered {
-    /// Its number.
+pub struct ExportedLane {
+    /// The lane's number.
     pub lane: u16,
-    /// Frames of each stream that were shown.
-    pub frames: [u64; STREAMS],
-    /// Numbers between them that no frame bears.
-    pub missing: [u64; STREAMS],
-    /// It was closed in good order, or the process died and the machine did not: these are all.
-    pub whole: bool,
+    /// Exported frames.
+    pub frames: u64,
+    /// Numbers between them for which there is no frame.
+    pub missing: u64,
+    /// These are all the clicks: the lane was closed in good order, or the process died and the machine did not.
+    pub is_complete: bool,
 }
 
-/// Keeps other processes from the data directory as long as the file lives, without changing it. `None`: nobody ever locked it.
+/// Locks the data directory against other processes as long as the returned file lives, without a change to it. `None`:
+/// there is no lock file, so no process ever ran there.
 ///
 /// # Errors
-/// [`OpenError::Locked`], or it cannot be asked.
-pub fn keep_others_out(data_dir: &Path) -> Result<Option<File>, OpenError> {
+/// [`OpenError::Locked`], or the system refused to lock.
+pub fn lock_data_dir_if_lock_file_exists(data_dir: &Path) -> Result<Option<File>, OpenError> {
     let path = data_dir.join("lock");
-    match hold(&path) {
+    match try_lock_existing_file(&path) {
         Ok(Some(lock)) => Ok(Some(lock)),
         Ok(None) => Err(OpenError::Locked { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -45,88 +46,103 @@ pub fn keep_others_out(data_dir: &Path) -> Result<Option<File>, OpenError> {
     }
 }
 
-/// Shows every undelivered frame in the data directory `dir`, each lane in order and of all lanes the one next whose `time` is the
-/// smallest. `rings`: where they are, if not where the last run had them.
+/// Shows every undelivered frame of a log in the data directory `dir`: each lane in order, and of all lanes the frame
+/// next whose `time_of` is the smallest. `ring_dir`: where the rings are, if not where the last run had them.
 ///
 /// # Errors
-/// There is no journal, the system refused to read it, or `visit` gave up.
-pub fn undelivered(
+/// There is no journal, the system refused to read it, or `visit` failed.
+pub fn visit_undelivered_by_time_and_count_by_lane(
     dir: &Path,
-    rings: Option<&Path>,
-    time: impl Fn(&Frame<'_>) -> u64,
+    log: &'static str,
+    ring_dir: Option<&Path>,
+    time_of: impl Fn(&Frame<'_>) -> u64,
     mut visit: impl FnMut(u16, &Frame<'_>) -> io::Result<()>,
-) -> Result<Vec<Undelivered>, InspectError> {
-    let place = Place::find_with(dir, rings)?;
-    let lanes = place.lanes()?;
-    let place = &place;
+) -> Result<Vec<ExportedLane>, InspectError> {
+    let location = JournalLocation::find_in_data_or_journals_dir(&Disk::default(), dir, log, ring_dir)?;
+    let snapshots = read_snapshots_of_all_lanes(&location, None)?;
+    let location = &location;
     std::thread::scope(|scope| {
-        let (mut readers, mut heads) = (Vec::new(), Vec::new());
-        for lane in lanes {
-            let (sender, receiver) = sync_channel(AHEAD);
-            readers.push(scope.spawn(move || read(place, lane, &sender)));
-            heads.push((lane, receiver));
+        let (mut threads, mut channels) = (Vec::new(), Vec::new());
+        for (lane, snapshot) in snapshots {
+            let (sender, receiver) = sync_channel(READ_AHEAD);
+            threads
+                .push(scope.spawn(move || send_undelivered_frames_and_count_them(location, lane, snapshot, &sender)));
+            channels.push(LaneChannel { lane, receiver });
         }
-        let merged = merge(heads, time, &mut visit);
-        // The receivers are gone: a reader that is not at its end gives up, and its error is nobody's.
-        let read: Vec<_> = readers.into_iter().map(|reader| reader.join()).collect();
+        let merged = visit_frames_merged_by_time(channels, time_of, &mut visit);
+        // The receivers are gone. A thread that is not at its end stops with an error that does not count.
+        let exported: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
         merged.map_err(|source| InspectError::Io { path: dir.to_owned(), source })?;
-        let gone = || InspectError::Io { path: dir.to_owned(), source: io::Error::other("a reader panicked") };
-        read.into_iter().map(|read| read.unwrap_or_else(|_| Err(gone()))).collect()
+        let panicked =
+            || InspectError::Io { path: dir.to_owned(), source: io::Error::other("a reading thread panicked") };
+        exported.into_iter().map(|lane| lane.unwrap_or_else(|_| Err(panicked()))).collect()
     })
 }
 
-/// A frame in memory of its own.
-struct Kept {
-    frame: Frame<'static>,
+/// A frame with a payload of its own.
+struct OwnedFrame {
+    /// With an empty payload.
+    header: Frame<'static>,
     payload: Vec<u8>,
 }
 
-impl Kept {
-    fn of(frame: &Frame<'_>) -> Kept {
+impl OwnedFrame {
+    fn copy_of(frame: &Frame<'_>) -> OwnedFrame {
         let payload = frame.payload.to_owned();
-        Kept { frame: Frame { payload: &[], ..*frame }, payload }
+        OwnedFrame { header: Frame { payload: &[], ..*frame }, payload }
     }
 
-    fn frame(&self) -> Frame<'_> {
-        Frame { payload: &self.payload, ..self.frame }
+    fn as_frame(&self) -> Frame<'_> {
+        Frame { payload: &self.payload, ..self.header }
     }
 }
 
-fn read(place: &Place, lane: u16, frames: &SyncSender<Kept>) -> Result<Undelivered, InspectError> {
-    let whose = place.whose(lane);
-    let look = Look::take(&whose, None)?;
-    let (delivered, head) = (look.delivered(), look.head());
-    let counts: [_; STREAMS] = std::array::from_fn(|stream| look.survey.seqs.count(stream, delivered[stream]).missing);
-    let mut found = Undelivered { lane, frames: [0; STREAMS], missing: counts, whole: head.is_some() };
-    look.frames(&whose, |frame| {
-        let stream = usize::from(frame.stream);
-        let mark = Mark { epoch: frame.epoch, next: frame.seq };
-        // A frame at the head was written and never published, so its click was never answered.
-        let answered = head.is_none_or(|head| frame.pos < head);
-        if stream >= STREAMS || mark < delivered[stream] || !answered {
+/// The frames of a lane, sent by its reading thread.
+struct LaneChannel {
+    lane: u16,
+    receiver: Receiver<OwnedFrame>,
+}
+
+/// Sends the undelivered frames of a lane into the channel, and counts them.
+fn send_undelivered_frames_and_count_them(
+    location: &JournalLocation,
+    lane: u16,
+    snapshot: LaneSnapshot,
+    sender: &SyncSender<OwnedFrame>,
+) -> Result<ExportedLane, InspectError> {
+    let files = location.lane_files(lane);
+    let (delivered, head) = (snapshot.delivered_watermark(), snapshot.find_end_of_answered_clicks());
+    let missing = snapshot.scan.frames.seqs.count_present_and_surely_missing_from(delivered).missing;
+    let mut exported = ExportedLane { lane, frames: 0, missing, is_complete: head.is_some() };
+    snapshot.visit_all_frames_in_order(&files, |frame| {
+        // A frame at the head was written and not published, so its click was not answered.
+        let is_answered = head.is_none_or(|head| frame.position < head);
+        if delivered.covers(frame.epoch, frame.seq) || !is_answered {
             return Ok(());
         }
-        found.frames[stream] += 1;
-        frames.send(Kept::of(frame)).map_err(io::Error::other)
+        exported.frames += 1;
+        sender.send(OwnedFrame::copy_of(frame)).map_err(io::Error::other)
     })?;
-    Ok(found)
+    Ok(exported)
 }
 
-fn merge(
-    mut lanes: Vec<(u16, Receiver<Kept>)>,
-    time: impl Fn(&Frame<'_>) -> u64,
+/// Shows the frames of all channels, each time the one with the smallest time.
+fn visit_frames_merged_by_time(
+    channels: Vec<LaneChannel>,
+    time_of: impl Fn(&Frame<'_>) -> u64,
     visit: &mut impl FnMut(u16, &Frame<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut heads: Vec<Option<(u64, Kept)>> = Vec::new();
-    let take = |lane: &Receiver<Kept>| lane.recv().ok().map(|kept| (time(&kept.frame()), kept));
-    heads.extend(lanes.iter().map(|(_, lane)| take(lane)));
+    let receive = |channel: &LaneChannel| {
+        let frame = channel.receiver.recv().ok()?;
+        Some((time_of(&frame.as_frame()), frame))
+    };
+    let mut heads: Vec<Option<(u64, OwnedFrame)>> = channels.iter().map(receive).collect();
     loop {
-        let times = heads.iter().enumerate().filter_map(|(place, head)| Some((head.as_ref()?.0, place)));
-        let Some((_, place)) = times.min() else { return Ok(()) };
-        let Some((lane, receiver)) = lanes.get_mut(place) else { return Ok(()) };
-        if let Some((_, kept)) = heads[place].take() {
-            visit(*lane, &kept.frame())?;
+        let times = heads.iter().enumerate().filter_map(|(index, head)| Some((head.as_ref()?.0, index)));
+        let Some((_, index)) = times.min() else { return Ok(()) };
+        if let Some((_, frame)) = heads[index].take() {
+            visit(channels[index].lane, &frame.as_frame())?;
         }
-        heads[place] = take(receiver);
+        heads[index] = receive(&channels[index]);
     }
 }

@@ -1,249 +1,243 @@
-//! A frame: what the worker appends. The layout is specified in [`crate::journal`].
+//! Frames: one appended record each, with its checksum, position and sequence number. Pads fill the end of the ring.
+//! The layout of both is specified in [`crate::journal`].
 
-use crate::journal::STREAMS;
+use crate::journal::{
+    bytes::{put_bytes, put_u32_le, put_u64_le, u32_le_at, u64_le_at},
+    units::{Epoch, LaneId, Position, Seq, Watermark},
+};
 
-/// Bytes before the payload.
+/// Bytes before the payload of a frame.
 pub(super) const HEADER: usize = PAYLOAD;
-/// Every frame, pad and block begins at a multiple of this.
+/// The position of every frame, pad and block is a multiple of this.
 pub(super) const ALIGN: u64 = 16;
-/// The largest frame, bytes with its header, of a ring that is large enough; a smaller ring takes 1/64 of its size.
+/// The largest frame with its header, in bytes, of a ring that is large enough; a smaller ring takes 1/64 of its size.
 pub const MAX_FRAME: u64 = 64 << 10;
-/// The version this build writes; a newer one is quarantined.
-pub(super) const VERSION: u8 = 1;
+/// The version of frames that this build writes.
+pub(super) const VERSION: u8 = 2;
 
 const CRC: usize = 0;
 const LEN: usize = CRC + 4;
-const POS: usize = LEN + 4;
-const EPOCH: usize = POS + 8;
+const POSITION: usize = LEN + 4;
+const EPOCH: usize = POSITION + 8;
 const SEQ: usize = EPOCH + 8;
-const NEXT: usize = SEQ + 8;
-const STREAM: usize = NEXT + 8 * STREAMS;
-const FRAME_VERSION: usize = STREAM + 1;
+const FRAME_VERSION: usize = SEQ + 8;
 const ZERO: usize = FRAME_VERSION + 1;
-const PAYLOAD: usize = ZERO + 14;
+const PAYLOAD: usize = ZERO + 15;
 
-/// In `len`: this is a pad, and the rest is its whole length.
+/// The bit of the length that marks a pad; the other bits are the length of the whole pad.
 const PAD: u32 = 1 << 31;
-/// A pad's own bytes: checksum, length, position.
+/// Bytes of a pad that carry data: checksum, length, position.
 const PAD_HEADER: usize = EPOCH;
 
-/// No lane gets this far (at 1 GiB a second, in 500 years): what says that it did is no frame, and whoever adds to a position, an
-/// epoch or a number need not fear an overflow.
+/// No lane reaches this number: at 1 GiB a second it takes 500 years. A frame with a larger position, epoch or number
+/// is invalid, so that additions to these cannot overflow.
 const LAST: u64 = u64::MAX - MAX_FRAME;
 
-const _: () = assert!(HEADER == 64 && HEADER.is_multiple_of(ALIGN as usize) && PAD_HEADER == 16);
+const _: () = assert!(HEADER == 48 && HEADER.is_multiple_of(ALIGN as usize) && PAD_HEADER == 16);
 
-/// One record of a lane as a reader gets it.
+/// One record of a lane, as a reader gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Where it begins in its lane; never used again.
-    pub pos: u64,
-    /// Where the next one may begin: what to acknowledge once this one and all before it are delivered.
-    pub next_pos: u64,
-    /// The opening of the lane in which it was appended.
-    pub epoch: u64,
-    /// Its stream, below [`STREAMS`].
-    pub stream: u8,
-    /// Its number in lane, epoch and stream, gapless from 0.
-    pub seq: u64,
-    /// The next number of each stream in this epoch, after this frame.
-    pub next: [u64; STREAMS],
-    /// What was appended.
+    /// Where the frame begins in its lane.
+    pub position: Position,
+    /// Where the next frame may begin: the position to acknowledge once this frame and all before it are delivered.
+    pub next_position: Position,
+    /// The epoch in which the frame was appended.
+    pub epoch: Epoch,
+    /// The number in lane and epoch.
+    pub seq: Seq,
+    /// The bytes that were appended.
     pub payload: &'a [u8],
 }
 
-/// What lies at a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
-    Frame(Frame<'a>),
-    /// Fills the ring up to its end.
-    Pad {
-        pos: u64,
-        len: u64,
-    },
-    /// A whole frame of a version this build does not read.
-    Newer {
-        len: u64,
-    },
-    /// It would go on behind the given bytes.
-    Short,
-    Bad,
+impl Frame<'_> {
+    /// The watermark right before this frame.
+    pub(super) fn watermark_before(&self) -> Watermark {
+        Watermark { epoch: self.epoch, next: self.seq }
+    }
+
+    /// The watermark right behind this frame.
+    pub(super) fn watermark_after(&self) -> Watermark {
+        Watermark::after(self.epoch, self.seq)
+    }
+
+    /// Bytes of the whole frame.
+    pub(super) fn whole_len(&self) -> u64 {
+        self.next_position - self.position
+    }
 }
 
-/// The part of the checksum that ties a frame to its directory and lane.
-pub(super) fn seed(directory: u64, lane: u16) -> u32 {
+/// What [`parse_and_verify_frame_or_pad`] finds at the beginning of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ParsedItem<'a> {
+    Frame(Frame<'a>),
+    Pad {
+        position: Position,
+        len: u64,
+    },
+    /// A whole frame with a good checksum, of a version that this build does not read.
+    OtherVersion {
+        position: Position,
+        len: u64,
+    },
+    /// More bytes are needed to tell.
+    Incomplete,
+    Invalid,
+}
+
+/// The start value of a frame's checksum, which ties the frame to its directory and lane.
+pub(super) fn checksum_seed(lane_id: LaneId) -> u32 {
     let mut bytes = [0; 10];
-    bytes[..8].copy_from_slice(&directory.to_le_bytes());
-    bytes[8..].copy_from_slice(&lane.to_le_bytes());
+    bytes[..8].copy_from_slice(&lane_id.directory_id.to_le_bytes());
+    bytes[8..].copy_from_slice(&lane_id.lane.to_le_bytes());
     crc32c::crc32c(&bytes)
 }
 
-/// The room a payload takes.
-pub(super) const fn total(payload: usize) -> u64 {
-    (HEADER as u64 + payload as u64).next_multiple_of(ALIGN)
+/// Bytes of a whole frame with a payload of `payload_len`.
+pub(super) const fn frame_len(payload_len: usize) -> u64 {
+    (HEADER as u64 + payload_len as u64).next_multiple_of(ALIGN)
 }
 
-/// Who and where a new frame is.
+/// What a frame's header says beside the length and the checksum.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp {
-    pub(super) pos: u64,
-    pub(super) epoch: u64,
-    pub(super) stream: u8,
-    pub(super) seq: u64,
-    pub(super) next: [u64; STREAMS],
+pub(super) struct FrameHeader {
+    pub(super) position: Position,
+    pub(super) epoch: Epoch,
+    pub(super) seq: Seq,
 }
 
-/// Writes a whole frame; `slot` is exactly [`total`] long.
-pub(super) fn write(slot: &mut [u8], seed: u32, stamp: &Stamp, payload: &[u8]) {
+/// Writes a whole frame into `slot`, which is exactly [`frame_len`] long.
+pub(super) fn write_frame(slot: &mut [u8], checksum_seed: u32, header: &FrameHeader, payload: &[u8]) {
     let end = HEADER + payload.len();
-    debug_assert_eq!(slot.len() as u64, total(payload.len()));
-    put(slot, LEN, &(payload.len() as u32).to_le_bytes());
-    put(slot, POS, &stamp.pos.to_le_bytes());
-    put(slot, EPOCH, &stamp.epoch.to_le_bytes());
-    put(slot, SEQ, &stamp.seq.to_le_bytes());
-    for (stream, next) in stamp.next.iter().enumerate() {
-        put(slot, NEXT + 8 * stream, &next.to_le_bytes());
-    }
-    slot[STREAM] = stamp.stream;
+    debug_assert_eq!(slot.len() as u64, frame_len(payload.len()));
+    put_u32_le(slot, LEN, payload.len() as u32);
+    put_u64_le(slot, POSITION, header.position.get());
+    put_u64_le(slot, EPOCH, header.epoch.get());
+    put_u64_le(slot, SEQ, header.seq.get());
     slot[FRAME_VERSION] = VERSION;
     slot[ZERO..PAYLOAD].fill(0);
-    put(slot, PAYLOAD, payload);
+    put_bytes(slot, PAYLOAD, payload);
     slot[end..].fill(0);
-    let crc = crc32c::crc32c_append(seed, &slot[LEN..end]);
-    put(slot, CRC, &crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(checksum_seed, &slot[LEN..end]);
+    put_u32_le(slot, CRC, crc);
 }
 
-/// Writes a pad over the whole `slot`, at least 16 bytes.
-pub(super) fn write_pad(slot: &mut [u8], seed: u32, pos: u64) {
-    put(slot, LEN, &(PAD | slot.len() as u32).to_le_bytes());
-    put(slot, POS, &pos.to_le_bytes());
+/// Writes a pad over the whole of `slot`, which is at least 16 bytes long.
+pub(super) fn fill_slot_with_pad(slot: &mut [u8], checksum_seed: u32, position: Position) {
+    put_u32_le(slot, LEN, PAD | slot.len() as u32);
+    put_u64_le(slot, POSITION, position.get());
     slot[PAD_HEADER..].fill(0);
-    let crc = crc32c::crc32c_append(seed, &slot[LEN..PAD_HEADER]);
-    put(slot, CRC, &crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(checksum_seed, &slot[LEN..PAD_HEADER]);
+    put_u32_le(slot, CRC, crc);
 }
 
-/// What lies at the beginning of `bytes`, checksum verified.
+/// Parses the frame or pad at the beginning of `bytes` and verifies its checksum.
 ///
-/// `plausible` looks at the position first: a search through garbage must not pay for a checksum at every step.
-pub(super) fn parse(bytes: &[u8], seed: u32, plausible: impl Fn(u64) -> bool) -> Found<'_> {
+/// `is_plausible` sees the position before the checksum is computed: a search through garbage must not pay for a
+/// checksum at every step.
+pub(super) fn parse_and_verify_frame_or_pad(
+    bytes: &[u8],
+    checksum_seed: u32,
+    is_plausible: impl Fn(Position) -> bool,
+) -> ParsedItem<'_> {
     if bytes.len() < PAD_HEADER {
-        return Found::Short;
+        return ParsedItem::Incomplete;
     }
-    let len = u32_at(bytes, LEN);
-    let pos = u64_at(bytes, POS);
-    if !pos.is_multiple_of(ALIGN) || pos > LAST || !plausible(pos) {
-        return Found::Bad;
+    let len = u32_le_at(bytes, LEN);
+    let position = Position::new(u64_le_at(bytes, POSITION));
+    if !position.is_multiple_of(ALIGN) || position.get() > LAST || !is_plausible(position) {
+        return ParsedItem::Invalid;
     }
     if len & PAD != 0 {
-        return parse_pad(bytes, seed, u64::from(len & !PAD));
+        return parse_and_verify_pad(bytes, checksum_seed, position, u64::from(len & !PAD));
     }
     let end = HEADER as u64 + u64::from(len);
-    let whole = end.next_multiple_of(ALIGN);
-    if whole > MAX_FRAME {
-        return Found::Bad;
+    let whole_len = end.next_multiple_of(ALIGN);
+    if whole_len > MAX_FRAME {
+        return ParsedItem::Invalid;
     }
-    if (bytes.len() as u64) < whole {
-        return Found::Short;
+    if (bytes.len() as u64) < whole_len {
+        return ParsedItem::Incomplete;
     }
-    let end = end as usize;
-    if crc32c::crc32c_append(seed, &bytes[LEN..end]) != u32_at(bytes, CRC) {
-        return Found::Bad;
+    if crc32c::crc32c_append(checksum_seed, &bytes[LEN..end as usize]) != u32_le_at(bytes, CRC) {
+        return ParsedItem::Invalid;
     }
-    if bytes[FRAME_VERSION] != VERSION || usize::from(bytes[STREAM]) >= STREAMS {
-        return Found::Newer { len: whole };
+    if bytes[FRAME_VERSION] != VERSION {
+        return ParsedItem::OtherVersion { position, len: whole_len };
     }
-    if u64_at(bytes, EPOCH) > LAST || u64_at(bytes, SEQ) > LAST {
-        return Found::Bad;
+    if u64_le_at(bytes, EPOCH) > LAST || u64_le_at(bytes, SEQ) > LAST {
+        return ParsedItem::Invalid;
     }
-    Found::Frame(decode(&bytes[..end], pos + whole))
+    ParsedItem::Frame(decode_verified_frame(bytes))
 }
 
-/// A frame that [`parse`] found good; no second checksum.
-pub(super) fn decode(bytes: &[u8], next_pos: u64) -> Frame<'_> {
+/// Decodes the frame at the beginning of `bytes`, which [`parse_and_verify_frame_or_pad`] has verified before.
+pub(super) fn decode_verified_frame(bytes: &[u8]) -> Frame<'_> {
+    let payload_len = u32_le_at(bytes, LEN) as usize;
+    let position = Position::new(u64_le_at(bytes, POSITION));
     Frame {
-        pos: u64_at(bytes, POS),
-        next_pos,
-        epoch: u64_at(bytes, EPOCH),
-        stream: bytes[STREAM],
-        seq: u64_at(bytes, SEQ),
-        next: std::array::from_fn(|stream| u64_at(bytes, NEXT + 8 * stream)),
-        payload: &bytes[PAYLOAD..],
+        position,
+        next_position: position + frame_len(payload_len),
+        epoch: Epoch::new(u64_le_at(bytes, EPOCH)),
+        seq: Seq::new(u64_le_at(bytes, SEQ)),
+        payload: &bytes[PAYLOAD..HEADER + payload_len],
     }
 }
 
-/// Of a good frame: where its payload ends, and the room it takes.
-pub(super) fn lengths(bytes: &[u8]) -> (usize, u64) {
-    let len = u32_at(bytes, LEN) as usize;
-    (HEADER + len, total(len))
-}
-
-/// Of a good frame: its position.
-pub(super) fn position(bytes: &[u8]) -> u64 {
-    u64_at(bytes, POS)
-}
-
-fn parse_pad(bytes: &[u8], seed: u32, len: u64) -> Found<'_> {
-    let sound = len >= PAD_HEADER as u64
+fn parse_and_verify_pad(bytes: &[u8], checksum_seed: u32, position: Position, len: u64) -> ParsedItem<'_> {
+    let is_valid = len >= PAD_HEADER as u64
         && len.is_multiple_of(ALIGN)
         && len < MAX_FRAME
-        && crc32c::crc32c_append(seed, &bytes[LEN..PAD_HEADER]) == u32_at(bytes, CRC);
-    match sound {
-        true if bytes.len() as u64 >= len => Found::Pad { pos: u64_at(bytes, POS), len },
-        true => Found::Short,
-        false => Found::Bad,
+        && crc32c::crc32c_append(checksum_seed, &bytes[LEN..PAD_HEADER]) == u32_le_at(bytes, CRC);
+    match is_valid {
+        true if bytes.len() as u64 >= len => ParsedItem::Pad { position, len },
+        true => ParsedItem::Incomplete,
+        false => ParsedItem::Invalid,
     }
 }
 
-pub(super) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    bytes[at..at + value.len()].copy_from_slice(value);
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut value = [0; 4];
-    value.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(value)
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut value = [0; 8];
-    value.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(value)
-}
-
-/// For [`crate::fuzzing`]: walks over `data` as recovery does, as it is and with its first checksum made right.
+/// For [`crate::fuzzing`]: parses all frames in `data` as recovery does, first as they are, then with a correct first
+/// checksum.
 #[cfg(any(test, fuzzing))]
-pub fn fuzz(data: &[u8]) {
+pub fn fuzz_frame_parsing_raw_and_resealed(data: &[u8]) {
     const SEED: u32 = 7;
-    walk(data, SEED);
+    assert_parsed_frames_survive_rewriting(data, SEED);
     let mut sealed = data.to_vec();
     if sealed.len() >= HEADER {
-        let len = u32_at(&sealed, LEN);
+        let len = u32_le_at(&sealed, LEN);
         let end = if len & PAD == 0 { HEADER + len as usize } else { PAD_HEADER };
         if let Some(covered) = sealed.get(LEN..end) {
             let crc = crc32c::crc32c_append(SEED, covered);
-            put(&mut sealed, CRC, &crc.to_le_bytes());
+            put_u32_le(&mut sealed, CRC, crc);
         }
     }
-    walk(&sealed, SEED);
+    assert_parsed_frames_survive_rewriting(&sealed, SEED);
 }
 
 #[cfg(any(test, fuzzing))]
-fn walk(mut bytes: &[u8], seed: u32) {
+fn assert_parsed_frames_survive_rewriting(mut bytes: &[u8], checksum_seed: u32) {
     loop {
-        let len = match parse(bytes, seed, |_| true) {
-            Found::Frame(frame) => {
-                let len = total(frame.payload.len());
-                assert_eq!(frame.next_pos, frame.pos + len);
-                let Frame { pos, epoch, stream, seq, next, .. } = frame;
-                let mut again = vec![0; len as usize];
-                write(&mut again, seed, &Stamp { pos, epoch, stream, seq, next }, frame.payload);
-                assert_eq!(parse(&again, seed, |_| true), Found::Frame(frame), "written again it is the same");
+        let len = match parse_and_verify_frame_or_pad(bytes, checksum_seed, |_| true) {
+            ParsedItem::Frame(frame) => {
+                let len = frame_len(frame.payload.len());
+                assert_eq!(frame.next_position, frame.position + len);
+                let mut rewritten = vec![0; len as usize];
+                let header = FrameHeader { position: frame.position, epoch: frame.epoch, seq: frame.seq };
+                write_frame(&mut rewritten, checksum_seed, &header, frame.payload);
+                assert_eq!(
+                    parse_and_verify_frame_or_pad(&rewritten, checksum_seed, |_| true),
+                    ParsedItem::Frame(frame),
+                    "rewritten frame differs"
+                );
                 len
             }
-            Found::Pad { len, .. } | Found::Newer { len } => len,
-            Found::Short | Found::Bad => return,
+            ParsedItem::Pad { len, .. } | ParsedItem::OtherVersion { len, .. } => len,
+            ParsedItem::Incomplete | ParsedItem::Invalid => return,
         };
-        assert!(len >= PAD_HEADER as u64 && len <= bytes.len() as u64, "it goes on, and stays inside");
+        assert!(
+            len >= PAD_HEADER as u64 && len <= bytes.len() as u64,
+            "an item is not empty and ends inside the bytes"
+        );
         bytes = &bytes[len as usize..];
     }
 }
@@ -253,17 +247,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_that_no_lane_gets_to_is_none_and_the_last_one_is() {
-        let found = |pos, epoch, seq| {
+    fn numbers_that_no_lane_reaches_make_a_frame_invalid_and_the_last_ones_do_not() {
+        let is_frame = |position, epoch, seq| {
+            let (position, epoch, seq) = (Position::new(position), Epoch::new(epoch), Seq::new(seq));
             let mut bytes = [0; HEADER];
-            write(&mut bytes, 7, &Stamp { pos, epoch, stream: 0, seq, next: [0; STREAMS] }, b"");
-            matches!(parse(&bytes, 7, |_| true), Found::Frame(_))
+            write_frame(&mut bytes, 7, &FrameHeader { position, epoch, seq }, b"");
+            matches!(parse_and_verify_frame_or_pad(&bytes, 7, |_| true), ParsedItem::Frame(_))
         };
         let last = LAST / ALIGN * ALIGN;
-        assert!(found(last, LAST, LAST));
-        assert!(!found(last + ALIGN, 1, 1) && !found(0, LAST + 1, 1) && !found(0, 1, u64::MAX));
+        assert!(is_frame(last, LAST, LAST));
+        assert!(!is_frame(last + ALIGN, 1, 1) && !is_frame(0, LAST + 1, 1) && !is_frame(0, 1, u64::MAX));
         let mut pad = [0; 32];
-        write_pad(&mut pad, 7, last + ALIGN);
-        assert_eq!(parse(&pad, 7, |_| true), Found::Bad);
+        fill_slot_with_pad(&mut pad, 7, Position::new(last + ALIGN));
+        assert_eq!(parse_and_verify_frame_or_pad(&pad, 7, |_| true), ParsedItem::Invalid);
     }
 }

@@ -1,219 +1,152 @@
-//! What a data directory knows of itself: its id, and where its rings are.
+//! The id of a journal's directory: created once, and found again in its rings and segments if its file is lost. Each
+//! log has an id of its own, so that a frame of one log is never read as a frame of another.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io,
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
 use rand::{TryRng, rngs::SysRng};
 
 use crate::{
-    faults::{self, say},
+    faults::{self, log_fault},
     journal::{
-        checkpoint,
-        disk::{Disk, Unfinished},
+        bytes::{put_bytes, put_u32_le, put_u64_le, u64_le_at},
+        disk::{Disk, PendingFile},
         error::{OpenError, io_error},
-        frame::{put, u64_at},
         layout,
-        ringfile::{self, RingFile},
-        segment::{self, Head, read_up_to},
+        ring_file::{RingFile, RingLookup},
+        segment::{SEGMENT_HEADER, SegmentHeader},
     },
 };
 
 const MAGIC: [u8; 8] = *b"WPJOURN\n";
 const VERSION: usize = MAGIC.len();
 const ID: usize = VERSION + 8;
-const ID_CRC: usize = ID + 8;
-const ID_END: usize = ID_CRC + 4;
+const CRC: usize = ID + 8;
+const END: usize = CRC + 4;
 
-/// What stands for the journal's own directory, so that it may be moved.
-const HERE: &[u8] = b".";
-
-/// The directory's id: read, or made once. If its file is lost while others are there, they still know it.
-pub(super) fn directory_id(disk: &Disk, journal: &Path, rings: &Path) -> Result<u64, OpenError> {
-    let path = journal.join(layout::DIRECTORY);
-    match read_directory_id(&path) {
+/// Reads the directory's id. If its file is lost or damaged, takes the id from a ring or a segment; in a new directory,
+/// makes one. Moves a damaged file to the quarantine.
+///
+/// # Errors
+/// [`OpenError::ForeignRingBesideNewJournal`] if the directory is new and rings of another one are in `ring_dir`.
+pub(super) fn read_recover_or_create_directory_id(
+    disk: &Disk,
+    journal_dir: &Path,
+    ring_dir: &Path,
+) -> Result<u64, OpenError> {
+    let path = journal_dir.join(layout::DIRECTORY_ID);
+    match read_directory_id_if_present(disk, &path) {
         Ok(Some(id)) => return Ok(id),
         Ok(None) => {}
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            say!(
+            log_fault!(
                 error,
                 faults::DIRECTORY_ID_DAMAGED,
                 path = %path.display(),
-                "the id of the directory is damaged: put aside"
+                "the id of the directory is damaged: moved to the quarantine"
             );
-            layout::put_aside(disk, &path, &journal.join(layout::QUARANTINE), layout::DIRECTORY.as_ref())
+            let quarantine = journal_dir.join(layout::QUARANTINE);
+            layout::move_to_quarantine_under_free_name(disk, &path, &quarantine, layout::DIRECTORY_ID.as_ref())
                 .map_err(|source| io_error(&path, source))?;
         }
         Err(source) => return Err(io_error(&path, source)),
     }
-    let known = known_elsewhere(journal, rings).map_err(|source| io_error(journal, source))?;
+    let known = find_directory_id_in_rings_or_segments(disk, journal_dir, ring_dir)
+        .map_err(|source| io_error(journal_dir, source))?;
     let id = match known {
         Some(id) => id,
-        // Looked for before anything is written here, so that a start that is refused leaves the directory new.
-        None if let Some((lane, ring)) = any_ring(rings).map_err(|source| io_error(rings, source))? => {
-            return Err(OpenError::OrphanRing { path: ring, lane: journal.join(layout::lane_name(lane)) });
+        // Checked before anything is written here, so that a refused start leaves the directory new.
+        None if let Some((lane, ring)) =
+            find_any_readable_ring_lane_and_path(disk, ring_dir).map_err(|source| io_error(ring_dir, source))? =>
+        {
+            return Err(OpenError::ForeignRingBesideNewJournal {
+                path: ring,
+                lane: journal_dir.join(layout::lane_dir_name(lane)),
+            });
         }
         None => SysRng.try_next_u64().map_err(|error| io_error(&path, io::Error::other(error)))?,
     };
-    write_whole(disk, journal, layout::DIRECTORY, &encode(id))?;
+    create_or_replace_synced_file(disk, journal_dir, layout::DIRECTORY_ID, &encode(id))?;
     Ok(id)
 }
 
-/// The id as a ring or a segment tells it.
-fn known_elsewhere(journal: &Path, rings: &Path) -> io::Result<Option<u64>> {
-    for lane in layout::lanes(journal)? {
-        if let Ok(ringfile::Found::Ring(ring)) = RingFile::open(&rings.join(layout::ring_name(lane)), false) {
-            return Ok(Some(ring.fixed.directory));
-        }
-        for entry in std::fs::read_dir(journal.join(layout::lane_name(lane)))? {
-            let path = entry?.path();
-            let mut head = [0; segment::HEADER];
-            if path.file_name().and_then(layout::segment_number).is_some()
-                && read_up_to(&File::open(&path)?, &mut head, 0)? == head.len()
-                && let Some(head) = Head::decode(&head)
-            {
-                return Ok(Some(head.directory));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// A ring whose first line is sound, and its lane.
-fn any_ring(rings: &Path) -> io::Result<Option<(u16, PathBuf)>> {
-    for entry in std::fs::read_dir(rings)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|kind| kind == "ring")
-            && let Ok(ringfile::Found::Ring(ring)) = RingFile::open(&path, false)
-        {
-            return Ok(Some((ring.fixed.lane, path)));
-        }
-    }
-    Ok(None)
-}
-
-/// Notes where the rings are. Refuses to look elsewhere while those of the last run may hold clicks.
-pub(super) fn keep_rings(disk: &Disk, journal: &Path, rings: &Path, directory: u64) -> Result<(), OpenError> {
-    let note = journal.join(layout::RINGS);
-    let was = read_rings(journal).map_err(|source| io_error(&note, source))?;
-    if was.as_deref() == Some(rings) {
-        return Ok(());
-    }
-    if let Some(was) = was
-        && !all_clean(journal, directory).map_err(|source| io_error(journal, source))?
-    {
-        return Err(OpenError::RingsMoved { was, now: rings.to_owned(), note });
-    }
-    note_rings(disk, journal, rings)
-}
-
-/// Notes where the rings are, whatever was noted before.
-pub(super) fn note_rings(disk: &Disk, journal: &Path, rings: &Path) -> Result<(), OpenError> {
-    let text = if rings == journal { HERE } else { rings.as_os_str().as_encoded_bytes() };
-    write_whole(disk, journal, layout::RINGS, text)
-}
-
-/// The directory that was noted, if it is another than the journal's and rings of this journal are there. Elsewhere its path may
-/// be another edge's, or nobody's.
-pub(super) fn rings_here(journal: &Path) -> io::Result<Option<PathBuf>> {
-    let Some(rings) = read_rings(journal)?.filter(|rings| rings != journal) else { return Ok(None) };
-    let directory = read_directory_id(&journal.join(layout::DIRECTORY)).unwrap_or_default();
-    let ours = |path: &Path| match RingFile::open(path, false) {
-        Ok(ringfile::Found::Ring(ring)) => Ok(directory.is_none_or(|id| ring.fixed.directory == id)),
-        Ok(_) => Ok(false),
-        Err(error) => Err(error),
-    };
-    let entries = match std::fs::read_dir(&rings) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|kind| kind == "ring" || kind == "salvage") && ours(&path)? {
-            return Ok(Some(rings));
-        }
-    }
-    Ok(None)
-}
-
-/// The first lane that was not closed in good order and whose ring is not there.
-pub(super) fn lane_without_ring(journal: &Path, rings: &Path, directory: u64) -> io::Result<Option<u16>> {
-    for lane in layout::lanes(journal)? {
-        if closed(journal, directory, lane)? == Some(false) {
-            let ring = RingFile::open(&rings.join(layout::ring_name(lane)), false)?;
-            if !matches!(ring, ringfile::Found::Ring(ring) if ring.fixed.directory == directory) {
-                return Ok(Some(lane));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Where the rings of the last run are; `None`: nobody noted it.
-pub(super) fn read_rings(journal: &Path) -> io::Result<Option<PathBuf>> {
-    match std::fs::read(journal.join(layout::RINGS)) {
-        Ok(text) if text == HERE => Ok(Some(journal.to_owned())),
-        Ok(text) => Ok(Some(PathBuf::from(OsString::from_vec(text)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn all_clean(journal: &Path, directory: u64) -> io::Result<bool> {
-    for lane in layout::lanes(journal)? {
-        if closed(journal, directory, lane)? == Some(false) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Whether the lane was closed in good order; `None` before its first checkpoint, when it has no ring either.
-fn closed(journal: &Path, directory: u64, lane: u16) -> io::Result<Option<bool>> {
-    let file = match File::open(journal.join(layout::lane_name(lane)).join(layout::CHECKPOINT)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let (_, found) = checkpoint::read(&file, directory, lane)?;
-    Ok(Some(found.is_some_and(|(_, checkpoint)| checkpoint.clean.is_some())))
-}
-
-fn write_whole(disk: &Disk, journal: &Path, name: &str, bytes: &[u8]) -> Result<(), OpenError> {
-    let path = journal.join(name);
-    Unfinished::begin(disk, &path)
-        .and_then(|unfinished| unfinished.finish(bytes, &path))
-        .and_then(|_| disk.sync_dir(journal))
-        .map_err(|source| io_error(&path, source))
-}
-
-fn encode(id: u64) -> [u8; ID_END] {
-    let mut bytes = [0; ID_END];
-    put(&mut bytes, 0, &MAGIC);
-    put(&mut bytes, VERSION, &1u32.to_le_bytes());
-    put(&mut bytes, ID, &id.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..ID_CRC]);
-    put(&mut bytes, ID_CRC, &crc.to_le_bytes());
-    bytes
-}
-
-/// The id in `directory`; `None`: there is none. `InvalidData`: it is damaged.
-pub(super) fn read_directory_id(path: &Path) -> io::Result<Option<u64>> {
+/// Reads the id in the file `path`; `None`: there is no file. Fails with `InvalidData` if the file is damaged.
+pub(super) fn read_directory_id_if_present(disk: &Disk, path: &Path) -> io::Result<Option<u64>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut bytes = [0; ID_END];
-    let got = read_up_to(&file, &mut bytes, 0)?;
-    let crc = crc32c::crc32c(&bytes[..ID_CRC]).to_le_bytes();
-    match got == ID_END && bytes[..MAGIC.len()] == MAGIC && bytes[ID_CRC..] == crc {
-        true => Ok(Some(u64_at(&bytes, ID))),
+    let mut bytes = [0; END];
+    let got = disk.read_at_marking_unreadable_pages(&file, &mut bytes, 0)?.len;
+    let crc = crc32c::crc32c(&bytes[..CRC]).to_le_bytes();
+    match got == END && bytes[..MAGIC.len()] == MAGIC && bytes[CRC..] == crc {
+        true => Ok(Some(u64_le_at(&bytes, ID))),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "the id of the directory is damaged")),
     }
+}
+
+/// Creates or replaces the file `name` in the journal directory, durably.
+pub(super) fn create_or_replace_synced_file(
+    disk: &Disk,
+    journal_dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), OpenError> {
+    let path = journal_dir.join(name);
+    PendingFile::create_temporary_replacing_leftover(disk, &path)
+        .and_then(|pending| pending.write_start_sync_and_rename(bytes, &path))
+        .and_then(|_| disk.sync_dir(journal_dir))
+        .map_err(|source| io_error(&path, source))
+}
+
+/// The directory's id as a ring or a segment names it.
+pub(super) fn find_directory_id_in_rings_or_segments(
+    disk: &Disk,
+    journal_dir: &Path,
+    ring_dir: &Path,
+) -> io::Result<Option<u64>> {
+    for lane in layout::list_lane_numbers_sorted(journal_dir)? {
+        let ring = RingFile::open_and_verify_header(disk, &ring_dir.join(layout::ring_file_name(lane)), false);
+        if let Ok(RingLookup::Found(ring)) = ring {
+            return Ok(Some(ring.header.lane_id.directory_id));
+        }
+    }
+    for entry in std::fs::read_dir(journal_dir)? {
+        let path = entry?.path();
+        let mut bytes = [0; SEGMENT_HEADER];
+        if path.file_name().and_then(layout::parse_segment_file_name).is_some()
+            && disk.read_at_marking_unreadable_pages(&File::open(&path)?, &mut bytes, 0)?.len == bytes.len()
+            && let Some(header) = SegmentHeader::decode_if_valid(&bytes)
+        {
+            return Ok(Some(header.directory_id));
+        }
+    }
+    Ok(None)
+}
+
+/// Finds a readable ring in `ring_dir`, of any directory; gives its lane and path.
+fn find_any_readable_ring_lane_and_path(disk: &Disk, ring_dir: &Path) -> io::Result<Option<(u16, PathBuf)>> {
+    for entry in std::fs::read_dir(ring_dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "ring")
+            && let Ok(RingLookup::Found(ring)) = RingFile::open_and_verify_header(disk, &path, false)
+        {
+            return Ok(Some((ring.header.lane_id.lane, path)));
+        }
+    }
+    Ok(None)
+}
+
+fn encode(id: u64) -> [u8; END] {
+    let mut bytes = [0; END];
+    put_bytes(&mut bytes, 0, &MAGIC);
+    put_u32_le(&mut bytes, VERSION, 1);
+    put_u64_le(&mut bytes, ID, id);
+    let crc = crc32c::crc32c(&bytes[..CRC]);
+    put_u32_le(&mut bytes, CRC, crc);
+    bytes
 }

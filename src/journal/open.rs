@@ -1,229 +1,273 @@
-//! Opening the journal: locks, the directory's id, recovery of each lane, its three ends.
+//! Opens the journal of a log: reads the directory's id, recovers each lane and makes its ends.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     clock::wall_ms,
     journal::{
-        Config, Lane, LaneReport, Reader, Spiller,
-        disk::{Disk, Named, boot_id, lock, refused_file_system},
-        error::{OpenError, io_error},
-        gauges::{Counters, Gauges},
-        identity,
-        lane::Shared,
+        config::Config,
+        disk::{Disk, NamedFile, boot_id, find_kind_of_unsuitable_file_system},
+        error::{OpenError, io_error, with_path},
+        identity::read_recover_or_create_directory_id,
+        lane::{DeliveredTail, LaneReader, LaneReaderParts, LaneShared, LaneWriter, MalformedFramesFile},
         layout,
-        observer::Observed,
-        recover::{Place, Recovered},
+        locks::DirectoryLocks,
+        recover::{LogRecoveryContext, RecoveredLane, RecoveredLog, recover_log_and_begin_next_epochs},
+        report::{LaneCondition, RecoveryReport},
         ring,
-        spill::{Origin, SpillLane},
-        survey::Whose,
+        ring_location::{
+            find_first_unclean_lane_without_ring_in, find_last_ring_root_if_separate_with_own_rings, find_ring_root,
+            store_ring_root_if_changed,
+        },
+        scan::ScannedSegment,
+        segment_index::IndexedFile,
+        spill::{OpenRingFile, SegmentLog, SegmentLogParts, SpillLane, SpillLaneParts, Spiller},
+        units::Position,
     },
 };
 
-/// An opened journal: recovered, locked, its new epochs durable.
+/// An opened journal: recovered and locked, its new epochs durable.
 #[derive(Debug)]
 pub struct Journal {
-    reports: Vec<LaneReport>,
-    parts: Parts,
+    reports: Vec<RecoveryReport>,
+    parts: JournalParts,
 }
 
 /// The ends of the journal's lanes, each for its own thread.
 #[derive(Debug)]
-pub struct Parts {
-    /// One for each worker, in the order of their numbers.
-    pub lanes: Vec<Lane>,
-    /// One for each lane, those without a worker included.
-    pub readers: Vec<Reader>,
+pub struct JournalParts {
+    /// One for each worker, in the order of the lanes' numbers.
+    pub writers: Vec<LaneWriter>,
+    /// One for each lane, lanes without a worker included.
+    pub readers: Vec<LaneReader>,
     /// For a thread of its own.
     pub spiller: Spiller,
 }
 
+/// The directories of a journal, locked and identified.
+struct JournalDirs {
+    log: &'static str,
+    journal_dir: PathBuf,
+    /// The directory of the log's rings.
+    ring_dir: PathBuf,
+    directory_id: u64,
+}
+
 impl Journal {
-    /// Opens the journal below `data_dir` with a lane for each worker. Called once, before anything listens.
+    /// Opens the journal of `log` in `data_dir` with a lane for each worker. Called once for each log, before the edge
+    /// listens. `locks`: of this data directory and of the configuration's ring directory.
     ///
     /// # Errors
-    /// See [`OpenError`]. Damage is not among them: it is counted in [`Journal::recovered`].
-    pub fn open(data_dir: &Path, config: &Config, workers: usize) -> Result<Journal, OpenError> {
-        Journal::open_with(&Disk::default(), data_dir, config, workers)
+    /// See [`OpenError`]. Damage is no error: the [`Journal::recovery_reports`] count it.
+    pub fn open(
+        data_dir: &Path,
+        log: &'static str,
+        config: &Config,
+        workers: usize,
+        locks: &DirectoryLocks,
+    ) -> Result<Journal, OpenError> {
+        Journal::open_and_recover_on_disk(&Disk::default(), data_dir, log, config, workers, locks)
     }
 
-    pub(super) fn open_with(
+    pub(super) fn open_and_recover_on_disk(
         disk: &Disk,
         data_dir: &Path,
+        log: &'static str,
         config: &Config,
         workers: usize,
+        locks: &DirectoryLocks,
     ) -> Result<Journal, OpenError> {
-        let journal = layout::journal_dir(data_dir);
-        made(disk, &journal)?;
-        disk.sync_dir(data_dir).map_err(|source| io_error(data_dir, source))?;
-        let (rings, locks) = lock_both(disk, data_dir, config.ring_dir.as_deref())?;
-        let directory = identity::directory_id(disk, &journal, &rings)?;
-        identity::keep_rings(disk, &journal, &rings, directory)?;
-        Journal::recover(disk, (&journal, &rings, directory), config, workers, locks)
+        let journal_dir = layout::journals_dir(data_dir).join(log);
+        create_dir_and_sync_parent(disk, &journal_dir)?;
+        let ring_root = find_ring_root(data_dir, config.ring_dir.as_deref())?;
+        let ring_dir = create_ring_dir_on_suitable_file_system(disk, &ring_root, log)?;
+        let directory_id = read_recover_or_create_directory_id(disk, &journal_dir, &ring_dir)?;
+        store_ring_root_if_changed(disk, &journal_dir, &ring_root)?;
+        let dirs = JournalDirs { log, journal_dir, ring_dir, directory_id };
+        Journal::recover_worker_lanes_and_undrained_lanes(disk, dirs, config, workers, locks)
     }
 
-    /// Opens what another process left in `data_dir`, in order to deliver it: every lane that holds something, none to append to,
-    /// no new epoch. `rings`: where its rings are now; by default where the last run had them, and where that directory is not here
-    /// the lanes count as cut. Called by `journal drain`, perhaps on another machine.
+    /// Opens the journal of `log` that another process left in `data_dir`, to deliver it: every lane that holds clicks,
+    /// without a writer and without a new epoch. `ring_dir`: where the rings are now; by default where the last run had
+    /// them. If they are not there, the lanes count as cut. Called by `journal drain`, perhaps on another machine. If
+    /// no start has created this log yet, the journal has no lanes.
     ///
     /// # Errors
-    /// See [`OpenError`]; there is no journal; or `rings` is named and lacks the ring of a lane that was not closed in good order.
-    pub fn adopt(data_dir: &Path, config: &Config, rings: Option<&Path>) -> Result<Journal, OpenError> {
+    /// See [`OpenError`]; or `ring_dir` lacks the ring of a lane that was not closed in good order.
+    pub fn open_existing_to_drain(
+        data_dir: &Path,
+        log: &'static str,
+        config: &Config,
+        ring_dir: Option<&Path>,
+        locks: &DirectoryLocks,
+    ) -> Result<Journal, OpenError> {
         let disk = &Disk::default();
-        let journal = layout::journal_dir(data_dir);
-        if !journal.join(layout::DIRECTORY).exists() {
+        let journals_dir = layout::journals_dir(data_dir);
+        let journal_dir = journals_dir.join(log);
+        if with_path(&journals_dir, layout::is_log_not_created_beside_others(&journals_dir, log))? {
+            let parts = SegmentLogParts::without_lanes(disk, journal_dir);
+            return Ok(JournalBuilder::new(locks).build_journal_with_spiller(parts, log, config));
+        }
+        if !journal_dir.join(layout::DIRECTORY_ID).exists() {
             return Err(OpenError::NoJournal { path: data_dir.to_owned() });
         }
-        let at = match rings {
-            Some(named) => Some(named.to_owned()).filter(|named| named.is_dir()),
-            None => identity::rings_here(&journal).map_err(|source| io_error(&journal, source))?,
+        let ring_root = match ring_dir {
+            Some(_) => find_ring_root(data_dir, ring_dir)?,
+            None => with_path(&journal_dir, find_last_ring_root_if_separate_with_own_rings(disk, &journal_dir))?
+                .unwrap_or(journals_dir),
         };
-        let (at, locks) = match (at, rings) {
-            (None, Some(named)) => return Err(OpenError::NoRings { path: named.to_owned(), lane: None }),
-            (at, _) => lock_both(disk, data_dir, at.as_deref())?,
-        };
-        let directory = identity::directory_id(disk, &journal, &at)?;
-        if rings.is_some()
-            && let Some(lane) =
-                identity::lane_without_ring(&journal, &at, directory).map_err(|source| io_error(&journal, source))?
+        let found = create_ring_dir_on_suitable_file_system(disk, &ring_root, log)?;
+        let directory_id = read_recover_or_create_directory_id(disk, &journal_dir, &found)?;
+        if ring_dir.is_some()
+            && let Some(lane) = with_path(
+                &journal_dir,
+                find_first_unclean_lane_without_ring_in(disk, &journal_dir, &found, directory_id),
+            )?
         {
-            return Err(OpenError::NoRings { path: at, lane: Some(lane) });
+            let ring = Some(Path::new(log).join(layout::ring_file_name(lane)));
+            return Err(OpenError::NoRings { path: ring_root, ring });
         }
-        identity::note_rings(disk, &journal, &at)?;
-        Journal::recover(disk, (&journal, &at, directory), config, 0, locks)
+        store_ring_root_if_changed(disk, &journal_dir, &ring_root)?;
+        let dirs = JournalDirs { log, journal_dir, ring_dir: found, directory_id };
+        Journal::recover_worker_lanes_and_undrained_lanes(disk, dirs, config, 0, locks)
     }
 
-    fn recover(
+    /// Recovers the lane of each worker, and each lane without a worker that holds clicks.
+    fn recover_worker_lanes_and_undrained_lanes(
         disk: &Disk,
-        (journal, rings, directory): (&Path, &Path, u64),
+        dirs: JournalDirs,
         config: &Config,
         workers: usize,
-        locks: Vec<File>,
+        locks: &DirectoryLocks,
     ) -> Result<Journal, OpenError> {
         if workers > 9999 {
-            return Err(OpenError::Lanes { workers });
+            return Err(OpenError::TooManyLanes { workers });
         }
-        let found = layout::lanes(journal).map_err(|source| io_error(journal, source))?;
-        let place = |lane: u16| Place {
+        let JournalDirs { log, journal_dir, ring_dir, directory_id } = dirs;
+        let context = LogRecoveryContext {
             disk,
-            whose: Whose { directory, lane, journal, rings },
-            boot: boot_id(),
+            log,
+            directory_id,
+            journal_dir: &journal_dir,
+            ring_dir: &ring_dir,
+            boot_id: boot_id(),
             ring_bytes: config.ring_bytes.0,
-            worker: usize::from(lane) < workers,
+            workers: workers as u16,
             wall_ms: wall_ms(),
         };
-        let mut builder = Builder { locks: Arc::new(locks), ..Builder::default() };
-        // Whoever only adopts has every lane say that it is drained, though an earlier run may have said so.
-        let wanted = |lane: &u16| workers == 0 || usize::from(*lane) >= workers && !place(*lane).drained();
-        let adopted = found.into_iter().filter(wanted);
-        for lane in (0..workers as u16).chain(adopted) {
-            let recovered = place(lane).recover()?;
-            builder.add(&place(lane).whose, disk, recovered)?;
+        let RecoveredLog { lanes, segments, next_file_number, checkpoints } =
+            recover_log_and_begin_next_epochs(&context)?;
+        let mut builder = JournalBuilder::new(locks);
+        for lane in lanes {
+            builder.map_ring_and_add_lane_ends(&context, lane)?;
         }
-        Ok(builder.finish(disk, config))
+        let segment = |ScannedSegment { number, path, bytes, is_damaged }: ScannedSegment| {
+            (number, IndexedFile { path, to: Position::ZERO, bytes, damaged: is_damaged })
+        };
+        let parts = SegmentLogParts {
+            disk: disk.clone(),
+            directory_id,
+            quarantine: journal_dir.join(layout::QUARANTINE),
+            checkpoints: Some(checkpoints),
+            next_file_number,
+            segments: segments.into_iter().map(segment).collect(),
+            dir: journal_dir.clone(),
+        };
+        Ok(builder.build_journal_with_spiller(parts, log, config))
     }
 
-    /// What was found in each lane.
-    pub fn recovered(&self) -> &[LaneReport] {
+    /// What recovery found in each lane.
+    pub fn recovery_reports(&self) -> &[RecoveryReport] {
         &self.reports
     }
 
-    /// The ends, each to be given to its thread.
-    pub fn into_parts(self) -> Parts {
+    /// The ends of all lanes, each to be given to its thread.
+    pub fn into_parts(self) -> JournalParts {
         self.parts
     }
 }
 
-#[derive(Default)]
-struct Builder {
-    reports: Vec<LaneReport>,
-    lanes: Vec<Lane>,
-    readers: Vec<Reader>,
-    spills: Vec<SpillLane>,
-    disk_pressed: Arc<AtomicBool>,
-    locks: Arc<Vec<File>>,
+struct JournalBuilder {
+    reports: Vec<RecoveryReport>,
+    writers: Vec<LaneWriter>,
+    readers: Vec<LaneReader>,
+    spill_lanes: Vec<SpillLane>,
+    locks: DirectoryLocks,
 }
 
-impl Builder {
-    fn add(&mut self, whose: &Whose<'_>, disk: &Disk, found: Recovered) -> Result<(), OpenError> {
-        let lane = found.report.lane;
-        let path = whose.rings.join(layout::ring_name(lane));
-        let ring = Named::new(path, &found.ring.file).map_err(|source| io_error(whose.rings, source))?;
-        let (writer, ship, spill) =
-            ring::map(&found.ring.file, found.ring.fixed.size).map_err(|source| io_error(&found.dir, source))?;
-        let who = (lane, found.seed, found.report.epoch);
-        let common = (self.disk_pressed.clone(), self.locks.clone());
-        let shared = Shared::new(who, writer.ring().clone(), common, found.home);
-        let origin = Origin {
-            disk: disk.clone(),
-            directory: whose.directory,
-            dir: found.dir,
-            quarantine: whose.journal.join(layout::QUARANTINE),
-            checkpoint: found.checkpoint,
-            written: found.written,
-            next_number: found.next_number,
-            at_spilled: found.last,
-            ring,
-        };
-        if found.report.epoch > 0 {
-            self.lanes.push(Lane::new(writer, shared.clone()));
+impl JournalBuilder {
+    fn new(locks: &DirectoryLocks) -> JournalBuilder {
+        JournalBuilder {
+            reports: Vec::new(),
+            writers: Vec::new(),
+            readers: Vec::new(),
+            spill_lanes: Vec::new(),
+            locks: locks.clone(),
         }
-        self.readers.push(Reader::new(shared.clone(), ship, whose.directory));
-        self.spills.push(SpillLane::new(shared, spill, origin));
-        self.reports.push(found.report);
+    }
+
+    /// Maps a recovered lane's ring and makes the lane's ends.
+    fn map_ring_and_add_lane_ends(
+        &mut self,
+        context: &LogRecoveryContext<'_>,
+        recovered: RecoveredLane,
+    ) -> Result<(), OpenError> {
+        let RecoveredLane { report, ring, progress, checkpoint_slots, checkpoint } = recovered;
+        let files = context.lane_files(report.lane);
+        let path = files.ring_path();
+        let ring_name = NamedFile::new(path.clone(), &ring.file).map_err(|source| io_error(&path, source))?;
+        let mapped = ring::map_and_prefault_ring_and_make_its_ends(&ring.file, ring.header.size)
+            .map_err(|source| io_error(&path, source))?;
+        let mapped_ring = mapped.writer.ring().clone();
+        let shared = LaneShared::new(files.lane_id, report.epoch, mapped_ring, self.locks.clone(), progress);
+        let delivered_tail = DeliveredTail {
+            file: ring.file.try_clone().map_err(|source| io_error(&path, source))?,
+            ring_size: ring.header.size,
+            acked: shared.lock_progress().acked,
+            lane_id: files.lane_id,
+            disk: context.disk.with_own_pending_io_timer(),
+            was_cut: report.condition == LaneCondition::Cut,
+        };
+        let ring_file = OpenRingFile { file: ring.file, name: ring_name };
+        let parts = SpillLaneParts { checkpoint_slots, durable_checkpoint: checkpoint, ring_file };
+        if report.epoch.is_some() {
+            self.writers.push(LaneWriter::new(mapped.writer, shared.clone()));
+        }
+        let reader_parts = LaneReaderParts {
+            directory_id: context.directory_id,
+            disk: context.disk.with_own_pending_io_timer(),
+            log: context.log,
+            lane_dir: files.dir(),
+            checkpoints_path: files.checkpoints_path(),
+            malformed_frames: MalformedFramesFile::new(report.lane, &files.journal_dir.join(layout::QUARANTINE)),
+            delivered_tail,
+        };
+        self.readers.push(LaneReader::new(shared.clone(), mapped.delivery_reader, reader_parts));
+        self.spill_lanes.push(SpillLane::new(shared, mapped.spiller_reader, parts));
+        self.reports.push(report);
         Ok(())
     }
 
-    fn finish(self, disk: &Disk, config: &Config) -> Journal {
-        let shared = self.spills.iter().map(|lane| lane.shared.clone());
-        let gauges = Gauges::new(&self.reports);
-        let spiller = Spiller {
-            observed: Observed::new(config, shared, gauges, disk.asked(), self.disk_pressed),
-            lanes: self.spills,
-            config: config.clone(),
-            counters: Counters::new(),
-            checkpoint_at: None,
-        };
-        Journal { reports: self.reports, parts: Parts { lanes: self.lanes, readers: self.readers, spiller } }
+    fn build_journal_with_spiller(self, parts: SegmentLogParts, log: &'static str, config: &Config) -> Journal {
+        let disk = parts.disk.clone();
+        let segment_log = SegmentLog::new(self.spill_lanes, parts);
+        let spiller = Spiller::new(log, segment_log, &self.reports, config, &disk);
+        let parts = JournalParts { writers: self.writers, readers: self.readers, spiller };
+        Journal { reports: self.reports, parts }
     }
 }
 
-/// Locks the data directory and that of the rings; gives the latter, whole, and the locks.
-fn lock_both(disk: &Disk, data_dir: &Path, rings: Option<&Path>) -> Result<(PathBuf, Vec<File>), OpenError> {
-    let journal = layout::journal_dir(data_dir);
-    let mut locks = Vec::from([locked(data_dir)?]);
-    let rings = match rings {
-        Some(rings) => {
-            made(disk, rings)?;
-            let whole = |dir: &Path| dir.canonicalize().map_err(|source| io_error(dir, source));
-            // Whole, for the next start may come from another working directory, and would miss what is in them.
-            let rings = whole(rings)?;
-            if rings != whole(data_dir)? {
-                locks.push(locked(&rings)?);
-            }
-            if rings == whole(&journal)? { journal } else { rings }
-        }
-        None => journal,
-    };
-    match refused_file_system(&rings).map_err(|source| io_error(&rings, source))? {
-        Some(kind) => Err(OpenError::FileSystem { path: rings, kind }),
-        None => Ok((rings, locks)),
+/// Creates the directory of the log's rings in the ring root.
+fn create_ring_dir_on_suitable_file_system(disk: &Disk, ring_root: &Path, log: &str) -> Result<PathBuf, OpenError> {
+    let ring_dir = ring_root.join(log);
+    create_dir_and_sync_parent(disk, &ring_dir)?;
+    match with_path(&ring_dir, find_kind_of_unsuitable_file_system(&ring_dir))? {
+        Some(kind) => Err(OpenError::FileSystem { path: ring_dir, kind }),
+        None => Ok(ring_dir),
     }
 }
 
-fn made(disk: &Disk, dir: &Path) -> Result<(), OpenError> {
-    disk.create_dir(dir).map_err(|source| io_error(dir, source))
-}
-
-fn locked(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
-    match lock(&path) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(OpenError::Locked { path }),
-        Err(source) => Err(OpenError::Io { path, source }),
-    }
+fn create_dir_and_sync_parent(disk: &Disk, dir: &Path) -> Result<(), OpenError> {
+    let sync_parent = || dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent));
+    with_path(dir, disk.create_dir(dir).and_then(|()| sync_parent()))
 }

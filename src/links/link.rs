@@ -1,4 +1,10 @@
-//! One link in the table.
+//! One link in the table: one exact allocation behind a thin pointer.
+//!
+//! ```text
+//!   header 4 bytes: code length u8 | flags u8 | facts length u16
+//!   domain id u16 | code | facts (model::link) | start u64, if it has one
+//!   fallback: u16 length and URL, if it has one | URL template (destination)
+//! ```
 
 use std::{
     borrow::Borrow,
@@ -10,166 +16,150 @@ use triomphe::ThinArc;
 use crate::{
     links::{
         destination::{
-            Skeleton,
-            entry::{self, Destination, Rules},
+            UrlTemplate,
+            builder::{self, Destination},
+            policy::DestinationPolicy,
         },
         domains::{Domain, DomainId, Domains},
+        link_key::LinkKey,
+        own_host::{CheckedLink, UrlTarget, check_url_leaves_own_hosts_unless_allowed},
     },
     model::link::{
         LinkFacts,
-        record::{Record, RecordError},
+        record::{Record, RecordError, ValidRecord},
     },
 };
 
-/// Whether a link is to be followed now.
+/// Whether a link redirects at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Yes, and the click may earn.
+pub enum LinkState {
+    /// It redirects, and the click may earn.
     Live,
-    /// 100 days old, or past its own end.
+    /// It is 100 days old, or past its own end.
     Expired,
-    /// Before its start.
+    /// Its start lies ahead.
     NotStarted,
-    /// Switched off; says so even if it is expired, so that it is never passed on.
+    /// It is switched off. Comes before [`LinkState::Expired`], so that a disabled link never redirects.
     Disabled,
 }
 
 #[derive(Clone, Copy)]
-struct Head {
+struct Header {
     code_len: u8,
     flags: u8,
     facts_len: u16,
-    audience_at: u16,
-    audience_len: u8,
-    _spare: u8,
 }
 
 const ENABLED: u8 = 1;
 const HAS_START: u8 = 1 << 1;
 const HAS_FALLBACK: u8 = 1 << 2;
-const UNDATED: u8 = 1 << 3;
+const DEFAULT_CREATED_AT: u8 = 1 << 3;
 
 /// One link: its key, its facts and its destination, ready to serve.
 #[derive(Clone)]
-pub struct Link(ThinArc<Head, u8>);
+pub struct Link(ThinArc<Header, u8>);
+
+/// A link made of a record that breaks no rule.
+pub struct ValidLink {
+    /// The link.
+    pub link: Link,
+    /// What is allowed but unusual about its record.
+    pub warnings: Vec<RecordError>,
+    /// The links of this server that its URLs lead to.
+    pub own_host_targets: Vec<LinkKey>,
+}
 
 impl Link {
-    /// Holds `record` to every rule, and makes the link of it. Gives what is unusual beside it. `version` goes into each
-    /// click's facts, `now_ms` is the wall's time.
-    pub fn new(
+    /// Checks `record` against every rule that needs no other record, and builds the link. `version` goes into the
+    /// facts of each click, `now_ms` is the wall's time.
+    ///
+    /// # Errors
+    /// Every rule that the record breaks.
+    pub fn check_and_build_from_record(
         record: &Record,
-        rules: &Rules,
+        policy: &DestinationPolicy,
         domains: &Domains,
         now_ms: u64,
         version: u64,
-    ) -> Result<(Link, Vec<RecordError>), Vec<RecordError>> {
-        let domain = domains.named(&record.domain).ok_or_else(|| {
-            let configured: Vec<&str> = domains.all().iter().take(10).map(|domain| &*domain.name).collect();
-            let message = format!("{:?} is not configured; configured are {}", record.domain, configured.join(", "));
-            RecordError::new("domain", message)
-        });
-        let valid = record.validate(now_ms, version);
-        let (domain, valid) = match (domain, valid) {
-            (Ok(domain), Ok(valid)) => (domain, valid),
-            (domain, valid) => {
-                let mut mistakes = valid.err().unwrap_or_default();
-                mistakes.extend(domain.err());
-                return Err(mistakes);
-            }
-        };
-        let code = if domain.id.folds() { valid.code.folded() } else { valid.code.clone() };
-        let mut mistakes = Vec::new();
-        let mut skeleton = Vec::with_capacity(record.url.len() + 32);
-        let destination = Destination {
-            url: &record.url,
-            code: code.as_str(),
-            creator: valid.facts.creator,
-            query: record.query,
-            allow: record.query_allow.as_deref(),
-            append_token: record.append_token,
-            token_param: &domain.token_param,
-        };
-        let built = entry::build(&destination, rules, |host| domain.cookie_reaches(host), &mut skeleton);
-        mistakes.extend(built.err().map(|error| RecordError::new("url", error.to_string())));
-        let fallback = record.fallback_url.as_deref().map(|url| entry::plain_url(url, rules)).transpose();
-        let fallback = fallback.unwrap_or_else(|error| {
-            mistakes.push(RecordError::new("fallback_url", error.to_string()));
-            None
-        });
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
-        let flags = if record.enabled { ENABLED } else { 0 } | if valid.dated { 0 } else { UNDATED };
-        let parts = Parts {
+    ) -> Result<ValidLink, Vec<RecordError>> {
+        let (domain, valid) =
+            match (find_configured_domain_of_record(record, domains), record.validate_and_build_facts(now_ms, version))
+            {
+                (Ok(domain), Ok(valid)) => (domain, valid),
+                (domain, valid) => {
+                    let mut errors = valid.err().unwrap_or_default();
+                    errors.extend(domain.err());
+                    return Err(errors);
+                }
+            };
+        let code = if domain.id.ignores_case() { valid.code.to_lowercase() } else { valid.code.clone() };
+        let urls = LinkUrls::check_and_build(record, &valid, code.as_str(), domain, policy)?;
+        let own_host_targets = urls.check_and_list_own_host_targets(record, code.as_str(), domain, domains)?;
+        let flags =
+            if record.enabled { ENABLED } else { 0 } | if valid.has_created_at { 0 } else { DEFAULT_CREATED_AT };
+        let parts = LinkParts {
             domain,
             code: code.as_bytes(),
             facts: &valid.facts,
             flags,
             starts_ms: valid.starts_ms,
-            fallback: fallback.as_deref(),
-            skeleton: &skeleton,
+            fallback: urls.fallback.as_deref(),
+            url_template: &urls.template,
         };
-        Ok((parts.assemble(), valid.warnings))
+        Ok(ValidLink { link: parts.encode(), warnings: valid.warnings, own_host_targets })
     }
 
-    /// Whether the link is to be followed at `now_ms`, milliseconds since the epoch.
-    pub fn state(&self, now_ms: u64) -> State {
-        let ends_ms = LinkFacts::times(self.facts()).map_or(0, |(_, ends_ms)| ends_ms);
-        if self.head().flags & ENABLED == 0 {
-            State::Disabled
+    /// The state at `now_ms`, milliseconds since the epoch.
+    pub fn state_at(&self, now_ms: u64) -> LinkState {
+        let ends_ms = LinkFacts::decode_times(self.facts()).map_or(0, |times| times.ends_ms);
+        if self.header().flags & ENABLED == 0 {
+            LinkState::Disabled
         } else if now_ms >= ends_ms {
-            State::Expired
+            LinkState::Expired
         } else if now_ms < self.starts_ms() {
-            State::NotStarted
+            LinkState::NotStarted
         } else {
-            State::Live
+            LinkState::Live
         }
     }
 
-    /// The facts' bytes, as they travel in the click (`LinkFacts`).
+    /// The encoded facts, as a click carries them (`LinkFacts`).
     pub fn facts(&self) -> &[u8] {
-        let from = self.facts_at();
-        &self.bytes()[from..from + usize::from(self.head().facts_len)]
+        let from = self.facts_offset();
+        &self.bytes()[from..from + usize::from(self.header().facts_len)]
     }
 
-    /// Where the link leads.
-    pub fn skeleton(&self) -> Skeleton<'_> {
-        let at = self.fallback_at();
-        let fallback = self.fallback_len().map_or(0, |len| 2 + len);
-        Skeleton::read(&self.bytes()[at + fallback..])
+    /// The URL template of the destination.
+    pub fn url_template(&self) -> UrlTemplate<'_> {
+        let at = self.fallback_offset();
+        let fallback = self.fallback_url_len().map_or(0, |len| 2 + len);
+        UrlTemplate::from_bytes(&self.bytes()[at + fallback..])
     }
 
-    /// Where to go while the link is not live; a normal URL, ASCII.
+    /// The URL to redirect to while the link is not live; normalised, ASCII.
     pub fn fallback_url(&self) -> Option<&str> {
-        let len = self.fallback_len()?;
-        let at = self.fallback_at() + 2;
+        let len = self.fallback_url_len()?;
+        let at = self.fallback_offset() + 2;
         str::from_utf8(&self.bytes()[at..at + len]).ok()
-    }
-
-    /// Whose key signs the URL token: the seller, else the partner, else the domain.
-    pub fn audience(&self) -> &str {
-        let head = self.head();
-        let at = usize::from(head.audience_at);
-        str::from_utf8(&self.bytes()[at..at + usize::from(head.audience_len)]).unwrap_or_default()
     }
 
     /// The code; in lower case if the domain ignores case.
     pub fn code(&self) -> &[u8] {
-        &self.key()[2..]
+        &self.key_bytes()[2..]
     }
 
-    /// The domain whose codes this one is among.
+    /// The domain that the code belongs to.
     pub fn domain(&self) -> DomainId {
         let bytes = self.bytes();
         DomainId::from_bytes([bytes[0], bytes[1]])
     }
 
-    /// Whether its `created_at` was left out (a test link) and is the time of loading.
-    pub(super) fn undated(&self) -> bool {
-        self.head().flags & UNDATED != 0
+    /// Whether the record of a test link left `created_at` out; it is then the time of loading.
+    pub(super) fn has_default_created_at(&self) -> bool {
+        self.header().flags & DEFAULT_CREATED_AT != 0
     }
 
-    fn head(&self) -> &Head {
+    fn header(&self) -> &Header {
         &self.0.header.header
     }
 
@@ -177,75 +167,141 @@ impl Link {
         &self.0.slice
     }
 
-    fn key(&self) -> &[u8] {
-        &self.bytes()[..self.facts_at()]
+    fn key_bytes(&self) -> &[u8] {
+        &self.bytes()[..self.facts_offset()]
     }
 
-    fn facts_at(&self) -> usize {
-        2 + usize::from(self.head().code_len)
+    fn facts_offset(&self) -> usize {
+        2 + usize::from(self.header().code_len)
     }
 
-    /// Behind the facts, and behind the audience where it is not one of them.
-    fn start_at(&self) -> usize {
-        let head = self.head();
-        let facts_end = self.facts_at() + usize::from(head.facts_len);
-        let audience_end = usize::from(head.audience_at) + usize::from(head.audience_len);
-        facts_end.max(audience_end)
+    /// Offset after the facts.
+    fn starts_ms_offset(&self) -> usize {
+        self.facts_offset() + usize::from(self.header().facts_len)
     }
 
     pub(super) fn starts_ms(&self) -> u64 {
-        if self.head().flags & HAS_START == 0 {
+        if self.header().flags & HAS_START == 0 {
             return 0;
         }
-        let start = self.bytes()[self.start_at()..].first_chunk::<8>();
+        let start = self.bytes()[self.starts_ms_offset()..].first_chunk::<8>();
         start.map_or(0, |start| u64::from_le_bytes(*start))
     }
 
-    fn fallback_at(&self) -> usize {
-        self.start_at() + if self.head().flags & HAS_START == 0 { 0 } else { 8 }
+    fn fallback_offset(&self) -> usize {
+        self.starts_ms_offset() + if self.header().flags & HAS_START == 0 { 0 } else { 8 }
     }
 
-    fn fallback_len(&self) -> Option<usize> {
-        if self.head().flags & HAS_FALLBACK == 0 {
+    fn fallback_url_len(&self) -> Option<usize> {
+        if self.header().flags & HAS_FALLBACK == 0 {
             return None;
         }
-        let len = self.bytes()[self.fallback_at()..].first_chunk::<2>()?;
+        let len = self.bytes()[self.fallback_offset()..].first_chunk::<2>()?;
         Some(usize::from(u16::from_le_bytes(*len)))
     }
 }
 
-/// What a link is assembled from.
-struct Parts<'a> {
+fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -> Result<&'a Domain, RecordError> {
+    domains.find_by_name(&record.domain).ok_or_else(|| {
+        let configured: Vec<&str> = domains.all().iter().take(10).map(|domain| &*domain.name).collect();
+        let message = format!("{:?} is not configured; configured are {}", record.domain, configured.join(", "));
+        RecordError::new("domain", message)
+    })
+}
+
+/// The URLs of a link in the form that clicks use.
+struct LinkUrls {
+    /// The bytes of the URL template (`destination`).
+    template: Vec<u8>,
+    fallback: Option<String>,
+}
+
+impl LinkUrls {
+    fn check_and_build(
+        record: &Record,
+        valid: &ValidRecord<'_>,
+        code: &str,
+        domain: &Domain,
+        policy: &DestinationPolicy,
+    ) -> Result<LinkUrls, Vec<RecordError>> {
+        let mut template = Vec::with_capacity(record.url.len() + 32);
+        let destination = Destination {
+            url: &record.url,
+            code,
+            creator: valid.facts.creator,
+            query: record.query,
+            allow: record.query_allow.as_deref(),
+            append_token: record.append_token,
+            token_param: &domain.token_param,
+        };
+        let built = builder::check_destination_and_append_template(
+            &destination,
+            policy,
+            |host| domain.is_cookie_sent_to_host(host),
+            &mut template,
+        );
+        let mut errors: Vec<RecordError> =
+            built.err().map(|error| RecordError::new("url", error.to_string())).into_iter().collect();
+        let fallback = record
+            .fallback_url
+            .as_deref()
+            .map(|url| policy.check_and_normalize_url_without_placeholders(url))
+            .transpose();
+        match fallback {
+            Ok(fallback) if errors.is_empty() => return Ok(LinkUrls { template, fallback }),
+            Ok(_) => {}
+            Err(error) => errors.push(RecordError::new("fallback_url", error.to_string())),
+        }
+        Err(errors)
+    }
+
+    /// Checks that destination and fallback lead to other servers, or to links that the record allows; lists these.
+    fn check_and_list_own_host_targets(
+        &self,
+        record: &Record,
+        code: &str,
+        domain: &Domain,
+        domains: &Domains,
+    ) -> Result<Vec<LinkKey>, Vec<RecordError>> {
+        let link = CheckedLink { domain, code, allows_own_host: record.allow_own_host };
+        let template = UrlTemplate::from_bytes(&self.template);
+        let full_url = || template.to_url_text_with_placeholders();
+        let bare_url = template.text_without_placeholders();
+        let destination = check_url_leaves_own_hosts_unless_allowed("url", bare_url, full_url, link, domains);
+        let fallback = self.fallback.as_deref().map_or(Ok(UrlTarget::OtherHost), |url| {
+            check_url_leaves_own_hosts_unless_allowed("fallback_url", url.as_bytes(), || url.to_owned(), link, domains)
+        });
+        match (destination, fallback) {
+            (Ok(destination), Ok(fallback)) => Ok([destination, fallback]
+                .into_iter()
+                .filter_map(|target| if let UrlTarget::OwnLink(key) = target { Some(key) } else { None })
+                .collect()),
+            (destination, fallback) => Err(destination.err().into_iter().chain(fallback.err()).collect()),
+        }
+    }
+}
+
+/// What a link is encoded from.
+struct LinkParts<'a> {
     domain: &'a Domain,
     code: &'a [u8],
     facts: &'a LinkFacts<'a>,
     flags: u8,
     starts_ms: u64,
     fallback: Option<&'a str>,
-    skeleton: &'a [u8],
+    url_template: &'a [u8],
 }
 
-impl Parts<'_> {
-    /// Lays the parts out as the module's header says, in one exact allocation.
-    fn assemble(&self) -> Link {
-        let mut bytes = Vec::with_capacity(256 + self.skeleton.len());
+impl LinkParts<'_> {
+    /// Encodes the parts as the module's header says, in one exact allocation.
+    fn encode(&self) -> Link {
+        let mut bytes = Vec::with_capacity(256 + self.url_template.len());
         let mut flags = self.flags;
         bytes.extend_from_slice(&self.domain.id.to_bytes());
         bytes.extend_from_slice(self.code);
         let facts_at = bytes.len();
         self.facts.encode(&mut bytes);
         let facts_len = bytes.len() - facts_at;
-        // Every id is behind its length, so the first match behind the fixed part may lie in another id: it has the same
-        // text all the same.
-        let audience = [self.facts.seller, self.facts.partner].into_iter().find(|id| !id.is_empty());
-        let audience_at = audience.and_then(|id| memchr::memmem::find(&bytes[facts_at..], id.as_bytes()));
-        let (audience_at, audience_len) = match (audience, audience_at) {
-            (Some(id), Some(at)) => (facts_at + at, id.len()),
-            _ => {
-                bytes.extend_from_slice(self.domain.name.as_bytes());
-                (facts_at + facts_len, self.domain.name.len())
-            }
-        };
         if self.starts_ms > 0 {
             flags |= HAS_START;
             bytes.extend_from_slice(&self.starts_ms.to_le_bytes());
@@ -255,35 +311,28 @@ impl Parts<'_> {
             bytes.extend_from_slice(&(fallback.len() as u16).to_le_bytes());
             bytes.extend_from_slice(fallback.as_bytes());
         }
-        bytes.extend_from_slice(self.skeleton);
-        let head = Head {
-            code_len: self.code.len() as u8,
-            flags,
-            facts_len: facts_len as u16,
-            audience_at: audience_at as u16,
-            audience_len: audience_len as u8,
-            _spare: 0,
-        };
-        Link(ThinArc::from_header_and_slice(head, &bytes))
+        bytes.extend_from_slice(self.url_template);
+        let header = Header { code_len: self.code.len() as u8, flags, facts_len: facts_len as u16 };
+        Link(ThinArc::from_header_and_slice(header, &bytes))
     }
 }
 
 impl Borrow<[u8]> for Link {
     fn borrow(&self) -> &[u8] {
-        self.key()
+        self.key_bytes()
     }
 }
 
-/// By its key alone, as [`Borrow`] demands.
+/// Hashes the key alone, as [`Borrow`] demands.
 impl Hash for Link {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        self.key_bytes().hash(state);
     }
 }
 
 impl PartialEq for Link {
     fn eq(&self, other: &Link) -> bool {
-        self.key() == other.key()
+        self.key_bytes() == other.key_bytes()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The code of a link: what stands behind the slash of a short URL.
+//! The code of a link: the path of its short URL without the slash.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ enum Repr {
 /// Why bytes are not a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
-    /// No byte at all.
+    /// No bytes.
     #[error("a code has 1 to 64 characters, this one is empty")]
     Empty,
     /// More than [`MAX`] bytes.
@@ -37,18 +37,13 @@ pub enum CodeError {
     },
 }
 
-/// Whether `byte` may stand in a code.
+/// Whether a code may hold this byte.
 pub const fn is_code_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
-/// Whether `bytes` are a code; what the hot path asks before a look-up, without making one.
-pub fn is_code(bytes: &[u8]) -> bool {
-    matches!(bytes.len(), 1..=MAX) && bytes.iter().all(|byte| is_code_byte(*byte))
-}
-
 impl Code {
-    /// Checks length and alphabet.
+    /// The code in these bytes, if length and alphabet are a code's.
     pub fn parse(bytes: &[u8]) -> Result<Code, CodeError> {
         if bytes.is_empty() {
             return Err(CodeError::Empty);
@@ -83,7 +78,7 @@ impl Code {
     }
 
     /// The code in lower case, for a domain that ignores case.
-    pub fn folded(&self) -> Code {
+    pub fn to_lowercase(&self) -> Code {
         let mut folded = self.clone();
         match &mut folded.0 {
             Repr::Inline { bytes, .. } => bytes.make_ascii_lowercase(),
@@ -126,14 +121,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_three_words_at_most_and_short_ones_own_no_heap() {
+    fn a_code_has_three_machine_words_at_most_and_a_short_one_allocates_nothing() {
         assert_eq!(size_of::<Code>(), 24);
         assert!(matches!(Code::parse(&[b'a'; 15]).unwrap().0, Repr::Inline { .. }));
         assert!(matches!(Code::parse(&[b'a'; 16]).unwrap().0, Repr::Heap(_)));
     }
 
     #[test]
-    fn what_is_not_a_code_is_named() {
+    fn an_error_says_what_is_wrong_with_a_code() {
         assert_eq!(Code::parse(b""), Err(CodeError::Empty));
         assert_eq!(Code::parse(&[b'a'; 65]), Err(CodeError::Long(65)));
         assert_eq!(Code::parse(b"ab/c"), Err(CodeError::Alphabet { at: 2 }));
@@ -142,20 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn folding_lowers_letters_only() {
-        assert_eq!(Code::parse(b"aB_9-Z").unwrap().folded().as_str(), "ab_9-z");
-        assert_eq!(Code::parse(&[b'Q'; 40]).unwrap().folded().as_bytes(), [b'q'; 40]);
+    fn lower_case_changes_letters_alone() {
+        assert_eq!(Code::parse(b"aB_9-Z").unwrap().to_lowercase().as_str(), "ab_9-z");
+        assert_eq!(Code::parse(&[b'Q'; 40]).unwrap().to_lowercase().as_bytes(), [b'q'; 40]);
     }
 
     proptest! {
         #[test]
-        fn parse_keeps_every_code_and_agrees_with_is_code(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn parse_accepts_exactly_the_bytes_of_the_alphabet_and_length(
+            bytes in prop::collection::vec(any::<u8>(), 0..80)
+        ) {
+            let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-";
+            let is_code = (1..=64).contains(&bytes.len()) && bytes.iter().all(|byte| alphabet.contains(byte));
             match Code::parse(&bytes) {
                 Ok(code) => {
-                    prop_assert!(is_code(&bytes));
+                    prop_assert!(is_code);
                     prop_assert_eq!(code.as_bytes(), &bytes[..]);
                 }
-                Err(_) => prop_assert!(!is_code(&bytes)),
+                Err(_) => prop_assert!(!is_code),
             }
         }
 

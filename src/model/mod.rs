@@ -1,5 +1,8 @@
-//! Values that are valid if they exist, and the bytes of a click.
+//! The values that several modules share: codes, links and clicks. A code is valid if it exists; links and clicks have
+//! their encoding here.
 
+pub mod ad_parameter;
 pub mod click;
 pub mod code;
 pub mod link;
+pub mod link_parameter;

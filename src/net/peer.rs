@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and whose word about it is taken.
+//! The other end of a connection: its address, where that address comes from, and which peers are trusted proxies.
 
 use std::{
     fmt,
@@ -7,73 +7,87 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a connection says of its other end, before any request.
+/// Facts about a connection that are known before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its address; of a Unix socket, this machine's.
+    /// The address of the other end. A Unix socket has the loopback address.
     pub address: IpAddr,
-    /// Where the address is from.
-    pub source: Source,
-    /// It speaks TLS with us.
+    /// Where the address comes from.
+    pub source: PeerAddressSource,
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// Its listener sends it to `https` instead of answering.
-    pub upgrade: bool,
+    /// Whether its listener redirects requests to `https` (`redirect_to_https`).
+    pub redirect_to_https: bool,
 }
 
-/// Where a connection's address is from.
+/// Where the address of a [`Peer`] comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The network socket's other end.
+pub enum PeerAddressSource {
+    /// The other end of the network socket.
     Network,
-    /// A Unix socket, which has none: whoever may open its file is trusted as a proxy is.
+    /// A Unix socket, which has no address. Its peer is trusted like a proxy: the file's mode says who may connect.
     Unix,
-    /// A PROXY protocol header, from a peer that may send one.
+    /// A PROXY protocol header of a trusted peer.
     ProxyProtocol,
 }
 
 impl Peer {
-    /// The other end of a network socket.
-    pub fn at(address: IpAddr) -> Peer {
-        Peer { address, source: Source::Network, tls: false, upgrade: false }
+    /// The peer of a plain network socket.
+    pub fn from_network(address: IpAddr) -> Peer {
+        Peer { address, source: PeerAddressSource::Network, tls: false, redirect_to_https: false }
     }
 
-    /// The other end of a Unix socket.
-    pub const LOCAL: Peer =
-        Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), source: Source::Unix, tls: false, upgrade: false };
+    /// The peer of a Unix socket.
+    pub const UNIX: Peer = Peer {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        source: PeerAddressSource::Unix,
+        tls: false,
+        redirect_to_https: false,
+    };
 }
 
-/// The networks whose word about a client's address is taken: a list of `10.0.0.0/8` or single addresses.
+/// Networks of trusted proxies (`edge.trusted_proxies`): a list of networks such as `10.0.0.0/8` and of single
+/// addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<IpNet>);
+pub struct TrustedNetworks(Vec<IpNet>);
 
-impl Networks {
-    /// Reads each entry; the error names the bad one.
-    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Networks, String> {
-        let network = |entry: &S| {
+impl TrustedNetworks {
+    /// Parses every entry. The error names the first entry that is neither a network nor an address.
+    pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<TrustedNetworks, String> {
+        let parse_entry = |entry: &S| {
             let text = entry.as_ref().trim();
-            let one = || IpAddr::from_str(text).map(|address| IpNet::from(address.to_canonical()));
-            IpNet::from_str(text).or_else(|_| one()).map_err(|_| {
-                format!("{text:?} is neither a network such as 10.0.0.0/8 or 2001:db8::/32 nor a single address")
+            let address = || IpAddr::from_str(text).map(|address| IpNet::from(address.to_canonical()));
+            IpNet::from_str(text).or_else(|_| address()).map_err(|_| {
+                format!(
+                    "`{text}` is no network; allowed: networks such as 10.0.0.0/8 or 2001:db8::/32, and single \
+                     addresses. A name is not, because its address may change; 0.0.0.0/0 and ::/0 are every client"
+                )
             })
         };
-        entries.iter().map(network).collect::<Result<_, _>>().map(Networks)
+        entries.iter().map(parse_entry).collect::<Result<_, _>>().map(TrustedNetworks)
     }
 
-    /// Whether an address (canonical) lies in one of them.
+    /// Whether one of the networks contains this canonical address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-impl<'de> Deserialize<'de> for Networks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Networks, D::Error> {
-        Networks::parse(&Vec::<String>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+impl<'de> Deserialize<'de> for TrustedNetworks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TrustedNetworks, D::Error> {
+        TrustedNetworks::parse(&Vec::<String>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
-impl fmt::Display for Networks {
+impl Serialize for TrustedNetworks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(ToString::to_string))
+    }
+}
+
+impl fmt::Display for TrustedNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(ToString::to_string)).finish()
     }

@@ -1,4 +1,4 @@
-//! A connection's bytes, whatever carries them.
+//! The byte stream of an accepted connection: TCP, a Unix socket, or TLS over one of them.
 
 use std::{
     io::{self, IoSlice},
@@ -14,34 +14,35 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::net::ticket::Ticketed;
+use crate::net::ticket_deferral::TicketDeferringStream;
 
-/// An accepted connection.
+/// The stream of an accepted connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// Over the network.
+    /// A TCP socket.
     Tcp(TcpStream),
-    /// From this machine.
+    /// A Unix socket.
     Unix(UnixStream),
     /// TLS over one of the others.
-    Tls(Box<TlsStream<Ticketed<Stream>>>),
+    Tls(Box<TlsStream<TicketDeferringStream<Stream>>>),
 }
 
-/// Before the first read; what comes before TLS is not looked for in it.
+/// Operations on the socket before the first read, for the steps before HTTP. TLS streams do not support them.
 impl Stream {
-    /// Resolves once there are bytes to read, or the other side has closed. That a socket is ready does not say so: the runtime takes
-    /// every accepted one for readable until it is found not to be.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    /// Resolves once there are bytes to read, or the client has closed its side. It peeks, because the runtime takes
+    /// every accepted socket for readable at first.
+    pub(super) async fn wait_until_readable_or_err_if_tls(&self) -> io::Result<()> {
         loop {
-            self.ready().await?;
-            match self.try_read_io(|| self.peek(&mut [0])) {
+            self.wait_for_read_readiness_or_err_if_tls().await?;
+            match self.try_read_io_or_err_if_tls(|| self.peek(&mut [0])) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                looked => return looked.map(drop),
+                peeked => return peeked.map(drop),
             }
         }
     }
 
-    pub(super) async fn ready(&self) -> io::Result<Ready> {
+    /// Resolves once the runtime takes the socket for readable.
+    pub(super) async fn wait_for_read_readiness_or_err_if_tls(&self) -> io::Result<Ready> {
         match self {
             Stream::Tcp(stream) => stream.ready(Interest::READABLE).await,
             Stream::Unix(stream) => stream.ready(Interest::READABLE).await,
@@ -49,12 +50,13 @@ impl Stream {
         }
     }
 
-    /// Whether the other side has said that it sends no more.
-    pub(super) async fn left(&self) -> io::Result<bool> {
-        Ok(self.ready().await?.is_read_closed())
+    /// Waits for readiness and returns whether the client has closed its side.
+    pub(super) async fn wait_for_readiness_and_is_closed_by_client(&self) -> io::Result<bool> {
+        Ok(self.wait_for_read_readiness_or_err_if_tls().await?.is_read_closed())
     }
 
-    pub(super) fn try_read_io<T>(&self, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    /// Runs `step`, which reads from the socket. If it returns `WouldBlock`, the runtime waits for the next readiness.
+    pub(super) fn try_read_io_or_err_if_tls<T>(&self, step: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self {
             Stream::Tcp(stream) => stream.try_io(Interest::READABLE, step),
             Stream::Unix(stream) => stream.try_io(Interest::READABLE, step),
@@ -62,7 +64,8 @@ impl Stream {
         }
     }
 
-    /// Looks at the first bytes and leaves them; 0: the other side has closed.
+    /// Copies received bytes without removing them from the socket, and returns how many. 0: the client has closed its
+    /// side.
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (len, _) = recv(self.as_fd(), buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
         Ok(len)
@@ -78,8 +81,8 @@ impl Stream {
 }
 
 impl Stream {
-    /// Says over TLS that the end is meant (close_notify), as far as the socket takes it at once; without TLS its close says so.
-    pub(super) fn farewell(mut self) {
+    /// Closes the stream. Over TLS it first sends close_notify, if the socket takes it at once.
+    pub(super) fn try_send_close_notify_then_close(mut self) {
         if let Stream::Tls(_) = self {
             // Pending or an error: the client does not read, or is gone.
             let _ = Pin::new(&mut self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
@@ -87,24 +90,24 @@ impl Stream {
     }
 }
 
-/// What a TLS handshake agreed to speak.
+/// The protocol that a TLS handshake agreed on (ALPN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Negotiated {
-    /// No TLS: its first bytes say.
-    Nothing,
-    /// HTTP/1.1, or the client did not say.
+pub(super) enum NegotiatedProtocol {
+    /// There was no TLS handshake.
+    None,
+    /// HTTP/1.1, or the client offered nothing.
     Http1,
     /// HTTP/2.
     Http2,
 }
 
 impl Stream {
-    /// What was agreed on before the first byte of HTTP.
-    pub fn negotiated(&self) -> Negotiated {
+    /// The protocol that was agreed on before the first byte of HTTP.
+    pub(super) fn negotiated_protocol(&self) -> NegotiatedProtocol {
         match self {
-            Stream::Tcp(_) | Stream::Unix(_) => Negotiated::Nothing,
-            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Negotiated::Http2,
-            Stream::Tls(_) => Negotiated::Http1,
+            Stream::Tcp(_) | Stream::Unix(_) => NegotiatedProtocol::None,
+            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => NegotiatedProtocol::Http2,
+            Stream::Tls(_) => NegotiatedProtocol::Http1,
         }
     }
 }
@@ -118,9 +121,11 @@ impl AsyncRead for Stream {
                 let read = Pin::new(&mut **stream).poll_read(cx, buf);
                 let below = stream.get_mut().0;
                 match &read {
-                    Poll::Pending => below.nothing_asked(cx),
-                    Poll::Ready(Ok(())) => below.asked(),
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => below.gone(),
+                    Poll::Pending => below.start_or_poll_delay_then_send_ticket(cx),
+                    Poll::Ready(Ok(())) => below.note_request_read(),
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        below.note_closed_without_notify()
+                    }
                     Poll::Ready(Err(_)) => {}
                 }
                 read
@@ -138,7 +143,7 @@ impl AsyncWrite for Stream {
         }
     }
 
-    /// TLS hands over all the records of a flight at once; each of them sent for itself costs a packet more.
+    /// TLS hands over all records of a flight at once. Separate writes would need a packet for each record.
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -167,15 +172,15 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            // Who left without a close_notify, as browsers do, does not wait for ours.
-            Stream::Tls(stream) if stream.get_ref().0.is_gone() => Poll::Ready(Ok(())),
+            // A client that closed without a close_notify, as browsers do, does not wait for ours.
+            Stream::Tls(stream) if stream.get_ref().0.is_closed_without_notify() => Poll::Ready(Ok(())),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }
 
-/// Writes of a type that has another stream in a field go to that stream.
-macro_rules! writes_to {
+/// Implements `AsyncWrite` for a type by passing every write on to the stream in one of its fields.
+macro_rules! forward_writes {
     ($outer:ty, $stream:ident) => {
         impl ::tokio::io::AsyncWrite for $outer {
             fn poll_write(
@@ -202,4 +207,4 @@ macro_rules! writes_to {
         }
     };
 }
-pub(super) use writes_to;
+pub(super) use forward_writes;

@@ -1,8 +1,9 @@
-//! A worker: one thread, one runtime, its own listeners, its own lane. Workers share nothing that is written.
+//! A worker: one thread with a runtime, listeners and a lane of its own. Workers share nothing that is written to.
 
 use std::{
     cell::RefCell,
     io,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
@@ -13,145 +14,194 @@ use std::{
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    task::{spawn_local, yield_now},
-    time::MissedTickBehavior,
+    task::{JoinHandle, spawn_local, yield_now},
+    time::{Interval, MissedTickBehavior},
 };
 
 use crate::{
-    edge::service::{self, Desk},
-    lifecycle::{Latch, Stop},
+    edge::handler::{RequestHandler, handle_request_and_record_click},
+    lifecycle::{Latch, StopSignal},
     net::{
-        self, Limits,
-        http::Connections,
-        listen::{Accepting, Listen, Listener},
-        opening::Opening,
-        peer::Networks,
-        tls::Tls,
+        AcceptError,
+        connection::{ConnectionServer, ConnectionSetup, ConnectionTable},
+        limits::Limits,
+        listen::{AcceptingListener, ListenConfig, Listener},
+        peer::TrustedNetworks,
+        tls::TlsServer,
     },
 };
 
-/// How often a worker flushes its counts, looks for connections past their deadline, and refreshes what it caches.
+/// How often a worker flushes its counts, closes connections past their deadline, and refreshes its caches.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Connections accepted before the worker looks at its other sockets again: a flood of new ones fills the kernel's queue, and does not
-/// keep those that are open waiting.
-const ACCEPT_AT_ONCE: u32 = 8;
+/// Connections accepted before the worker serves its other sockets again: a flood of new connections fills the kernel's
+/// queue instead of delaying open ones.
+const MAX_ACCEPTS_IN_A_ROW: u32 = 8;
 
-/// What a worker's thread is given beside its desk.
+/// What a worker's thread is given beside its handler.
 pub(super) struct Worker {
     /// In the order of `listen`.
     pub(super) listeners: Vec<Listener>,
-    pub(super) listen: Vec<Listen>,
-    /// This worker's share of them.
+    pub(super) listen: Vec<ListenConfig>,
+    /// This worker's share of the limits.
     pub(super) limits: Limits,
-    /// Whose PROXY protocol headers are taken, and whose connections are not limited by address.
-    pub(super) proxies: Networks,
-    /// For the listeners that speak it.
-    pub(super) tls: Option<Tls>,
+    /// Proxies whose PROXY protocol headers are accepted, and whose connections are not limited by address.
+    pub(super) proxies: TrustedNetworks,
+    /// For the listeners with TLS.
+    pub(super) tls: Option<TlsServer>,
     /// How long open connections may take to finish once no more are accepted.
     pub(super) drain_deadline: Duration,
-    /// Held while the lane has room.
-    pub(super) room: Latch,
-    /// Every worker's count of ticks, for the watchdog; `number` is this one's place.
+    /// Set while the lane has space for clicks.
+    pub(super) lane_has_space: Latch,
+    /// Every worker's count of ticks, for the watchdog.
     pub(super) ticks: Arc<[AtomicU64]>,
+    /// This worker's index in `ticks`.
     pub(super) number: usize,
 }
 
 impl Worker {
-    /// Serves until the stop signal, then finishes what is open.
-    pub(super) fn run(self, desk: Desk, stop: Stop) -> io::Result<()> {
+    /// Serves until the stop signal, then finishes open connections.
+    pub(super) fn run(self, handler: RequestHandler, stop: StopSignal) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(self.serve(Rc::new(RefCell::new(desk)), stop))
+        runtime.block_on(self.serve_until_stop_then_drain(Rc::new(RefCell::new(handler)), stop))
     }
 
-    async fn serve(self, desk: Rc<RefCell<Desk>>, mut stop: Stop) -> io::Result<()> {
-        let proxies = self.proxies;
-        let own = proxies.clone();
-        let connections = Connections::new(&self.limits, move |address| own.contains(address));
-        let (mut accepting, turns) = (Vec::new(), desk.borrow().turns());
-        let handshakes = self.tls.map(|tls| tls.handshakes(&self.limits, turns.clone()));
-        for (listener, listen) in self.listeners.into_iter().zip(self.listen) {
-            let opening = Opening::new(listen, proxies.clone(), handshakes.clone());
-            let (listener, opening) = (listener.accepting()?, Rc::new(opening));
-            let accept = accept(listener, opening, connections.clone(), desk.clone(), stop.clone());
-            accepting.push(spawn_local(accept));
-        }
-        let start = Instant::now();
-        let tick = || {
-            connections.tick(start.elapsed());
-            self.room.set(desk.borrow_mut().tick());
-            if let Some(ticks) = self.ticks.get(self.number) {
-                ticks.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => tick(),
-                () = stop.wait() => break,
-            }
-        }
-        for accepting in accepting {
+    async fn serve_until_stop_then_drain(
+        mut self,
+        handler: Rc<RefCell<RequestHandler>>,
+        mut stop: StopSignal,
+    ) -> io::Result<()> {
+        let proxies = self.proxies.clone();
+        let connections = ConnectionTable::new(&self.limits, move |address| proxies.contains(address));
+        let accept_loops = self.spawn_accept_loop_per_listener(&connections, &handler, &stop)?;
+        let mut ticker = Ticker::new(connections.clone(), handler, self.lane_has_space, self.ticks, self.number);
+        ticker.tick_at_interval_until(stop.wait()).await;
+        for accept_loop in accept_loops {
             // It ends by itself after the stop signal; a panic there has already been reported.
-            let _ = accepting.await;
+            let _ = accept_loop.await;
         }
-        connections.drain();
-        let drained = async {
-            let mut drained = std::pin::pin!(connections.drained());
-            loop {
-                tokio::select! {
-                    () = &mut drained => return,
-                    _ = ticks.tick() => tick(),
-                }
-            }
-        };
+        connections.start_drain();
+        let drained = ticker.tick_at_interval_until(connections.wait_until_empty_and_flush_metrics());
         if tokio::time::timeout(self.drain_deadline, drained).await.is_err() {
             tracing::warn!(connections = connections.open(), "connections cut at the drain deadline");
         }
-        tick();
+        ticker.enforce_deadlines_flush_counts_and_report_health();
         Ok(())
+    }
+
+    /// Spawns the accept loop of each listener.
+    fn spawn_accept_loop_per_listener(
+        &mut self,
+        connections: &Rc<ConnectionTable>,
+        handler: &Rc<RefCell<RequestHandler>>,
+        stop: &StopSignal,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let cpu_scheduler = handler.borrow().cpu_scheduler();
+        let server = ConnectionServer::new(&self.limits, connections.clone());
+        let handshakes = self.tls.take().map(|tls| tls.new_handshaker(&self.limits, cpu_scheduler));
+        let listeners = self.listeners.drain(..).zip(self.listen.drain(..));
+        let accept_loops = listeners.map(|(listener, listen)| {
+            let setup = Rc::new(ConnectionSetup::new(listen, self.proxies.clone(), handshakes.clone()));
+            let listener = listener.register_with_current_runtime()?;
+            let (connections, server) = (connections.clone(), server.clone());
+            let accept_loop = accept_and_spawn_connections_until_stop(
+                listener,
+                setup,
+                connections,
+                server,
+                handler.clone(),
+                stop.clone(),
+            );
+            Ok(spawn_local(accept_loop))
+        });
+        accept_loops.collect()
     }
 }
 
-/// The accept loop of one listener: until the stop signal, then once more through what the kernel holds for it; what it holds
-/// for the service manager's socket is the next process's.
-async fn accept(
-    listener: Accepting,
-    opening: Rc<Opening>,
-    connections: Rc<Connections>,
-    desk: Rc<RefCell<Desk>>,
-    mut stop: Stop,
+/// A worker's regular work beside its requests.
+struct Ticker {
+    connections: Rc<ConnectionTable>,
+    handler: Rc<RefCell<RequestHandler>>,
+    lane_has_space: Latch,
+    ticks: Arc<[AtomicU64]>,
+    number: usize,
+    start: Instant,
+    interval: Interval,
+}
+
+impl Ticker {
+    fn new(
+        connections: Rc<ConnectionTable>,
+        handler: Rc<RefCell<RequestHandler>>,
+        lane_has_space: Latch,
+        ticks: Arc<[AtomicU64]>,
+        number: usize,
+    ) -> Ticker {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ticker { connections, handler, lane_has_space, ticks, number, start: Instant::now(), interval }
+    }
+
+    /// Closes connections past their deadline, flushes counts, and tells readiness and the watchdog how the worker is.
+    fn enforce_deadlines_flush_counts_and_report_health(&self) {
+        self.connections.advance_clock_flush_metrics_and_enforce_deadlines(self.start.elapsed());
+        self.lane_has_space.set(self.handler.borrow_mut().flush_counters_and_return_whether_lane_has_room());
+        if let Some(ticks) = self.ticks.get(self.number) {
+            ticks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ticks at each interval until `end` resolves.
+    async fn tick_at_interval_until(&mut self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                _ = self.interval.tick() => self.enforce_deadlines_flush_counts_and_report_health(),
+                () = &mut end => return,
+            }
+        }
+    }
+}
+
+/// Accepts and serves the connections of one listener until the stop signal, and then those that the kernel's queue
+/// still holds. The queue of a service manager's socket is left to the next process.
+async fn accept_and_spawn_connections_until_stop(
+    listener: AcceptingListener,
+    setup: Rc<ConnectionSetup>,
+    connections: Rc<ConnectionTable>,
+    server: Rc<ConnectionServer>,
+    handler: Rc<RefCell<RequestHandler>>,
+    mut stop: StopSignal,
 ) {
-    let mut at_once = 0;
+    let mut accepts_in_a_row = 0;
     loop {
-        if listener.held() && stop.is_set() {
+        if listener.is_inherited() && stop.is_set() {
             return;
         }
         let accepted = tokio::select! {
             biased;
-            accepted = async { connections.room().await; listener.accept().await } => accepted,
+            accepted = async { connections.wait_for_room().await; listener.accept().await } => accepted,
             () = stop.wait() => return,
         };
         match accepted {
             Ok(accepted) => {
-                let desk = desk.clone();
+                let handler = handler.clone();
                 let answer = move |peer, request| {
-                    let desk = desk.clone();
-                    async move { Ok(service::call(&desk, peer, request).await) }
+                    let handler = handler.clone();
+                    async move { Ok(handle_request_and_record_click(&handler, peer, request).await) }
                 };
-                spawn_local(connections.clone().serve(accepted, opening.clone(), answer));
-                at_once += 1;
-                if at_once == ACCEPT_AT_ONCE {
-                    at_once = 0;
+                spawn_local(server.clone().register_now_and_serve_until_closed(accepted, setup.clone(), answer));
+                accepts_in_a_row += 1;
+                if accepts_in_a_row == MAX_ACCEPTS_IN_A_ROW {
+                    accepts_in_a_row = 0;
                     yield_now().await;
                 }
             }
             Err(error) => {
-                let (reason, pause) = net::accept_failure(&error);
-                connections.accept_failed(reason);
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
+                let error = AcceptError::from(&error);
+                connections.count_accept_error(error);
+                if !error.pause.is_zero() {
+                    tokio::time::sleep(error.pause).await;
                 }
             }
         }

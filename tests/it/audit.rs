@@ -9,21 +9,21 @@ use rdkafka::{
 use serde_json::Value;
 
 use crate::{
-    dsl::{PATIENCE, Site, until},
+    dsl::{Site, TIMEOUT, until},
     kafka::{
         broker::Broker,
-        site::{click, delivered, orphan, streaming},
+        site::{orphan_topic, send_clicks, site_with_kafka, wait_until_delivered},
     },
-    need::program,
+    need::has_program,
 };
 
 /// A site with a topic of lanes of its own.
 fn site(broker: &Broker, topic: &str) -> Site {
-    broker.create(topic, 3, &[]);
-    broker.create(&orphan(topic), 1, &[]);
-    broker.create(&lanes(topic), 1, &[]);
-    streaming(&broker.address(), topic)
-        .env("WAYPOST__KAFKA__LANES", &lanes(topic))
+    broker.create_topic(topic, 3, &[]);
+    broker.create_topic(&orphan_topic(topic), 1, &[]);
+    broker.create_topic(&lanes(topic), 1, &[]);
+    site_with_kafka(&broker.address(), topic)
+        .env("WAYPOST__KAFKA__TOPICS__LANES", &lanes(topic))
         .env("WAYPOST__EDGE__WORKERS", "2")
         .start()
 }
@@ -56,11 +56,11 @@ pub(crate) fn by_the_page(
     topics: &[&str],
     lanes: &str,
 ) -> Option<(Option<i32>, Vec<Value>)> {
-    if !program("python3", "--version") {
+    if !has_program("python3", "--version") {
         return None;
     }
     let dump = |topic: &str| {
-        let records = broker.read(&[topic], 0, PATIENCE);
+        let records = broker.read(&[topic], 0, TIMEOUT);
         let lines: String = records.into_iter().map(|record| record.value.unwrap() + "\n").collect();
         site.write(topic, &lines);
         site.path(topic).display().to_string()
@@ -80,10 +80,12 @@ pub(crate) fn valid_statements(broker: &Broker, lanes: &str) -> Vec<Value> {
     let mut schemas = boon::Schemas::new();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/lane.v1.schema.json");
     let schema = compiler.compile(path, &mut schemas).unwrap();
-    let said = broker.read(&[lanes], 1, PATIENCE).into_iter().map(|record| {
+    let said = broker.read(&[lanes], 1, TIMEOUT).into_iter().map(|record| {
         let value = record.json();
         schemas.validate(&value, schema).unwrap_or_else(|why| panic!("{why:#}: {value}"));
-        assert_eq!(record.key.as_deref(), Some(&*format!("{}/{}", value["edge"].as_str().unwrap(), value["lane"])));
+        let text = |name: &str| value[name].as_str().unwrap().to_owned();
+        let key = format!("{}/{}/{}", text("edge"), text("topic"), value["lane"]);
+        assert_eq!(record.key.as_deref(), Some(&*key));
         value
     });
     said.collect()
@@ -100,20 +102,20 @@ fn stated_by_the_schema(broker: &Broker, lanes: &str) {
 }
 
 fn sum(lanes: &[Value], topic: &str, count: &str) -> u64 {
-    lanes.iter().filter_map(|lane| lane["topics"][topic][count].as_u64()).sum()
+    lanes.iter().filter(|lane| lane["topic"] == topic).filter_map(|lane| lane[count].as_u64()).sum()
 }
 
 #[test]
 fn what_was_delivered_is_proved_over_kills_and_clean_stops() {
-    let Some(broker) = Broker::shared() else { return };
+    let Some(broker) = Broker::start_or_share() else { return };
     let mut site = site(&broker, "proved");
-    click(&site, 0..200);
-    delivered(&site, "clicks", 200);
+    send_clicks(&site, 0..200);
+    wait_until_delivered(&site, "clicks", 200);
     let found = until_audited(&site, &broker, 0);
     assert_eq!((sum(&found, "proved", "present"), sum(&found, "proved", "repeats")), (200, 0));
     site.kill();
     site.restart();
-    click(&site, 200..300);
+    send_clicks(&site, 200..300);
     until("all are there", || {
         let (_, lanes) = audit(&site, &broker, &[]);
         (sum(&lanes, "proved", "present") == 300).then_some(())
@@ -135,32 +137,32 @@ fn what_was_delivered_is_proved_over_kills_and_clean_stops() {
 
 #[test]
 fn a_record_taken_away_is_named() {
-    let Some(broker) = Broker::shared() else { return };
+    let Some(broker) = Broker::start_or_share() else { return };
     let mut site = site(&broker, "whole");
-    click(&site, 0..50);
-    delivered(&site, "clicks", 50);
+    send_clicks(&site, 0..50);
+    wait_until_delivered(&site, "clicks", 50);
     until_audited(&site, &broker, 0);
     assert_eq!(site.stop().0, Some(0));
     // The same topics without one click.
-    let records = broker.read(&["whole"], 50, PATIENCE);
+    let records = broker.read(&["whole"], 50, TIMEOUT);
     let taken = records[17].json();
     for topic in ["robbed", "robbed.orphan"] {
-        broker.create(topic, 1, &[]);
+        broker.create_topic(topic, 1, &[]);
     }
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", broker.address()).create().unwrap();
     for record in records.iter().filter(|record| record.json() != taken) {
         producer.send(BaseRecord::<str, str>::to("robbed").payload(record.value.as_deref().unwrap())).unwrap();
     }
     // What lanes said names the topics as they were called.
-    broker.create("robbed.lanes", 1, &[]);
-    for said in broker.read(&["whole.lanes"], 1, PATIENCE) {
+    broker.create_topic("robbed.lanes", 1, &[]);
+    for said in broker.read(&["whole.lanes"], 1, TIMEOUT) {
         let said = said.value.unwrap().replace("\"whole", "\"robbed");
         producer.send(BaseRecord::<str, str>::to("robbed.lanes").payload(&said)).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
     let mut command = site.command(&["clicks", "audit", "--kafka", &broker.address()]);
     for (key, topic) in [("CLICKS", "robbed"), ("ORPHAN", "robbed.orphan"), ("LANES", "robbed.lanes")] {
-        command.env(format!("WAYPOST__KAFKA__{key}"), topic);
+        command.env(format!("WAYPOST__KAFKA__TOPICS__{key}"), topic);
     }
     let Output { status, stdout, stderr } = command.output().unwrap();
     let said = String::from_utf8_lossy(&stdout);
@@ -177,5 +179,5 @@ fn a_record_taken_away_is_named() {
     producer.send(BaseRecord::<str, str>::to("robbed.orphan").payload("not a click")).unwrap();
     producer.flush(Duration::from_secs(30)).unwrap();
     let said = command.output().unwrap().stdout;
-    assert!(String::from_utf8_lossy(&said).contains("1 records are no clicks of Waypost and were left out"));
+    assert!(String::from_utf8_lossy(&said).contains("1 records are not clicks of Waypost and were ignored"));
 }

@@ -1,4 +1,4 @@
-//! A wall clock for the process under test, set by the test: ahead, behind, or stepped while it runs.
+//! A wall clock for the process under test that the test sets: ahead, behind, or stepped while the process runs.
 
 use std::{
     fs::{self, File},
@@ -9,41 +9,41 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{dsl::Site, need::needed};
+use crate::{dsl::Site, need::needed_in_ci};
 
 const SHIM: &str = include_str!("clock/shim.c");
 
 /// An hour in milliseconds.
 pub(crate) const HOUR: i64 = 3_600_000;
 
-/// A clock apart from the machine's by an offset. Monotonic clocks, and so every deadline, stay as they are.
+/// A wall clock at an offset from the machine's. Monotonic clocks, and so all deadlines, do not change.
 pub(crate) struct Clock {
     library: &'static Path,
     offset: tempfile::NamedTempFile,
 }
 
 impl Clock {
-    /// A clock this many milliseconds ahead of the machine's (behind, where negative); `None` where there is no C compiler to
-    /// make one with, and the test is to be skipped.
+    /// A clock this many milliseconds ahead of the machine's, or behind if negative. `None` if there is no C compiler
+    /// to build it: the test is skipped.
     pub(crate) fn ahead_by(ms: i64) -> Option<Clock> {
         let clock = Clock { library: library()?, offset: tempfile::NamedTempFile::new().unwrap() };
         clock.set(ms);
         Some(clock)
     }
 
-    /// Steps it to this many milliseconds ahead of the machine's, for every process that runs under it.
+    /// Steps the clock to this many milliseconds ahead of the machine's, in each process that uses it.
     pub(crate) fn set(&self, ms: i64) {
         let nanos = ms * 1_000_000;
         let bytes = [nanos.to_ne_bytes(), (!nanos).to_ne_bytes()].concat();
         self.offset.as_file().write_all_at(&bytes, 0).unwrap();
     }
 
-    /// Has a site's process, and its commands, live by this clock from the next start on.
+    /// Makes a site's process and commands use this clock from their next start on.
     pub(crate) fn on(&self, site: Site) -> Site {
         self.environment().into_iter().fold(site, |site, (key, value)| site.env(key, &value))
     }
 
-    /// What a process needs in its environment to live by this clock.
+    /// The environment variables that make a process use this clock.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         [
             ("LD_PRELOAD", self.library.display().to_string()),
@@ -52,17 +52,17 @@ impl Clock {
     }
 }
 
-/// The library, compiled at the first call.
+/// The library that replaces the clock functions; compiled at the first call.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    needed("a clock to set", LIBRARY.get_or_init(compile).as_ref()).map(PathBuf::as_path)
+    needed_in_ci("a clock to set", LIBRARY.get_or_init(compile_library).as_ref()).map(PathBuf::as_path)
 }
 
-fn compile() -> Result<PathBuf, String> {
+fn compile_library() -> Result<PathBuf, String> {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(base).map_err(|why| format!("{}: {why}", base.display()))?;
     let lock = File::create(base.join("clock.lock")).map_err(|why| format!("lock file: {why}"))?;
-    // Test binaries run side by side; the lock goes with the file.
+    // Test binaries run at the same time. The lock ends when the file is dropped.
     lock.lock().map_err(|why| format!("lock file: {why}"))?;
     let library = base.join(format!("clock-{:08x}.so", crc32c::crc32c(SHIM.as_bytes())));
     if library.exists() {
@@ -81,7 +81,7 @@ fn compile() -> Result<PathBuf, String> {
 }
 
 #[test]
-fn a_process_lives_by_the_clock_it_is_given_and_sees_it_step() {
+fn a_process_reads_the_clock_that_it_is_given_and_sees_it_step() {
     let Some(clock) = Clock::ahead_by(25 * HOUR) else { return };
     let mut shell = Command::new("bash");
     shell.args(["-c", "while read -r; do echo $EPOCHSECONDS; done"]).envs(clock.environment());

@@ -1,5 +1,5 @@
-//! `deploy/compose.yml`, each of its steps outside its image: the same settings, commands, files and health checks, in its order. What is
-//! moved: its hosts and ports to loopback, its directories to the test's own.
+//! `deploy/compose.yml`, each of its steps outside its image: the same settings, commands, files and health checks, in
+//! its order. What is moved: its hosts and ports to loopback, its directories to the test's own.
 
 use std::{
     fs,
@@ -11,19 +11,19 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    dsl::{Wire, request, until},
+    dsl::{Connection, request, until},
     kafka::{
         broker::{answers, free_ports, spawn, stop},
         install::{Install, install, run},
     },
-    manifests::{document, image, list, str, text},
+    manifests::{document, image_config, list, str, text},
     prometheus::Prometheus,
 };
 
-/// What stands in the file, and what stands there for it here.
-struct Moved(Vec<(String, String)>);
+/// Texts of the file, each with its replacement for this test.
+struct Replacements(Vec<(String, String)>);
 
-impl Moved {
+impl Replacements {
     fn text(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
@@ -38,25 +38,30 @@ impl Moved {
     }
 }
 
-/// Whatever is left when the test ends.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Perhaps it has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// As the image of Apache Kafka does it: `KAFKA_LOG_DIRS` is `log.dirs`.
+/// Converts variables as Apache Kafka's image does: `KAFKA_LOG_DIRS` is `log.dirs`.
 fn server_properties(environment: &[(String, String)]) -> String {
     let named = environment.iter().filter_map(|(name, value)| Some((name.strip_prefix("KAFKA_")?, value)));
     named.map(|(name, value)| format!("{}={value}\n", name.to_lowercase().replace('_', "."))).collect()
 }
 
-fn kafka(install: &'static Install, dir: &Path, service: &Value, moved: &Moved, port: u16) -> Running {
-    let properties = server_properties(&moved.environment(service));
+fn start_kafka(
+    install: &'static Install,
+    dir: &Path,
+    service: &Value,
+    replacements: &Replacements,
+    port: u16,
+) -> Running {
+    let properties = server_properties(&replacements.environment(service));
     let file = dir.join("format.properties");
     fs::write(&file, &properties).unwrap();
     let format = ["kafka.tools.StorageTool", "format", "--cluster-id", "test-cluster", "-c"];
@@ -66,7 +71,7 @@ fn kafka(install: &'static Install, dir: &Path, service: &Value, moved: &Moved, 
     Running(child)
 }
 
-fn done(what: &str, output: &Output) -> String {
+fn successful_output(what: &str, output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{what}: {said}{}", String::from_utf8_lossy(&output.stderr));
     said
@@ -80,7 +85,7 @@ fn compose_does_step_by_step_what_its_comments_say() {
     let dir = tempfile::tempdir().unwrap();
     let [broker, controller, clicks, admin] = free_ports();
     let here = dir.path().display();
-    let moved = Moved(
+    let replacements = Replacements(
         [
             ("PLAINTEXT://:9092", format!("PLAINTEXT://127.0.0.1:{broker}")),
             ("CONTROLLER://:9093", format!("CONTROLLER://127.0.0.1:{controller}")),
@@ -97,22 +102,21 @@ fn compose_does_step_by_step_what_its_comments_say() {
         .into(),
     );
 
-    let _kafka = kafka(install, dir.path(), &services["kafka"], &moved, broker);
-    let check = moved.words(&services["kafka"]["healthcheck"]["test"]);
+    let _kafka = start_kafka(install, dir.path(), &services["kafka"], &replacements, broker);
+    let check = replacements.words(&services["kafka"]["healthcheck"]["test"]);
     assert_eq!(check[..2], ["CMD", "/opt/kafka/bin/kafka-broker-api-versions.sh"]);
     run(install.java().arg("org.apache.kafka.tools.BrokerApiVersionsCommand").args(&check[2..])).unwrap();
 
-    let environment: Vec<(String, String)> = image()
-        .into_iter()
-        .map(|(name, value)| (name, moved.text(&value)))
-        .chain(moved.environment(&services["waypost"]))
-        .collect();
+    let config = dir.path().join("waypost.toml");
+    fs::write(&config, replacements.text(&image_config())).unwrap();
+    let mut environment = replacements.environment(&services["waypost"]);
+    environment.push(("WAYPOST_CONFIG".to_owned(), config.display().to_string()));
     let waypost = |args: &[String]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
         command.args(args).current_dir(dir.path()).envs(environment.iter().map(|(name, value)| (name, value)));
         command
     };
-    done("topics", &waypost(&moved.words(&services["topics"]["command"])).output().unwrap());
+    successful_output("topics", &waypost(&replacements.words(&services["topics"]["command"])).output().unwrap());
 
     let log = fs::File::create(dir.path().join("waypost.log")).unwrap();
     let mut serving =
@@ -130,18 +134,18 @@ fn compose_does_step_by_step_what_its_comments_say() {
         comment.contains("# curl -i http://127.0.0.1:8080/tea ")
             && comment.contains("exec waypost waypost clicks tail")
     );
-    let answer = Wire::to(([127, 0, 0, 1], clicks).into()).send(&request("GET", "/tea", &[]));
+    let answer = Connection::to(([127, 0, 0, 1], clicks).into()).send(&request("GET", "/tea", &[]));
     assert_eq!(answer.status, 302);
     until("the click on its topic", || {
         let tail = waypost(&["clicks", "tail"].map(str::to_owned)).output().unwrap();
-        done("clicks tail", &tail).contains("tea").then_some(())
+        successful_output("clicks tail", &tail).contains("tea").then_some(())
     });
 
     // Prometheus looks for the rules where compose mounts them.
     fs::write(dir.path().join("waypost.rules.yml"), text("prometheus/waypost.rules.yml")).unwrap();
-    if let Some(prometheus) = Prometheus::start(dir.path(), &moved.text(&text("compose/prometheus.yml"))) {
-        prometheus.says("targets", "\"health\":\"up\"");
-        prometheus.says("rules", "\"name\":\"WaypostClicksUnrecorded\"");
+    if let Some(prometheus) = Prometheus::start(dir.path(), &replacements.text(&text("compose/prometheus.yml"))) {
+        prometheus.wait_for_text("targets", "\"health\":\"up\"");
+        prometheus.wait_for_text("rules", "\"name\":\"WaypostClicksUnrecorded\"");
     }
 
     let grace: u64 = str(&services["waypost"]["stop_grace_period"]).strip_suffix('s').unwrap().parse().unwrap();

@@ -1,25 +1,26 @@
-//! HTTP/1.1 as it is spoken here, byte by byte: a case is what is sent, and the one documented answer to it.
+//! HTTP/1.1 byte by byte. A case is the bytes that are sent, and the one documented answer to them.
 //!
-//! Behind every case follows `GET /smuggled` or a good click on the same connection. What is sent after a request that ends the
-//! connection is never a request, whatever it looks like: `/smuggled` is no code, so a single orphan click names the leak.
+//! After every case, `GET /smuggled` or a valid click follows on the same connection. If the case must end the
+//! connection, the bytes behind it must never be read as a request. `/smuggled` is an unknown code, so one orphan click
+//! shows a leak.
 
-use crate::dsl::{Site, Wire, request, until};
+use crate::dsl::{Connection, Site, request, until};
 
 const CLOSED: &str = "waypost_connections_closed_total";
 const REFUSED: &str = "waypost_requests_refused_total";
 
-/// What has to come out.
+/// The expected outcome of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// This status; the next request on the same connection is answered.
+    /// An answer with this status. The next request on the connection is answered.
     Kept(u16),
-    /// This status and the end of the connection; nothing that follows is read as a request.
+    /// An answer with this status and the end of the connection. No byte behind is read as a request.
     Ends(u16),
-    /// No HTTP: 400 and the end, counted as malformed.
+    /// Invalid HTTP: 400 and the end, counted as malformed.
     Malformed,
-    /// More than a head may be: 431 and the end, counted.
+    /// A head above the limit: 431 with a page and the end, counted as too large.
     TooLarge,
-    /// HTTP, but not for us: refused with this status under this reason, and the connection goes on.
+    /// Valid HTTP that is refused: an answer with this status, counted under this reason. The connection is kept.
     Refused(u16, &'static str),
 }
 use Answer::{Ends, Kept, Malformed, Refused, TooLarge};
@@ -30,43 +31,44 @@ fn case<'a>(what: &'a str, raw: impl AsRef<[u8]>, answer: Answer) -> Case<'a> {
     (what, raw.as_ref().to_vec(), answer)
 }
 
-/// `GET /live` on a host, with these lines.
+/// `GET /live` with a host and these header lines.
 fn lines<'a>(what: &'a str, lines: &str, answer: Answer) -> Case<'a> {
     case(what, format!("GET /live HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n"), answer)
 }
 
-/// `GET /live` with these lines for a host, if any.
+/// `GET /live` with these lines in place of a host.
 fn host<'a>(what: &'a str, lines: &str, answer: Answer) -> Case<'a> {
     case(what, format!("GET /live HTTP/1.1\r\n{lines}\r\n"), answer)
 }
 
-/// GET of a target.
+/// `GET` of this target.
 fn target<'a>(what: &'a str, target: &str, answer: Answer) -> Case<'a> {
     case(what, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), answer)
 }
 
-/// A request line, and a host.
+/// This request line, and a host.
 fn line<'a>(what: &'a str, line: &str, answer: Answer) -> Case<'a> {
     case(what, format!("{line}\r\nHost: a\r\n\r\n"), answer)
 }
 
-/// GET with a chunked body; `/smuggled` follows.
+/// `GET /live` with this chunked body.
 fn chunked<'a>(what: &'a str, body: &str, answer: Answer) -> Case<'a> {
     lines(what, &format!("Transfer-Encoding: chunked\r\n\r\n{body}"), answer)
 }
 
-/// Sends each case on a connection of its own, and proves that the site is unharmed and that nothing was smuggled.
-fn hold(cases: Vec<Case<'_>>) {
+/// Sends each case on a new connection and checks its outcome, that other connections are not harmed, and that no bytes
+/// were read as a request that must not be.
+fn check_cases(cases: Vec<Case<'_>>) {
     let site = Site::with_codes(&["live"]);
     let mut wrong = Vec::new();
     let mut counted: std::collections::BTreeMap<(&str, &str), f64> = Default::default();
-    let mut last = site.wire();
+    let mut other = site.connect();
     for (what, raw, expected) in &cases {
-        if let Err(found) = hold_one(&site, raw, *expected) {
+        if let Err(found) = check_case(&site, raw, *expected) {
             wrong.push(format!("{what}: {expected:?} expected, {found}: {:?}", String::from_utf8_lossy(raw)));
         }
-        // A connection that was open before it, and hence on the same worker, goes on.
-        assert_eq!(last.send(&request("GET", "/live", &[])).status, 302, "after {what}");
+        // A connection on the same worker, open since before, is not harmed.
+        assert_eq!(other.send(&request("GET", "/live", &[])).status, 302, "after {what}");
         let row = match expected {
             Malformed => (CLOSED, "malformed"),
             TooLarge => (CLOSED, "too_large"),
@@ -81,7 +83,7 @@ fn hold(cases: Vec<Case<'_>>) {
             (site.metric(name, &format!("reason=\"{reason}\"")) == times).then_some(())
         });
     }
-    // Its own orphan comes last in the lane: what was smuggled would be there before it.
+    // This orphan is the last one of the lane. A smuggled request would stand before it.
     assert_eq!(site.get("/last", &[]).status, 404);
     let orphans = until("the last orphan", || {
         Some(site.events("clicks.orphan")).filter(|all| all.iter().any(|event| event["code"] == "last"))
@@ -90,8 +92,8 @@ fn hold(cases: Vec<Case<'_>>) {
     assert!(!site.log().contains("panicked"), "{}", site.log());
 }
 
-fn hold_one(site: &Site, raw: &[u8], expected: Answer) -> Result<(), String> {
-    let mut wire = site.wire();
+fn check_case(site: &Site, raw: &[u8], expected: Answer) -> Result<(), String> {
+    let mut wire = site.connect();
     wire.write_bytes(raw);
     let (status, kept) = match expected {
         Kept(status) | Refused(status, _) => (status, true),
@@ -100,19 +102,22 @@ fn hold_one(site: &Site, raw: &[u8], expected: Answer) -> Result<(), String> {
         TooLarge => (431, false),
     };
     if !kept {
-        // May meet a closed connection: that is an answer too.
+        // The connection may be closed already.
         wire.write_bytes(request("GET", "/smuggled", &[]).as_bytes());
     }
     let answer = wire.read(raw.starts_with(b"HEAD ")).ok_or("no answer")?;
     if answer.status != status {
         return Err(format!("{} came", answer.status));
     }
-    // RFC 9112 §9.6: whoever will close says so; HTTP/1.0 expects nothing else.
+    // RFC 9112 §9.6: a server that will close says so. In HTTP/1.0 the close is the default.
     let old = raw.windows(9).any(|part| part == b" HTTP/1.0");
     if matches!(expected, Ends(_)) && !old && answer.header("connection") != Some("close") {
-        return Err(format!("{answer:?} came, and does not say that it is the last"));
+        return Err(format!("{answer:?} came, without `Connection: close`"));
     }
-    if matches!(expected, Malformed | TooLarge) && !(answer.body.is_empty() && answer.header("server").is_none()) {
+    let is_page = answer.text().contains("Delete the cookies of this site");
+    if matches!(expected, Malformed | TooLarge)
+        && !((if expected == TooLarge { is_page } else { answer.body.is_empty() }) && answer.header("server").is_none())
+    {
         return Err(format!("{answer:?} came"));
     }
     let next = match kept {
@@ -129,7 +134,7 @@ fn hold_one(site: &Site, raw: &[u8], expected: Answer) -> Result<(), String> {
 #[test]
 fn exactly_one_valid_host_is_asked_for() {
     let name = |len: usize| format!("Host: {}\r\n", "a".repeat(len));
-    hold(vec![
+    check_cases(vec![
         host("a name", "Host: go.example.com\r\n", Kept(302)),
         host("a name in capitals", "HOST: GO.EXAMPLE.COM\r\n", Kept(302)),
         host("a root dot", "Host: go.example.com.\r\n", Kept(302)),
@@ -169,11 +174,12 @@ fn exactly_one_valid_host_is_asked_for() {
     ]);
 }
 
-/// The authority of an absolute-form target names the host (RFC 9112 §3.2.2); one valid `Host` has to come all the same.
+/// The authority of an absolute-form target names the host (RFC 9112 §3.2.2); one valid `Host` has to come all the
+/// same.
 #[test]
 fn a_target_has_one_of_two_forms() {
     let long = |len: usize| format!("/{}", "a".repeat(len - 1));
-    hold(vec![
+    check_cases(vec![
         target("origin form", "/live", Kept(302)),
         target("with a query", "/live?a=b?c=d", Kept(302)),
         target("absolute form", "http://b.example/live", Kept(302)),
@@ -190,7 +196,8 @@ fn a_target_has_one_of_two_forms() {
         target("no slash", "live", Refused(400, "form")),
         line("OPTIONS of all", "OPTIONS * HTTP/1.1", Refused(405, "method")),
         line("CONNECT", "CONNECT b.example:443 HTTP/1.1", Refused(405, "method")),
-        // Two slashes are an empty segment, and `b.example` the next: no authority (RFC 9110 §4.2 has none in origin form).
+        // Two slashes are an empty segment, and `b.example` the next: no authority (RFC 9110 §4.2 has none in origin
+        // form).
         target("a path that looks like an authority", "//b.example/live", Kept(404)),
         target("4 096 bytes", &long(4096), Kept(404)),
         target("4 097 bytes", &long(4097), Refused(414, "uri")),
@@ -200,30 +207,31 @@ fn a_target_has_one_of_two_forms() {
     ]);
 }
 
-/// RFC 3986 §2.4: decoded once and never twice. A code is one segment; dot segments are for whoever makes a URL, and a code has no
-/// dot: nothing is normalized, so nothing can be reached by it.
+/// RFC 3986 §2.4: a target is decoded once and never twice. A code is one segment without dots, and paths are not
+/// normalized, so dot segments reach nothing. What an autolinker or a chat glues to a code is left out; a second run of
+/// a code's characters makes another path.
 #[test]
-fn escapes_are_decoded_once_and_dots_are_no_way() {
-    hold(vec![
+fn escapes_are_decoded_once_and_dot_segments_lead_nowhere() {
+    check_cases(vec![
         target("an escaped letter", "/%6Cive", Kept(302)),
         target("all escaped", "/%6c%69%76%65", Kept(302)),
         target("escaped twice", "/%256Cive", Kept(404)),
-        target("an escaped percent sign", "/live%25", Kept(404)),
+        target("an escaped percent sign", "/live%25", Kept(302)),
         target("half an escape", "/live%6", Kept(404)),
         target("no escape", "/live%zz", Kept(404)),
-        target("an escaped slash", "/%2Flive", Kept(404)),
+        target("an escaped slash", "/%2Flive", Kept(302)),
         target("an escaped NUL", "/live%00", Kept(404)),
         target("an escaped line", "/live%0D%0AX:%20y", Kept(404)),
-        target("an escaped question mark", "/live%3Fa=b", Kept(404)),
+        target("an escaped question mark", "/live%3Fa=b", Kept(302)),
         target("an overlong slash", "/%C0%AFlive", Kept(404)),
         target("a dot segment", "/./live", Kept(404)),
         target("a step up", "/a/../live", Kept(404)),
         target("a step above the root", "/../live", Kept(404)),
         target("escaped dots", "/%2e%2e/live", Kept(404)),
         target("a step out of a fixed path", "/.well-known/../live", Kept(404)),
-        target("a slash behind", "/live/", Kept(404)),
+        target("a slash behind", "/live/", Kept(302)),
         target("a second segment", "/live/x", Kept(404)),
-        target("a path parameter", "/live;x=1", Kept(404)),
+        target("a path parameter", "/live;x=1", Kept(302)),
         target("a plus is a plus", "/li+ve", Kept(404)),
         target("an empty query", "/live?", Kept(302)),
         target("an escaped line in the query", "/live?a=%0d%0aX:%20y", Kept(302)),
@@ -231,10 +239,10 @@ fn escapes_are_decoded_once_and_dots_are_no_way() {
     ]);
 }
 
-/// RFC 9110 §9.1: methods are case-sensitive; 405 for what is known to nobody here too, with `Allow`.
+/// RFC 9110 §9.1: methods are case-sensitive. Unknown methods get 405 with `Allow` too.
 #[test]
 fn only_get_and_head_are_answered() {
-    hold(vec![
+    check_cases(vec![
         line("HEAD", "HEAD /live HTTP/1.1", Kept(302)),
         line("lower case", "get /live HTTP/1.1", Refused(405, "method")),
         line("mixed case", "Get /live HTTP/1.1", Refused(405, "method")),
@@ -243,19 +251,20 @@ fn only_get_and_head_are_answered() {
         line("TRACE", "TRACE /live HTTP/1.1", Refused(405, "method")),
         line("a method of its own", "BREW /live HTTP/1.1", Refused(405, "method")),
         line("a method of a kilobyte", &format!("{} /live HTTP/1.1", "A".repeat(1024)), Refused(405, "method")),
-        line("a method of 17 KiB", &format!("{} /live HTTP/1.1", "A".repeat(17 << 10)), TooLarge),
+        line("a method of 33 KiB", &format!("{} /live HTTP/1.1", "A".repeat(33 << 10)), TooLarge),
         line("none", " /live HTTP/1.1", Malformed),
         line("a method with a slash", "GE/T /live HTTP/1.1", Malformed),
         line("a method with a NUL", "GE\0T /live HTTP/1.1", Malformed),
     ]);
 }
 
-/// RFC 9112 §2.2, §3 and §5: what is not in the grammar is 400 and the end, for what follows cannot be told.
+/// RFC 9112 §2.2, §3 and §5: a head that is not in the grammar gets 400 and the end, because the end of the request is
+/// unknown.
 #[test]
 fn a_head_that_is_not_in_the_grammar_ends_the_connection() {
     let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[0x5a; 64], b"\r\n\r\n"].concat();
     let many = |count: usize| (1..count).map(|n| format!("X-{n}: y")).collect::<Vec<_>>().join("\r\n");
-    hold(vec![
+    check_cases(vec![
         lines("no colon", "nonsense", Malformed),
         lines("a space before the colon (§5.1)", "X : y", Malformed),
         lines("a tab before the colon", "X\t: y", Malformed),
@@ -290,22 +299,23 @@ fn a_head_that_is_not_in_the_grammar_ends_the_connection() {
         line("a version in lower case", "GET /live http/1.1", Malformed),
         line("another protocol", "EHLO mail.example.com", Malformed),
         case("a TLS ClientHello", hello, Malformed),
-        // §2.2: at least one empty line before a request is let pass.
+        // §2.2: at least one empty line before a request is ignored.
         case("an empty line before", "\r\nGET /live HTTP/1.1\r\nHost: a\r\n\r\n", Kept(302)),
-        // §2.2: a recipient MAY take a bare LF for a line's end. What it may not do is to see another request in it.
+        // §2.2: a recipient MAY take a bare LF for the end of a line. It must not see another request in it.
         case("bare LF", "GET /live HTTP/1.1\nHost: a\n\n", Kept(302)),
         lines("bare LF and CRLF", "X: y\nY: z", Kept(302)),
         lines("100 headers", &many(100), Kept(302)),
         lines("101 headers", &many(101), TooLarge),
-        lines("17 KiB", &format!("X: {}", "x".repeat(17 << 10)), TooLarge),
-        case("a line without an end", vec![b'A'; 17 << 10], TooLarge),
+        lines("33 KiB", &format!("X: {}", "x".repeat(33 << 10)), TooLarge),
+        case("a line without an end", vec![b'A'; 33 << 10], TooLarge),
     ]);
 }
 
-/// RFC 9112 §6.3 and §11.2: whatever two recipients could read differently ends the connection. No body is read here at all, so
-/// any announced one ends it too: its answer is given, its bytes are no request.
+/// RFC 9112 §6.3 and §11.2: a length that two recipients could read differently ends the connection. Bodies are never
+/// read here, so every announced body ends the connection too: the request is answered, and the body's bytes are no
+/// request.
 #[test]
-fn a_length_that_two_could_read_differently_ends_the_connection() {
+fn an_ambiguous_length_ends_the_connection() {
     let smuggled = request("GET", "/smuggled", &[]);
     let length = format!("Content-Length: {}", smuggled.len());
     let with = |head: &str| format!("{head}\r\n\r\n{smuggled}");
@@ -328,7 +338,7 @@ fn a_length_that_two_could_read_differently_ends_the_connection() {
             with("GET /live HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked"),
             Malformed,
         ),
-        // §5.1 again: with a space it is another header to some, so it may be none to us.
+        // §5.1: some recipients take a name with a space for another header, so it is refused.
         lines("a space before the colon", &with("Transfer-Encoding : chunked"), Malformed),
         lines("a length with a space before the colon", &with("Content-Length : 5"), Malformed),
         lines("a folded coding", &with("Transfer-Encoding:\r\n chunked"), Malformed),
@@ -361,15 +371,16 @@ fn a_length_that_two_could_read_differently_ends_the_connection() {
             Malformed,
         ));
     }
-    hold(cases);
+    check_cases(cases);
 }
 
-/// RFC 9112 §7.1. The answer comes with the head; the body is not read, so a broken one is as good as a whole one.
+/// RFC 9112 §7.1. The answer comes after the head. The body is not read, so a broken one has the same outcome as a
+/// valid one.
 #[test]
 fn a_chunked_body_of_a_get_is_never_read_as_a_request() {
     let smuggled = request("GET", "/smuggled", &[]);
     let chunk = format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len());
-    hold(vec![
+    check_cases(vec![
         chunked("whole", &chunk, Ends(302)),
         chunked("empty", "0\r\n\r\n", Ends(302)),
         chunked("with an extension", &format!("5;a=b\r\nhello\r\n0\r\n\r\n{smuggled}"), Ends(302)),
@@ -383,10 +394,11 @@ fn a_chunked_body_of_a_get_is_never_read_as_a_request() {
     ]);
 }
 
-/// RFC 9110 §10.1.1: who answers without the body sends no 100. RFC 9110 §7.8: an upgrade may be ignored.
+/// RFC 9110 §10.1.1: a server that answers without reading the body sends no 100. RFC 9110 §7.8: an upgrade may be
+/// ignored.
 #[test]
-fn nothing_is_continued_and_nothing_upgraded() {
-    hold(vec![
+fn expect_gets_no_100_and_upgrade_is_ignored() {
+    check_cases(vec![
         lines("Expect without a body", "Expect: 100-continue", Kept(302)),
         lines("Expect with a body", "Expect: 100-continue\r\nContent-Length: 5", Ends(302)),
         lines("Expect of something else", "Expect: a-pony", Kept(302)),
@@ -399,35 +411,35 @@ fn nothing_is_continued_and_nothing_upgraded() {
         lines("close", "Connection: close", Ends(302)),
         lines("close among others", "Connection: x, CLOSE", Ends(302)),
         lines("close in a second line", "Connection: keep-alive\r\nConnection: close", Ends(302)),
-        // A header that Connection names is for this hop alone; Host cannot be taken away by it.
+        // A header that Connection names is for this hop alone. Host stays.
         lines("Connection names the host", "Connection: host", Kept(302)),
         case("HTTP/1.0", "GET /live HTTP/1.0\r\nHost: a\r\n\r\n", Ends(302)),
-        case("HTTP/1.0 without a host: which one, then?", "GET /live HTTP/1.0\r\n\r\n", Ends(400)),
+        case("HTTP/1.0 without a host", "GET /live HTTP/1.0\r\n\r\n", Ends(400)),
         case("HTTP/1.0 kept", "GET /live HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", Kept(302)),
         lines("a forged host of a proxy", "X-Forwarded-Host: b.example\r\nX-Host: b.example", Kept(302)),
         lines("another path by header", "X-Original-URL: /smuggled\r\nX-Rewrite-URL: /smuggled", Kept(302)),
     ]);
 }
 
-/// RFC 9112 §9.3.2, and §9.6 for a client that has said all it will say.
+/// RFC 9112 §9.3.2, and §9.6 for a client that has closed its side.
 #[test]
-fn what_is_pipelined_and_half_closed_is_still_answered() {
+fn pipelined_requests_are_answered_after_the_client_has_closed_its_side() {
     let site = Site::with_codes(&["live"]);
     let stream = std::net::TcpStream::connect(site.listen()).unwrap();
-    let mut wire = Wire::over(stream.try_clone().unwrap());
+    let mut wire = Connection::over(stream.try_clone().unwrap());
     wire.write(&(request("GET", "/live", &[]) + &request("HEAD", "/live", &[]) + &request("GET", "/nobody", &[])));
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     for (head, status) in [(false, 302), (true, 302), (false, 404)] {
         assert_eq!(wire.read(head).unwrap().status, status);
     }
-    assert!(wire.closed());
-    assert_eq!(site.events_until("clicks", 2).len(), 2);
+    assert!(wire.is_closed());
+    assert_eq!(site.wait_for_events("clicks", 2).len(), 2);
 
     let stream = std::net::TcpStream::connect(site.listen()).unwrap();
-    let mut half = Wire::over(stream.try_clone().unwrap());
+    let mut half = Connection::over(stream.try_clone().unwrap());
     half.write("GET /live HTTP/1.1\r\nHost: a\r\n");
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    assert!(half.read(false).is_none(), "half a head is none");
+    assert!(half.read(false).is_none(), "half a head is no request");
     assert_eq!(site.get("/live", &[]).status, 302);
-    assert_eq!(site.events_until("clicks", 3).len(), 3);
+    assert_eq!(site.wait_for_events("clicks", 3).len(), 3);
 }

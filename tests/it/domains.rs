@@ -1,4 +1,4 @@
-//! Hosts choose their settings, and the rows of the answer table overlap in one order.
+//! The settings of a host, and the order of the rules that decide an answer.
 
 use serde_json::Value;
 
@@ -6,11 +6,12 @@ use crate::dsl::{Answer, Site, link, until};
 
 const SHOP: &str = "https://shop.example.com";
 
-/// A link of the domain `host` (or `*`).
+/// A link of the domain `host`, which may be `*`.
 fn on(host: &str, link: &str) -> String {
     with(link, &format!(r#""domain":"{host}""#))
 }
 
+/// A link with more fields.
 fn with(link: &str, fields: &str) -> String {
     format!("{},{fields}}}", &link[..link.len() - 1])
 }
@@ -19,37 +20,40 @@ fn disabled(code: &str) -> String {
     with(&link(code), r#""enabled":false"#)
 }
 
+/// A link that is older than 100 days.
 fn expired(code: &str) -> String {
     link(code).replace(r#""test":true"#, r#""created_at":"2020-01-01T00:00:00Z""#)
 }
 
-/// A site whose one configured host is `go.shop.example.com`.
+/// A site with one configured host, [`HOST`].
 fn site(settings: &str, links: &[String]) -> Site {
     Site::new(links).config(&format!("[domains.\"{HOST}\"]\n{settings}\n")).start()
 }
 
 const HOST: &str = "go.shop.example.com";
 
-fn ask(site: &Site, method: &str, host: &str, path: &str, headers: &[&str]) -> Answer {
+/// Sends a request, and waits for the answer.
+fn send_request(site: &Site, method: &str, host: &str, path: &str, headers: &[&str]) -> Answer {
     let mut lines: Vec<String> = vec![format!("{method} {path} HTTP/1.1"), format!("Host: {host}")];
     lines.extend(headers.iter().map(|header| (*header).to_owned()));
     site.send(&(lines.join("\r\n") + "\r\n\r\n"))
 }
 
 fn get(site: &Site, path: &str, headers: &[&str]) -> Answer {
-    ask(site, "GET", HOST, path, headers)
+    send_request(site, "GET", HOST, path, headers)
 }
 
 fn location(answer: &Answer) -> &str {
     answer.header("location").unwrap_or_default()
 }
 
+/// Waits for the first event of this code.
 fn event(site: &Site, topic: &str, code: &str) -> Value {
     until(&format!("the event of {code}"), || site.events(topic).into_iter().find(|event| event["code"] == code))
 }
 
 #[test]
-fn a_configured_host_has_codes_of_its_own_and_every_other_one_those_of_the_star() {
+fn a_configured_host_has_its_own_codes_and_all_other_hosts_share_those_of_the_star() {
     let links = [on("*", &link("both")), on(HOST, &link("mine")), on("*", &link("theirs"))];
     let site = site("", &links);
     for (host, code, status) in [
@@ -62,7 +66,7 @@ fn a_configured_host_has_codes_of_its_own_and_every_other_one_those_of_the_star(
         ("[::1]:8080", "both", 302),
         ("other.example.com", "mine", 404),
     ] {
-        assert_eq!(ask(&site, "GET", host, &format!("/{code}"), &[]).status, status, "{code} on {host}");
+        assert_eq!(send_request(&site, "GET", host, &format!("/{code}"), &[]).status, status, "{code} on {host}");
     }
     assert_eq!(event(&site, "clicks", "mine")["domain"], HOST);
     assert_eq!(event(&site, "clicks", "theirs")["domain"], "*");
@@ -78,7 +82,7 @@ fn an_unknown_code_goes_to_the_hosts_not_found_url_else_to_its_root_url() {
     assert_eq!(event(&one, "clicks.orphan", "nobody")["outcome"], "not_found");
     let root = get(&one, "/", &[]);
     assert_eq!((root.status, location(&root)), (302, "https://shop.example.com/home"));
-    assert_eq!(ask(&one, "GET", "other.example.com", "/nobody", &[]).status, 404, "nothing is inherited");
+    assert_eq!(send_request(&one, "GET", "other.example.com", "/nobody", &[]).status, 404, "nothing is inherited");
     let two = site(&format!("root_url = \"{SHOP}/home\""), &[link("live")]);
     assert_eq!(location(&get(&two, "/nobody", &[])), "https://shop.example.com/home");
 }
@@ -103,7 +107,7 @@ fn small_pages_show_the_way_to_the_shop_with_nothing_to_escape_by() {
         let answer = get(&site, path, &[]);
         assert_eq!(answer.status, status, "{path}");
         assert!(answer.text().contains("href=\"https://shop.example.com/?a=1&amp;b=%22\""), "{}", answer.text());
-        let plain = ask(&site, "GET", "other.example.com", path, &[]);
+        let plain = send_request(&site, "GET", "other.example.com", path, &[]);
         assert!(!plain.text().contains("href"), "{path}: {}", plain.text());
     }
 }
@@ -121,7 +125,7 @@ fn an_expired_link_is_passed_on_or_gone_as_the_host_says() {
 
 #[test]
 fn a_prefetch_is_redirected_bare_where_the_host_says_so_even_for_an_app() {
-    let site = site("prefetch = \"redirect\"", &[on(HOST, &link("live")), on(HOST, &link("app"))]);
+    let site = site("prefetch = \"redirect\"\napp_resolves = true", &[on(HOST, &link("live")), on(HOST, &link("app"))]);
     for (code, headers) in [
         ("live", &["Sec-Purpose: prefetch;prerender"][..]),
         ("app", &["Purpose: prefetch", "Accept: application/vnd.waypost.click+json"]),
@@ -154,7 +158,7 @@ fn gpc_takes_what_the_host_says_and_refused_consent_is_never_ignored() {
 }
 
 #[test]
-fn a_shared_cookie_has_its_domain_and_spares_destinations_inside_it_the_token() {
+fn a_shared_cookie_has_its_domain_and_destinations_inside_it_get_no_token() {
     let outside = link("outside").replace("shop.example.com", "shop.example.org");
     let asked = link("asked").replace("/view/asked?creator=c_1", "/view/asked?t={click_token}");
     let links = [on(HOST, &link("inside")), on(HOST, &outside), on(HOST, &asked), on("*", &link("star"))];
@@ -174,8 +178,28 @@ fn a_shared_cookie_has_its_domain_and_spares_destinations_inside_it_the_token() 
         returning.header("set-cookie"),
         Some("wp=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax; Domain=example.com")
     );
-    let star = ask(&site, "GET", "other.example.com", "/star", &[]);
+    let star = send_request(&site, "GET", "other.example.com", "/star", &[]);
     assert!(star.header("set-cookie").unwrap().starts_with("__Host-wp="), "the star keeps its own");
+}
+
+#[test]
+fn a_destination_inside_the_cookies_domain_gets_the_token_whenever_the_answer_sets_no_cookie() {
+    let site = site("cookie_domain = \"example.com\"", &[on(HOST, &link("inside"))]);
+    let inside = "https://shop.example.com/view/inside?creator=c_1";
+    let earlier = get(&site, "/inside", &[]);
+    assert_eq!((location(&earlier), earlier.header("set-cookie").is_some()), (inside, true));
+    let cookie = format!("Cookie: {}", earlier.cookie());
+    for headers in [&["Sec-GPC: 1"][..], &["Sec-GPC: 1", &cookie]] {
+        let answer = get(&site, "/inside", headers);
+        assert!(location(&answer).starts_with(&format!("{inside}&wp=v1.")), "{answer:?}");
+        let set = answer.header("set-cookie").unwrap_or("wp=; Max-Age=0");
+        assert!(set.starts_with("wp=; Max-Age=0"), "{set}");
+    }
+    let refused = get(&site, "/inside?cons=0", &[]);
+    assert_eq!((location(&refused), refused.header("set-cookie")), (inside, None), "strict takes the token too");
+    let events = site.wait_for_events("clicks", 4);
+    let placed: Vec<bool> = events.iter().map(|event| event["token_placed"].as_bool().unwrap()).collect();
+    assert_eq!(placed, [false, true, true, false]);
 }
 
 #[test]
@@ -184,26 +208,28 @@ fn codes_ignore_case_only_where_the_host_says_so() {
     for code in ["MixedCase", "mixedcase", "MIXEDCASE"] {
         assert_eq!(get(&site, &format!("/{code}"), &[]).status, 302, "{code}");
     }
-    assert_eq!(ask(&site, "GET", "other.example.com", "/MixedCase", &[]).status, 302);
-    assert_eq!(ask(&site, "GET", "other.example.com", "/mixedcase", &[]).status, 404);
+    assert_eq!(send_request(&site, "GET", "other.example.com", "/MixedCase", &[]).status, 302);
+    assert_eq!(send_request(&site, "GET", "other.example.com", "/mixedcase", &[]).status, 404);
 }
 
-/// However it was typed, event, cookie and token name the link in the one form it has, and a second tap is seen as such.
+/// Event, cookie and token have the code in lower case for any spelling, and a second tap is a duplicate.
 #[test]
-fn a_code_that_ignores_case_is_recorded_in_one_form() {
+fn a_code_that_ignores_case_is_recorded_in_lower_case() {
     let paid = link("MixedCase").replace(r#""test":true"#, &format!(r#""created_at":"{}""#, jiff::Timestamp::now()));
     let site = site("case_insensitive = true", &[on(HOST, &paid)]);
-    let agent = "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+    let agent = "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 \
+                 (KHTML, like Gecko) \
                  Version/18.6 Mobile/15E148 Safari/604.1";
     let first = get(&site, "/MIXEDCASE", &[agent]);
     let cookie = format!("Cookie: {}", first.cookie());
     get(&site, "/MixedCase", &[agent, &cookie]);
     get(&site, "/mIXEDcASE", &[agent]);
-    let events = site.events_until("clicks", 3);
+    let events = site.wait_for_events("clicks", 3);
     assert!(events.iter().all(|event| event["code"] == "mixedcase"), "{events:#?}");
     assert_eq!(events[1]["previous_code"], "mixedcase");
     let reasons: Vec<&str> = events.iter().filter_map(|event| event["countable_reason"].as_str()).collect();
-    assert_eq!(reasons, ["human", "duplicate", "duplicate"], "{events:#?}");
+    assert_eq!(reasons, ["human", "duplicate", "human"], "{events:#?}");
+    assert_eq!(events[2]["duplicate_basis"], "address_agent");
     let data = site.data().display().to_string();
     let token = first.token().unwrap();
     let verdict = site.command(&["token", "verify", "--json", "--data-dir", &data, &token]).output().unwrap();
@@ -211,7 +237,7 @@ fn a_code_that_ignores_case_is_recorded_in_one_form() {
 }
 
 #[test]
-fn the_referrer_policy_and_the_tokens_name_are_the_hosts() {
+fn the_host_decides_the_referrer_policy_and_the_name_of_the_tokens_parameter() {
     let links = [on(HOST, &with(&link("live"), r#""query":"incoming-wins""#))];
     let site = site("referrer_policy = \"no-referrer\"\ntoken_param = \"ref_id\"", &links);
     let answer = get(&site, "/live?ref_id=forged&wp=kept", &[]);
@@ -237,6 +263,24 @@ fn a_click_keeps_as_much_of_the_address_as_the_host_says() {
 }
 
 #[test]
+fn settings_of_apps_that_contradict_each_other_are_refused() {
+    let apps = "app_links = { apple = [\"TEAM.com.shop\"] }";
+    for (settings, why) in [
+        ("app_origins = [\"https://m.shop.example.com\"]".to_owned(), "needs app_resolves = true"),
+        ("app_resolves = true\napp_origins = [\"https://m.shop.example.com/\"]".to_owned(), "allowed are origins"),
+        ("app_resolves = true\napp_origins = [\"null\"]".to_owned(), "allowed are origins"),
+        (format!("app_resolves = false\n{apps}"), "app_links names an app"),
+    ] {
+        let site = Site::new(&[link("live")]).config(&format!("[domains.\"{HOST}\"]\n{settings}\n"));
+        let config = site.path("waypost.toml").display().to_string();
+        let output = site.command(&["check", "--config", &config]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(64), "{settings}: {said}");
+        assert!(said.contains(why), "{settings}: {said}");
+    }
+}
+
+#[test]
 fn app_association_files_are_served_only_for_the_apps_a_host_names() {
     let apps =
         "app_links = { apple = [\"TEAM.com.shop\"], android = [{ package = \"com.shop\", sha256 = [\"AB:CD\"] }] }";
@@ -246,12 +290,12 @@ fn app_association_files_are_served_only_for_the_apps_a_host_names() {
         let answer = get(&site, &path, &[]);
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{path}");
         assert!(serde_json::from_slice::<Value>(&answer.body).unwrap().to_string().contains(holds));
-        assert_eq!(ask(&site, "GET", "other.example.com", &path, &[]).status, 404, "{path}");
+        assert_eq!(send_request(&site, "GET", "other.example.com", &path, &[]).status, 404, "{path}");
     }
     assert_eq!(get(&site, "/.well-known/security.txt", &[]).status, 404);
 }
 
-/// One request of the cross product.
+/// One request out of all combinations of signals.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     method: &'static str,
@@ -266,7 +310,7 @@ struct Case {
     cookie: bool,
 }
 
-/// What an answer is about, besides what GPC and consent take away.
+/// The expected answer, before GPC and consent take something away.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Row {
     status: u16,
@@ -275,22 +319,26 @@ struct Row {
     token: bool,
 }
 
+/// An expected answer without cookie and token.
 const fn row(status: u16, outcome: &'static str) -> Row {
     Row { status, outcome, sets_cookie: false, token: false }
 }
 
-type Fits = fn(&Case) -> bool;
+/// Whether a rule applies to a request.
+type Applies = fn(&Case) -> bool;
 
-/// The order of the design: the first row that fits answers.
-const ROWS: [(Fits, Row); 12] = [
+/// The rules in their order: the first one that applies decides.
+const ROWS: [(Applies, Row); 14] = [
     (|case| case.method == "POST", row(405, "")),
     (|case| !case.good_host, row(400, "")),
     (|case| case.long, row(414, "")),
     (|case| case.path == "/robots.txt", row(200, "")),
     (|case| case.prefetch, row(503, "refused_prefetch")),
     (|case| case.path == "/nobody", row(404, "not_found")),
+    (|case| case.app && case.path == "/old", row(410, "passed")),
     (|case| case.path == "/old", row(302, "passed")),
     (|case| case.path == "/off", row(410, "disabled")),
+    (|case| case.app && case.method == "HEAD", row(200, "redirected")),
     (|case| case.method == "HEAD", row(302, "redirected")),
     (|case| case.app, Row { status: 200, outcome: "redirected", sets_cookie: false, token: true }),
     (|case| case.non_navigation, row(302, "redirected")),
@@ -343,13 +391,13 @@ impl Case {
         raw + "\r\n"
     }
 
-    fn row(&self) -> Row {
-        ROWS.iter().find(|(fits, _)| fits(self)).expect("the last row fits all").1
+    fn expected(&self) -> Row {
+        ROWS.iter().find(|(applies, _)| applies(self)).expect("the last rule always applies").1
     }
 
-    /// Checks what stands on the wire.
-    fn check(&self, answer: &Answer) {
-        let row = self.row();
+    /// Checks the answer's status and headers.
+    fn check_answer(&self, answer: &Answer) {
+        let row = self.expected();
         assert_eq!(answer.status, row.status, "{self:?}");
         assert_eq!(answer.header("allow").is_some(), row.status == 405, "{self:?}");
         let no_store = if row.status == 302 { "private, no-store" } else { "no-store" };
@@ -373,22 +421,24 @@ impl Case {
     }
 }
 
-/// Not pairs alone: all 3840 combinations, on the wire and in the files.
+/// All 3840 combinations of signals, in the answer and in the event.
 #[test]
-fn overlapping_rows_are_answered_in_the_order_of_the_design() {
-    let site = Site::new(&[link("live"), expired("old"), disabled("off")]).start();
+fn the_first_rule_that_applies_decides_the_answer() {
+    let site = Site::new(&[link("live"), expired("old"), disabled("off")])
+        .config("[domains.\"*\"]\napp_resolves = true\n")
+        .start();
     let cookie = format!("Cookie: {}", site.get("/live", &[]).cookie());
     let cases = Case::all();
-    let mut wire = site.wire();
+    let mut wire = site.connect();
     for (number, case) in cases.iter().enumerate() {
         let answer = wire.send(&case.raw(number, &cookie));
-        case.check(&answer);
+        case.check_answer(&answer);
         if answer.header("connection") == Some("close") {
-            wire = site.wire();
+            wire = site.connect();
         }
     }
     let clicks: Vec<(usize, &Case)> =
-        cases.iter().enumerate().filter(|(_, case)| !case.row().outcome.is_empty()).collect();
+        cases.iter().enumerate().filter(|(_, case)| !case.expected().outcome.is_empty()).collect();
     let recorded = until("every click's event", || {
         let all: Vec<Value> = site.events("clicks").into_iter().chain(site.events("clicks.orphan")).collect();
         (all.len() > clicks.len()).then_some(all)
@@ -398,8 +448,8 @@ fn overlapping_rows_are_answered_in_the_order_of_the_design() {
         recorded.iter().filter_map(|event| Some((event["sub1"].as_str()?, event))).collect();
     for (number, case) in clicks {
         let event = by_number[&*number.to_string()];
-        assert_eq!(event["outcome"], case.row().outcome, "{case:?}");
-        assert_eq!(event["status"], case.row().status, "{case:?}");
+        assert_eq!(event["outcome"], case.expected().outcome, "{case:?}");
+        assert_eq!(event["status"], case.expected().status, "{case:?}");
         assert_eq!(event["countable"], false, "every link here is a test: {case:?}");
         let linked = event.get("visitor_id").is_some() || event.get("previous_click_id").is_some();
         assert!(!(linked && (case.gpc || case.refused)), "{case:?}");
@@ -408,7 +458,7 @@ fn overlapping_rows_are_answered_in_the_order_of_the_design() {
 }
 
 #[test]
-fn a_target_is_measured_whole_to_the_byte() {
+fn the_length_of_a_target_is_bounded_to_the_byte() {
     let site = Site::with_codes(&["live"]);
     for (target, long) in
         [(format!("/live?{}", "x".repeat(4090)), false), (format!("/live?{}", "x".repeat(4091)), true)]

@@ -1,5 +1,5 @@
-//! The words the tests are written in: a [`Site`] is the real process with its own directory and ports, [`Wire`] a raw
-//! connection to it.
+//! What every test uses: a [`Site`] is the real process with its own directory and ports, a [`Connection`] a raw
+//! connection to it, an [`Answer`] an HTTP answer as it was received.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -17,33 +17,39 @@ use std::{
 use serde_json::Value;
 
 /// How long a test waits for a condition before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` gives a value.
+/// Waits until `condition` returns a value, and returns it. Fails after [`TIMEOUT`].
 pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
+        assert!(Instant::now() < deadline, "waited {TIMEOUT:?} for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Ends a load however its test ends: a scope waits for its threads.
-pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+/// Sets a flag when it is dropped, so that the load threads of a scope end even if the test fails.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// A live link of kind `product` whose destination is outside the cookie's domain.
+/// A live link of kind `product` whose destination is outside the cookie's domain. It is a test link: its clicks never
+/// count.
 pub(crate) fn link(code: &str) -> String {
     format!(
-        r#"{{"code":"{code}","url":"https://shop.example.com/view/{code}?creator=c_1","kind":"product","creator":"c_1","creator_type":"affiliate","seller":"s_1","product":"p_1","plan":"open","rate_bp":1200,"test":true}}"#
+        concat!(
+            r#"{{"code":"{code}","url":"https://shop.example.com/view/{code}?creator=c_1","kind":"product","#,
+            r#""creator":"c_1","creator_type":"affiliate","seller":"s_1","product":"p_1","plan":"open","#,
+            r#""rate_bp":1200,"test":true}}"#
+        ),
+        code = code
     )
 }
 
@@ -52,11 +58,11 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
-    /// The configuration names the public addresses.
+    /// The configuration sets `edge.listen`, so that no `--listen` is passed.
     own_listen: bool,
-    /// A listening socket that the test hands over as a service manager does, and its name.
+    /// A listening socket that is passed as a service manager does, and its name.
     handed: Option<(OwnedFd, String)>,
-    /// What a shell runs first and the process inherits.
+    /// Commands that a shell runs before it becomes the process.
     under: Option<String>,
     running: Option<Running>,
 }
@@ -66,6 +72,8 @@ struct Running {
     listen: Vec<SocketAddr>,
     admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    /// While it is set, nobody reads the standard error stream.
+    is_log_unread: Arc<AtomicBool>,
 }
 
 impl Site {
@@ -116,26 +124,28 @@ impl Site {
         self.arg("--config").arg(&path)
     }
 
-    /// Serves on what is given as `edge.listen`, in TOML; port 0 for TCP. [`Site::listen`] is the first TCP address of it.
+    /// Serves on what is given as `edge.listen`, in TOML; port 0 for TCP. [`Site::listen`] is the first TCP address of
+    /// it.
     pub(crate) fn listening(mut self, listen: &str) -> Site {
         self.own_listen = true;
         self.config(&format!("[edge]\nlisten = {listen}\n"))
     }
 
-    /// Listens with these settings beside the address, such as `http2 = true`, as `[edge]` in this file says it.
+    /// Listens on one address with these settings, such as `http2 = true`; `more` is the rest of the configuration
+    /// file.
     pub(crate) fn listening_with(mut self, settings: &str, more: &str) -> Site {
         self.own_listen = true;
         self.config(&format!("[edge]\nlisten = [{{ address = \"127.0.0.1:0\", {settings} }}]\n{more}"))
     }
 
-    /// Plays systemd: every start is handed this socket, which the test holds open.
-    pub(crate) fn handed(mut self, listener: &TcpListener, name: &str) -> Site {
+    /// Passes this socket at every start, as systemd does; the test keeps it open.
+    pub(crate) fn with_activation_socket(mut self, listener: &TcpListener, name: &str) -> Site {
         self.handed = Some((listener.try_clone().unwrap().into(), name.to_owned()));
         self
     }
 
-    /// Starts under what a shell sets first, such as `ulimit -Sn 300`.
-    pub(crate) fn under(mut self, shell: &str) -> Site {
+    /// Runs this in a shell that then becomes the process, such as `ulimit -Sn 300`.
+    pub(crate) fn after_shell(mut self, shell: &str) -> Site {
         self.under = Some(shell.to_owned());
         self
     }
@@ -148,7 +158,7 @@ impl Site {
         self.path("data")
     }
 
-    /// Replaces a file at once, as a careful operator does.
+    /// Replaces a file atomically, by a rename.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let fresh = self.path(&format!("{name}.new"));
         std::fs::write(&fresh, text).unwrap();
@@ -166,7 +176,6 @@ impl Site {
         let links = self.path("links.jsonl").display().to_string();
         let data = self.data().display().to_string();
         let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
-        // A test that says where to listen says it all.
         if !self.own_listen && !self.args.iter().any(|arg| arg == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -197,19 +206,24 @@ impl Site {
 
     /// Starts the process again on the same directory and waits until it is ready.
     pub(crate) fn restart(&mut self) {
-        self.boot();
+        self.start_listening();
         until("readiness", || self.admin("/readyz").filter(|answer| answer.status == 200));
     }
 
     /// Starts the process and waits until it listens.
-    pub(crate) fn boot(&mut self) {
+    pub(crate) fn start_listening(&mut self) {
         assert!(self.running.is_none(), "already running");
         let mut child = self.serve().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
+        let is_log_unread = Arc::new(AtomicBool::new(false));
+        let is_unread = is_log_unread.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines.lock().unwrap().push(line);
+                while is_unread.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
         });
         let (listen, admin) = until("the line that names the ports", || {
@@ -218,11 +232,11 @@ impl Site {
             }
             log.lock().unwrap().iter().find_map(|line| ports(line))
         });
-        self.running = Some(Running { child, listen, admin, log });
+        self.running = Some(Running { child, listen, admin, log, is_log_unread });
     }
 
-    /// Runs `serve` to its end: for starts that are refused. Gives the exit code and all it printed.
-    pub(crate) fn refused(&self) -> (Option<i32>, String) {
+    /// Runs a `serve` that must end by itself. Returns the exit code and the standard error.
+    pub(crate) fn run_refused_start(&self) -> (Option<i32>, String) {
         let output = self.serve().output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -239,7 +253,7 @@ impl Site {
         self.listens()[0]
     }
 
-    /// Every address of the network that is listened on, in the order of `edge.listen`.
+    /// Every TCP address that is listened on, in the order of `edge.listen`.
     pub(crate) fn listens(&self) -> &[SocketAddr] {
         &self.running().listen
     }
@@ -253,23 +267,28 @@ impl Site {
         self.running().log.lock().unwrap().join("\n")
     }
 
-    /// Waits until a line of the log holds `text`.
-    pub(crate) fn logged(&self, text: &str) -> String {
+    /// Stops reading the standard error stream of the process, or reads on.
+    pub(crate) fn set_log_unread(&self, is_unread: bool) {
+        self.running().is_log_unread.store(is_unread, Ordering::Relaxed);
+    }
+
+    /// Waits until a line of the log contains `text`, and returns the line.
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
         until(&format!("a log line with {text:?}"), || {
             self.running().log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
         })
     }
 
-    /// Waits for the log line of a fault; it says what money is at risk and which page of the runbook to open.
-    pub(crate) fn tells(&self, event: &str, money_at_risk: &str, runbook: &str) -> Value {
-        let line = self.logged(&format!("\"event\":\"{event}\""));
+    /// Waits for the log line of a fault, checks its risk and its runbook page, and returns the line.
+    pub(crate) fn wait_for_fault(&self, event: &str, money_at_risk: &str, runbook: &str) -> Value {
+        let line = self.wait_for_log(&format!("\"event\":\"{event}\""));
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&line["money_at_risk"], &line["runbook"]), (&money_at_risk.into(), &runbook.into()), "{line}");
         line
     }
 
-    /// How often a fault was told.
-    pub(crate) fn told(&self, event: &str) -> usize {
+    /// How many log lines a fault has.
+    pub(crate) fn count_faults_logged(&self, event: &str) -> usize {
         self.log().matches(&format!("\"event\":\"{event}\"")).count()
     }
 
@@ -278,36 +297,37 @@ impl Site {
         assert!(status.success());
     }
 
-    /// kill -9, and waits until it is gone.
+    /// Sends SIGKILL and waits for the end.
     pub(crate) fn kill(&mut self) {
         let mut running = self.running.take().expect("the site runs");
         running.child.kill().unwrap();
         running.child.wait().unwrap();
     }
 
-    /// SIGTERM, and waits for the end. Gives the exit code and the log.
+    /// Sends SIGTERM and waits for the end. Returns the exit code and the log.
     pub(crate) fn stop(&mut self) -> (Option<i32>, String) {
         self.signal("-TERM");
-        self.wait()
+        self.wait_for_exit()
     }
 
-    /// Waits for the end of a process that was told to end.
-    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
+    /// Waits for the end of a process that is ending. Returns the exit code and the log.
+    pub(crate) fn wait_for_exit(&mut self) -> (Option<i32>, String) {
         let status = until("the end of the process", || self.running.as_mut().unwrap().child.try_wait().unwrap());
         let running = self.running.take().unwrap();
-        // The log's thread ends with the pipe.
+        running.is_log_unread.store(false, Ordering::Relaxed);
+        // The thread that reads the log ends at the end of the pipe, and drops its reference.
         until("the end of the log", || (Arc::strong_count(&running.log) == 1).then_some(()));
         let log = running.log.lock().unwrap().join("\n");
         (status.code(), log)
     }
 
-    pub(crate) fn wire(&self) -> Wire {
-        Wire::to(self.listen())
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::to(self.listen())
     }
 
-    /// Sends these raw bytes on a connection of its own and reads one answer.
+    /// Sends these raw bytes on a new connection and reads one answer.
     pub(crate) fn send(&self, raw: &str) -> Answer {
-        self.wire().send(raw)
+        self.connect().send(raw)
     }
 
     /// GET with these header lines besides `Host`.
@@ -318,12 +338,12 @@ impl Site {
     /// A path of the admin listener; `None` if it does not answer.
     pub(crate) fn admin(&self, path: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(self.running().admin).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_read_timeout(Some(TIMEOUT)).ok()?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
-        Wire { stream }.read(false)
+        Connection { stream }.read(false)
     }
 
-    /// The sum of a metric over its labels, of those rows that hold `labels`.
+    /// The sum of a metric over its rows that contain `labels`; 0 if there is none.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.admin("/metrics").expect("metrics").text();
         let rows = text.lines().filter(|line| {
@@ -338,7 +358,7 @@ impl Site {
     }
 
     /// Waits until the file sink holds `count` events of a topic.
-    pub(crate) fn events_until(&self, topic: &str, count: usize) -> Vec<Value> {
+    pub(crate) fn wait_for_events(&self, topic: &str, count: usize) -> Vec<Value> {
         until(&format!("{count} events of {topic}"), || Some(self.events(topic)).filter(|events| events.len() >= count))
     }
 }
@@ -348,6 +368,7 @@ impl Drop for Site {
         if let Some(mut running) = self.running.take() {
             let _ = running.child.kill();
             let _ = running.child.wait();
+            running.is_log_unread.store(false, Ordering::Relaxed);
             if std::thread::panicking() {
                 eprintln!("--- log of the process\n{}", running.log.lock().unwrap().join("\n"));
             }
@@ -380,7 +401,7 @@ pub(crate) fn events_in(dir: &Path, topic: &str) -> Vec<Value> {
 }
 
 /// The ports of the line `{"event":"listening",…}`.
-fn ports(line: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+pub(crate) fn ports(line: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);
     if fields.get("event")?.as_str()? != "listening" {
@@ -400,21 +421,43 @@ pub(crate) fn request(method: &str, path: &str, headers: &[&str]) -> String {
     text + "\r\n"
 }
 
+/// Header lines of a phone's browser that follows a link: a click with them is judged as a person's.
+pub(crate) const PHONE_BROWSER: [&str; 6] = [
+    "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+     Version/17.6 Mobile/15E148 Safari/604.1",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: ko-KR,ko;q=0.9",
+    "Sec-Fetch-Site: none",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Dest: document",
+];
+
+/// A tap on a phone, for a code, that says its number. Each number is a phone of its own: taps of one phone from one
+/// address would be duplicates of each other.
+pub(crate) fn numbered_tap(code: &str, number: u64) -> String {
+    let agent = format!(
+        "User-Agent: Mozilla/5.0 (Linux; Android 14; SM-{number}) AppleWebKit/537.36 (KHTML, like Gecko) \
+         Chrome/126.0.0.0 Mobile Safari/537.36"
+    );
+    let headers = [&[&*agent], &PHONE_BROWSER[1..]].concat();
+    request("GET", &format!("/{code}?sub1={number}"), &headers)
+}
+
 /// One raw connection.
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     stream: TcpStream,
 }
 
-impl Wire {
-    pub(crate) fn to(address: SocketAddr) -> Wire {
-        Wire::over(TcpStream::connect(address).unwrap())
+impl Connection {
+    pub(crate) fn to(address: SocketAddr) -> Connection {
+        Connection::over(TcpStream::connect(address).unwrap())
     }
 
     /// Over a connection that is made already.
-    pub(crate) fn over(stream: TcpStream) -> Wire {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    pub(crate) fn over(stream: TcpStream) -> Connection {
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Wire { stream }
+        Connection { stream }
     }
 
     pub(crate) fn write(&mut self, raw: &str) {
@@ -470,25 +513,25 @@ impl Wire {
         Some(answer)
     }
 
-    /// What still comes before the other side closes.
-    pub(crate) fn closed_with(&mut self) -> Vec<u8> {
+    /// Reads until the other side closes or resets the connection, and returns the bytes.
+    pub(crate) fn read_until_closed(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // A reset after the last byte ends it as well.
+        // A reset is an end too.
         let _ = self.stream.read_to_end(&mut bytes);
         bytes
     }
 
-    /// Whether the other side has closed, or closes within the tests' patience.
-    pub(crate) fn closed(&mut self) -> bool {
+    /// Waits until the other side closes or sends. True if it closed.
+    pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0; 4096]), Ok(0) | Err(_))
     }
 }
 
-/// One answer as it came.
+/// One answer as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// In the order of the wire, names as sent.
+    /// In their order, names as sent.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -499,7 +542,7 @@ impl Answer {
     }
 
     /// The names of all headers, sorted.
-    pub(crate) fn names(&self) -> Vec<&str> {
+    pub(crate) fn header_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names

@@ -1,5 +1,5 @@
-//! Errors for the process that runs: strace makes system calls of one of its threads fail or wait, and of no other. Needs strace, and
-//! a user who may attach it.
+//! Injects errors into the running process: strace makes system calls of one thread fail or wait.
+//! It needs strace and the right to attach it.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -8,18 +8,18 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::{dsl::Site, need::lent};
+use crate::{dsl::Site, need::needed_in_ci_as_root};
 
 /// How long it may take to attach.
 const ATTACH: Duration = Duration::from_secs(10);
 
-/// System calls of a thread fail, or wait, as long as this lives.
+/// An injected fault: system calls of one thread fail or wait until this is dropped.
 pub(crate) struct Injected(Child);
 
 impl Injected {
-    /// This happens to these calls of one thread, as in `fdatasync:error=EIO`.
+    /// Injects a fault into the system calls of one thread, such as `fdatasync:error=EIO`.
     pub(crate) fn into(site: &Site, thread: &str, calls: &str) -> Option<Injected> {
-        lent("an injected error", Injected::attach(&thread_of(site, thread), calls))
+        needed_in_ci_as_root("an injected error", Injected::attach(&thread_of(site, thread), calls))
     }
 
     fn attach(thread: &str, calls: &str) -> Result<Injected, String> {
@@ -40,7 +40,7 @@ impl Injected {
         let child = strace.stderr(Stdio::null()).spawn().map_err(|why| format!("strace: {why}"))?;
         let mut injected = Injected(child);
         let deadline = Instant::now() + ATTACH;
-        while !traced(thread) {
+        while !is_traced(thread) {
             if let Some(status) = injected.0.try_wait().unwrap() {
                 return Err(format!("strace may not attach: {status}"));
             }
@@ -53,7 +53,7 @@ impl Injected {
 
 impl Drop for Injected {
     fn drop(&mut self) {
-        // It lets go of the thread and ends.
+        // strace detaches from the thread and ends.
         let _ = rustix::process::kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = self.0.wait();
     }
@@ -67,7 +67,7 @@ fn thread_of(site: &Site, name: &str) -> String {
     thread.expect(name).display().to_string()
 }
 
-fn traced(thread: &str) -> bool {
+fn is_traced(thread: &str) -> bool {
     let status = std::fs::read_to_string(format!("{thread}/status")).unwrap_or_default();
     status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() != "0"))
 }

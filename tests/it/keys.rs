@@ -1,4 +1,5 @@
-//! Keys on the wire: forged, truncated, foreign and expired tokens, rotation and reload under load, one ring for a fleet.
+//! Keys and tokens against the real process: forged, truncated, foreign and expired tokens, rotation and reload under
+//! load, and one key ring for a fleet.
 
 use std::{
     process::Command,
@@ -10,38 +11,42 @@ use std::{
 
 use serde_json::Value;
 use waypost::attribution::{
-    keys::{Audience, Keyring, SellerKeys},
-    mint::ClickId,
-    token::{CookieClaims, UrlClaims, UrlFlags},
+    UrlKeyCache,
+    claims::{CookieClaims, UrlClaims, UrlFlags},
+    click_id::ClickId,
+    key_scope::KeyScope,
+    keyring::Keyring,
 };
 
 use crate::dsl::{Site, link, request, until};
 
-/// Runs a command of the real program that must succeed.
+/// Runs a command that must succeed, and returns its output.
 fn run(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs `waypost keys` on the site's ring.
 fn keys(site: &Site, args: &[&str]) -> String {
     let data = site.data().display().to_string();
     run(site.command(&[&["keys", "--data-dir", &data], args].concat()))
 }
 
-/// What `token verify` says of a token, whatever its exit code.
-fn verdict(site: &Site, token: &str) -> Value {
+/// The output of `token verify` for a token, for any exit code.
+fn verify_token(site: &Site, token: &str) -> Value {
     let data = site.data().display().to_string();
     let output = site.command(&["token", "verify", "--json", "--data-dir", &data, token]).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// The id of the key that signs now.
 fn signing_key(site: &Site) -> String {
     site.get("/live", &[]).token().unwrap().split('.').nth(1).unwrap().to_owned()
 }
 
 #[test]
-fn the_ring_is_made_on_the_first_start_for_its_owner_alone() {
+fn the_first_start_creates_the_ring_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let mut site = Site::with_codes(&["live"]);
     let mode = std::fs::metadata(site.data().join("keys.json")).unwrap().permissions().mode();
@@ -74,27 +79,27 @@ fn two_processes_with_one_imported_ring_accept_each_others_cookies() {
 }
 
 #[test]
-fn a_token_is_told_genuine_forged_truncated_and_foreign() {
+fn verification_distinguishes_genuine_forged_truncated_and_foreign_tokens() {
     let site = Site::with_codes(&["live"]);
     let token = site.get("/live", &[]).token().unwrap();
-    let genuine = verdict(&site, &token);
+    let genuine = verify_token(&site, &token);
     assert_eq!((genuine["verdict"].as_str(), genuine["kind"].as_str()), (Some("valid"), Some("url")));
-    let event = &site.events_until("clicks", 1)[0];
+    let event = &site.wait_for_events("clicks", 1)[0];
     assert_eq!(genuine["click_id"], event["click_id"]);
     assert_eq!(genuine["audience"], "s_1");
 
     let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     let payload = parts[2].clone();
     parts[2] = format!("{}{}", if payload.starts_with('A') { 'B' } else { 'A' }, &payload[1..]);
-    assert_eq!(verdict(&site, &parts.join("."))["verdict"], "bad_mac");
-    assert_eq!(verdict(&site, &token[..token.len() - 3])["verdict"], "malformed");
+    assert_eq!(verify_token(&site, &parts.join("."))["verdict"], "bad_mac");
+    assert_eq!(verify_token(&site, &token[..token.len() - 3])["verdict"], "malformed");
     let other = Site::with_codes(&["live"]);
-    assert_eq!(verdict(&other, &token)["verdict"], "unknown_key");
+    assert_eq!(verify_token(&other, &token)["verdict"], "unknown_key");
 }
 
-/// What the site's own keys signed 15 days ago.
+/// The tokens are signed with the site's own keys, dated 13 and 15 days ago.
 #[test]
-fn a_token_older_than_14_days_is_told_expired_and_taken_for_none() {
+fn a_token_older_than_14_days_is_expired_and_treated_as_absent() {
     const DAY: u64 = 86_400_000;
     let site = Site::with_codes(&["live"]);
     let ring = Keyring::load(&site.data().join("keys.json")).unwrap();
@@ -102,11 +107,21 @@ fn a_token_older_than_14_days_is_told_expired_and_taken_for_none() {
     for (days, state) in [(13, "valid"), (15, "expired")] {
         let click_id = ClickId::mint(now - days * DAY, &[7; 10]).0;
         let (mut cookie, mut url) = (Vec::new(), Vec::new());
-        ring.sign_cookie(now, &CookieClaims { visitor: [9; 16], click_id, domain: b"*", code: b"live" }, &mut cookie);
+        ring.sign_and_append_cookie_token(
+            now,
+            &CookieClaims { visitor: [9; 16], click_id, domain: b"*", code: b"live" },
+            &mut cookie,
+        );
         let claims = UrlClaims { click_id, domain: b"*", code: b"live", flags: UrlFlags::default() };
-        ring.sign_url(&mut SellerKeys::default(), now, Audience::Seller("s_1"), &claims, &mut url);
+        ring.sign_and_append_url_token_and_return_key_id(
+            &mut UrlKeyCache::default(),
+            now,
+            KeyScope::Seller("s_1"),
+            &claims,
+            &mut url,
+        );
         let [cookie, url] = [cookie, url].map(|token| String::from_utf8(token).unwrap());
-        assert_eq!(verdict(&site, &url)["verdict"], state);
+        assert_eq!(verify_token(&site, &url)["verdict"], state);
         let answer = site.get("/live", &[&format!("Cookie: __Host-wp={cookie}")]);
         assert!(answer.header("set-cookie").is_some_and(|fresh| !fresh.contains(&cookie)), "{state}: {answer:?}");
         let event = until(state, || site.events("clicks").into_iter().find(|event| event["cookie_state"] == state));
@@ -132,13 +147,13 @@ fn a_shop_verifies_its_own_tokens_with_its_own_key_and_no_others() {
 }
 
 #[test]
-fn rotation_is_taken_without_restart_and_without_a_failed_click() {
+fn rotated_keys_are_loaded_without_restart_and_without_a_failed_click() {
     let site = Arc::new(Site::with_codes(&["live"]));
     let stop = Arc::new(AtomicBool::new(false));
     let load = {
         let (site, stop) = (site.clone(), stop.clone());
         std::thread::spawn(move || {
-            let mut wire = site.wire();
+            let mut wire = site.connect();
             let mut clicks = 0;
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(wire.send(&request("GET", "/live", &[])).status, 302);
@@ -161,13 +176,13 @@ fn rotation_is_taken_without_restart_and_without_a_failed_click() {
 }
 
 #[test]
-fn a_bad_ring_keeps_the_old_one_and_says_why() {
+fn an_invalid_ring_is_refused_and_the_old_one_stays() {
     let site = Site::with_codes(&["live"]);
     let first = signing_key(&site);
     std::fs::write(site.data().join("keys.json"), "{").unwrap();
     site.signal("-HUP");
-    site.logged("keys.json");
-    site.tells("keyring_refused", "bounded", "key-ring-stale");
+    site.wait_for_log("keys.json");
+    site.wait_for_fault("keyring_refused", "bounded", "key-ring-stale");
     until("the refusal is counted", || {
         (site.metric("waypost_keyring_reloads_total", "result=\"refused\"") >= 1.0).then_some(())
     });

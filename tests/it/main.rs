@@ -1,4 +1,63 @@
-//! The integration tests: the real program and the real client, against real brokers where Java is there.
+//! The integration tests: the real program, started as a process, against real clients, brokers and file systems.
+//!
+//! Helpers:
+//!
+//! - `dsl`: the process with its directory and ports, raw connections, answers, waiting for a condition
+//! - `need`: what a test needs beside the toolchain, and what happens where it is not available
+//! - `kafka`: a real Apache Kafka, its Java consumer, a proxy that makes network faults, and librdkafka's mock
+//! - `tls_client`: certificates, sites that serve TLS, and TLS clients
+//! - `clock`, `mount`, `inject`, `prometheus`: a wall clock to set, file systems to fill or freeze, system calls that
+//!   fail, a running Prometheus
+//!
+//! Requests and answers:
+//!
+//! - `answers`: the table of answers, row by row, on the wire and in the event
+//! - `conformance`: HTTP/1.1 byte by byte
+//! - `h2`: HTTP/2 in raw frames, and bounds on hostile clients
+//! - `bad_input`: input that no browser sends
+//! - `limits`: the limits of one connection and of one address
+//! - `domains`: settings of a host
+//! - `countable`: recorded headers of browsers and machines, and which clicks count
+//! - `proxies`: the buyer's address behind a proxy
+//! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
+//! - `tls`, `handshakes`: certificates, versions, reloads; floods, stalls and failures of handshakes
+//! - `keys`: tokens that are forged, expired or of another key; rotation
+//!
+//! Durability:
+//!
+//! - `crash`: `kill -9` under load; every answered click is found once
+//! - `damage`: journal files that are damaged between two starts
+//! - `lost_segment`: a segment that loses clicks under the running process
+//! - `disk_faults`: a file system that is full, frozen, failing or read-only
+//! - `click_files`: click files that somebody removes, renames or cuts
+//! - `full`: neither the disk nor the sink takes clicks
+//! - `data_dir`: starts that are refused, a full disk, lanes of an earlier start
+//! - `copies`: a data directory that is copied and runs twice
+//! - `drain`: `waypost journal drain`
+//! - `clock_steps`: a wall clock that is set while Waypost serves
+//!
+//! Kafka:
+//!
+//! - `kafka_clicks`: clicks on the topics
+//! - `kafka_client`: client settings and `kafka setup`, without the server
+//! - `kafka_away`, `kafka_refused`: the broker is away; the broker refuses
+//! - `kafka_faults`, `kafka_cluster`: faults of the network; leaders of three brokers move or die
+//! - `exactly_once`: `kafka.delivery = "exactly-once"`
+//! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
+//!
+//! Operation:
+//!
+//! - `config`: mistakes of the configuration, and which source wins
+//! - `operate`, `telling`: starts, readiness, stops; metrics, logs and output for the operator
+//! - `stalled_log`: nobody reads the log
+//! - `reload`: links, keys and configuration change while clicks come
+//! - `request_duration`: the histogram of request durations
+//! - `admin_tls`: the admin listener over TLS
+//! - `alerts`, `manifests`, `compose`: the files of `deploy/`
+//! - `links_file`: links that `check` and `serve` refuse, each with its place
+//! - `documents`: the commands of every page of `docs/`
+//!
+//! `crash` and `kafka_cluster` have long forms, which `loadtest/crash.sh` runs; CONTRIBUTING.md lists the commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod admin_tls;
@@ -6,6 +65,7 @@ mod alerts;
 mod answers;
 mod audit;
 mod bad_input;
+mod click_files;
 mod clock;
 mod clock_steps;
 mod compose;
@@ -17,6 +77,7 @@ mod crash;
 mod damage;
 mod data_dir;
 mod disk_faults;
+mod documents;
 mod domains;
 mod drain;
 mod dsl;
@@ -34,15 +95,19 @@ mod kafka_faults;
 mod kafka_refused;
 mod keys;
 mod limits;
+mod links_file;
+mod lost_segment;
 mod manifests;
 mod mount;
 mod need;
 mod operate;
-mod pairs;
 mod prometheus;
 mod proxies;
 mod reload;
+mod request_duration;
 mod sockets;
+mod stalled_log;
 mod telling;
 mod tls;
+mod tls_client;
 mod why;

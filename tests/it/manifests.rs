@@ -1,16 +1,16 @@
-//! Compose and Kubernetes manifests against what they name: the configuration's keys and defaults, the image's paths and ports, the
-//! commands' flags. That they are what compose and Kubernetes take, `deploy/validate.sh` says by schema.
+//! Compose and Kubernetes manifests against what they name: the configuration's keys and defaults, the image's paths
+//! and ports, the commands' flags. That they are what compose and Kubernetes take, `deploy/validate.sh` says by schema.
 
 use std::{path::Path, process::Command, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
-use waypost::config::{self, Config, Flags};
+use waypost::config::{Config, ConfigInputs, FlagValues};
 
 use crate::dsl::{Site, link};
 
-/// What every stop may take beyond its configured parts: threads that are late.
-const SPARE: Duration = Duration::from_secs(15);
+/// Time that a stop may take beyond its configured parts, for threads that are late.
+const STOP_RESERVE: Duration = Duration::from_secs(15);
 
 pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).unwrap()
@@ -33,26 +33,30 @@ pub(crate) fn str(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-/// The variables that the image sets.
-pub(crate) fn image() -> Vec<(String, String)> {
-    let dockerfile = text("Dockerfile").replace("\\\n", " ");
-    let pairs = dockerfile.split_whitespace().filter_map(|word| word.split_once('='));
-    let ours = pairs.filter(|(key, _)| key.starts_with("WAYPOST__"));
-    ours.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+/// The configuration file that the image contains; the image sets no key by a variable, which would win over a mounted
+/// configuration.
+pub(crate) fn image_config() -> String {
+    let dockerfile = text("Dockerfile");
+    let mut instructions = dockerfile.lines().filter(|line| !line.starts_with('#'));
+    assert!(!instructions.any(|line| line.contains("WAYPOST__")), "{dockerfile}");
+    let copied = dockerfile.lines().find_map(|line| line.strip_prefix("COPY deploy/")).unwrap();
+    let (file, path) = copied.split_once(' ').unwrap();
+    assert!(dockerfile.contains(&format!("ENV WAYPOST_CONFIG={path}\n")), "{path}");
+    text(file)
 }
 
-/// What Waypost reads in the pod, its directories moved below `root`.
+/// The configuration and the environment of the pod, with its directories moved below `root`.
 fn pod(root: &Path) -> (Config, Vec<(String, String)>) {
     let set = document("kubernetes/statefulset.yaml");
     let container = &set["spec"]["template"]["spec"]["containers"][0];
     let below = |text: &str| {
         let here = root.display();
         ["/etc/waypost", "/var/lib/waypost", "/run/"].iter().fold(text.to_owned(), |text, dir| {
-            // Not twice: `root` holds none of them.
+            // `root` contains none of these, so nothing is replaced twice.
             text.replace(dir, &format!("{here}{dir}"))
         })
     };
-    let mut environment = image();
+    let mut environment = Vec::new();
     for variable in list(&container["env"]) {
         let (name, value) = (str(&variable["name"]), variable["value"].as_str().unwrap_or("waypost-0"));
         environment.push((name.to_owned(), value.replace("$(POD_NAME)", "waypost-0")));
@@ -66,13 +70,13 @@ fn pod(root: &Path) -> (Config, Vec<(String, String)>) {
     }
     let args: Vec<String> = list(&container["args"]).iter().map(|arg| below(str(arg))).collect();
     assert_eq!(args[..2], ["serve", "--config"]);
-    let ours = environment.clone().into_iter().filter(|(name, _)| name.starts_with("WAYPOST__"));
-    let config = config::gather_to_serve(Some(Path::new(&args[2])), ours, Flags::default());
-    (config.unwrap_or_else(|mistakes| panic!("{mistakes}")), environment)
+    let ours = environment.iter().map(|(name, value)| (name.into(), value.into()));
+    let inputs = ConfigInputs { file: Some(Path::new(&args[2])), environment: ours, flags: FlagValues::default() };
+    (inputs.load_and_require_links_file().unwrap_or_else(|errors| panic!("{errors}")), environment)
 }
 
-fn whole_stop(config: &Config) -> Duration {
-    config.server.pre_stop_delay + config.server.drain_deadline + config.shipper.drain + SPARE
+fn longest_stop(config: &Config) -> Duration {
+    config.server.pre_stop_delay + config.server.drain_deadline + config.delivery.drain_deadline + STOP_RESERVE
 }
 
 /// `64Mi`, `10Gi`
@@ -89,8 +93,8 @@ fn a_pod_has_the_time_to_stop_that_its_configuration_asks_for() {
     let spec = document("kubernetes/statefulset.yaml")["spec"]["template"]["spec"].clone();
     let grace = Duration::from_secs(spec["terminationGracePeriodSeconds"].as_u64().unwrap());
     assert!(spec["containers"][0].get("lifecycle").is_none(), "a preStop hook's time would count too");
-    assert!(grace >= whole_stop(&config), "{grace:?} of {:?}", whole_stop(&config));
-    // Two failed probes, and the time until every node has heard of it.
+    assert!(grace >= longest_stop(&config), "{grace:?} of {:?}", longest_stop(&config));
+    // The failed probes, and 5 s until every node knows.
     let probe = &spec["containers"][0]["readinessProbe"];
     let noticed = probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
     assert!(config.server.pre_stop_delay >= Duration::from_secs(noticed + 5));
@@ -98,7 +102,7 @@ fn a_pod_has_the_time_to_stop_that_its_configuration_asks_for() {
     let compose = document("compose.yml");
     let grace = str(&compose["services"]["waypost"]["stop_grace_period"]);
     let grace = Duration::from_secs(grace.strip_suffix('s').unwrap().parse().unwrap());
-    assert!(grace >= whole_stop(&Config::default()), "{grace:?} of {:?}", whole_stop(&Config::default()));
+    assert!(grace >= longest_stop(&Config::default()), "{grace:?} of {:?}", longest_stop(&Config::default()));
 }
 
 #[test]
@@ -122,17 +126,21 @@ fn a_pods_volumes_are_where_its_configuration_looks_and_large_enough() {
     }
     let journal = &at[&config.server.data_dir];
     let room = bytes(&journal["spec"]["resources"]["requests"]["storage"]);
-    assert!(room >= config.journal.disk_bytes.as_usize() as u64 * 5 / 4, "{room} bytes of disk");
+    let logs = [config.journal.clone(), config.journal.for_orphans()];
+    let budgets: u64 = logs.iter().map(|log| log.max_disk_bytes.as_usize() as u64).sum();
+    assert!(room >= budgets * 5 / 4, "{room} bytes of disk");
     let ring = &at[config.journal.ring_dir.as_ref().unwrap()];
     assert_eq!(ring["emptyDir"]["medium"], "Memory");
-    // Twice: a start with other workers adopts the rings of the one before.
-    let rings = 2 * config.edge.workers.unwrap() as u64 * config.journal.ring_bytes.as_usize() as u64;
+    // Twice: a start with another number of workers adopts the rings of the start before.
+    let rings_of_worker: u64 = logs.iter().map(|log| log.ring_bytes.as_usize() as u64).sum();
+    let rings = 2 * config.edge.workers.unwrap() as u64 * rings_of_worker;
     assert!(bytes(&ring["emptyDir"]["sizeLimit"]) >= rings);
     let limit = bytes(&spec["containers"][0]["resources"]["limits"]["memory"]);
     assert!(limit >= 4 * rings, "the memory volume counts as the container's");
     let links = config.links.file.as_deref().unwrap().parent().unwrap();
     assert!(
-        at.contains_key(links) && at.contains_key(config.attribution.path(&config.server.data_dir).parent().unwrap())
+        at.contains_key(links)
+            && at.contains_key(config.attribution.keyring_path(&config.server.data_dir).parent().unwrap())
     );
 }
 
@@ -148,7 +156,7 @@ fn ports_probes_and_labels_of_the_manifests_meet() {
         ports.filter(|port| port["name"] == *name).map(|port| port["containerPort"].as_u64().unwrap()).next().unwrap()
     };
     let admin = u64::from(config.admin.listen.port());
-    assert!(image().contains(&("WAYPOST__EDGE__LISTEN".into(), format!("0.0.0.0:{}", port(&"http".into())))));
+    assert_eq!(config.edge.listen[0].address.to_string(), format!("0.0.0.0:{}", port(&"http".into())));
     assert!(config.admin.listen.ip().is_unspecified() && port(&"admin".into()) == admin);
     assert!(text("Dockerfile").contains(&format!("EXPOSE {} {admin}\n", port(&"http".into()))));
     for (probe, path) in [("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")] {
@@ -180,7 +188,7 @@ fn ports_probes_and_labels_of_the_manifests_meet() {
     assert_eq!(listed["images"][0]["name"], container["image"]);
 }
 
-/// The keys of a fleet come from one ring, exported once and copied into each pod.
+/// Every edge of a fleet has the same keys: they are exported once and copied into each pod.
 #[test]
 fn a_pod_is_checked_by_waypost_itself_with_keys_from_another_edge() {
     let first = Site::with_codes(&["live"]);
@@ -195,7 +203,7 @@ fn a_pod_is_checked_by_waypost_itself_with_keys_from_another_edge() {
     let init = &document("kubernetes/statefulset.yaml")["spec"]["template"]["spec"]["initContainers"][0]["command"];
     let [install, flag, mode, _, to] = &list(init)[..] else { panic!("{init}") };
     let to = root.path().join(str(to).trim_start_matches('/'));
-    assert_eq!(to, config.attribution.path(&config.server.data_dir));
+    assert_eq!(to, config.attribution.keyring_path(&config.server.data_dir));
     let status = Command::new(str(install)).args([str(flag), str(mode)]).arg(&secret).arg(&to).status().unwrap();
     assert!(status.success());
     let checked = Command::new(env!("CARGO_BIN_EXE_waypost"))
@@ -207,7 +215,7 @@ fn a_pod_is_checked_by_waypost_itself_with_keys_from_another_edge() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
-/// A pod that is made anew has its volume and an empty memory volume, on the same machine or another.
+/// A replaced pod has its volume and an empty memory volume, on the same machine or another.
 #[test]
 fn a_pod_that_comes_back_without_its_memory_volume_has_every_click() {
     let ring = tempfile::tempdir().unwrap();
@@ -223,7 +231,7 @@ fn a_pod_that_comes_back_without_its_memory_volume_has_every_click() {
     }
     site.restart();
     assert_eq!(site.get("/live", &[]).status, 302);
-    assert_eq!(site.events_until("clicks", 21).len(), 21);
+    assert_eq!(site.wait_for_events("clicks", 21).len(), 21);
 }
 
 #[test]
@@ -245,14 +253,18 @@ fn compose_names_files_flags_and_ports_that_exist() {
         }
     }
     let mut command: Vec<&str> = list(&services["topics"]["command"]).iter().map(str).collect();
-    // With it the flags before are read, and nothing is done.
+    // With `--help` the flags before it are parsed, and nothing is done.
     command.push("--help");
     let said = Command::new(env!("CARGO_BIN_EXE_waypost")).args(&command).output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 
     let variables = services["waypost"]["environment"].as_object().unwrap();
-    let ours = variables.iter().map(|(name, value)| (name.clone(), str(value).to_owned())).chain(image());
-    let config = config::gather_to_serve(None, ours, Flags::default()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let ours = variables.iter().map(|(name, value)| (name.into(), str(value).into()));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("waypost.toml");
+    std::fs::write(&file, image_config()).unwrap();
+    let inputs = ConfigInputs { file: Some(&file), environment: ours, flags: FlagValues::default() };
+    let config = inputs.load_and_require_links_file().unwrap_or_else(|errors| panic!("{errors}"));
     let mounted: Vec<&str> =
         list(&services["waypost"]["volumes"]).iter().map(|volume| str(volume).split(':').nth(1).unwrap()).collect();
     assert_eq!(mounted[0], config.server.data_dir.display().to_string());
@@ -264,4 +276,19 @@ fn compose_names_files_flags_and_ports_that_exist() {
     let rules = str(&prometheus["rule_files"][0]);
     let mounts = list(&services["prometheus"]["volumes"]);
     assert!(mounts.iter().any(|mount| str(mount) == format!("./prometheus/waypost.rules.yml:{rules}:ro")), "{rules}");
+}
+
+/// What an operator mounts is in force: the image adds no key of its own to it, and no links.
+#[test]
+fn a_mounted_configuration_replaces_that_of_the_image_as_a_whole() {
+    let dockerfile = text("Dockerfile");
+    assert!(!dockerfile.contains("links.example"), "the image contains no links");
+    assert!(!text("Dockerfile.dockerignore").contains("links"), "nor does its context");
+    let site = Site::new(&[link("live")]);
+    site.write("waypost.toml", &image_config().replace("/etc/waypost/links.jsonl", "/nowhere/links.jsonl"));
+    let file = site.path("waypost.toml").display().to_string();
+    let output = site.command(&["check"]).env("WAYPOST_CONFIG", &file).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{printed}");
+    assert!(printed.contains("/nowhere/links.jsonl: the links cannot be read"), "{printed}");
 }

@@ -1,21 +1,42 @@
-//! What a test needs beside the toolchain. What is not to be had is said in one line, and the test is not run.
+//! Programs, rights and servers that a test needs beside the toolchain. Where one cannot be had, the test prints one
+//! line, "not run", and ends. With `CI=true` that is a failure, so that a run of the CI has run every test.
 
 use std::{fmt::Display, process::Command};
 
-/// What the tests fetch or build by themselves, a Kafka or a Prometheus: with `CI=true` its absence is a failure.
-pub(crate) fn needed<T>(what: &str, had: Result<T, impl Display>) -> Option<T> {
-    match had {
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{what} is needed for this test: {why}"),
-        had => lent(what, had),
+/// What the tests fetch or build by themselves: a Kafka, a Prometheus, a library. With `CI=true` a failure is the
+/// test's failure.
+pub(crate) fn needed_in_ci<T>(what: &str, result: Result<T, impl Display>) -> Option<T> {
+    or_not_run(what, result, is_ci())
+}
+
+/// What root can have: a mount, a frozen file system, a tracer, a program that `.ci/run` installs. With `CI=true` a
+/// failure is the test's failure if root runs it.
+pub(crate) fn needed_in_ci_as_root<T>(what: &str, result: Result<T, impl Display>) -> Option<T> {
+    or_not_run(what, result, is_ci() && rustix::process::geteuid().is_root())
+}
+
+/// What even root in a container may be without, such as IPv6.
+pub(crate) fn optional<T>(what: &str, result: Result<T, impl Display>) -> Option<T> {
+    or_not_run(what, result, false)
+}
+
+/// Whether a program can be started, with an argument that does nothing, such as `--version`. With `CI=true` root needs
+/// it.
+pub(crate) fn has_program(name: &str, harmless: &str) -> bool {
+    needed_in_ci_as_root(name, Command::new(name).arg(harmless).output()).is_some()
+}
+
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
+}
+
+fn or_not_run<T>(what: &str, result: Result<T, impl Display>, is_failure: bool) -> Option<T> {
+    match result {
+        Err(why) if is_failure => panic!("{what} is needed for this test: {why}"),
+        Err(why) => {
+            eprintln!("not run: {what} is not available: {why}");
+            None
+        }
+        Ok(value) => Some(value),
     }
-}
-
-/// What only the machine can give: a right to mount or to trace, an installed program, IPv6.
-pub(crate) fn lent<T>(what: &str, had: Result<T, impl Display>) -> Option<T> {
-    had.inspect_err(|why| eprintln!("not run, {what} is not to be had here: {why}")).ok()
-}
-
-/// Whether a program can be started; called with what does nothing, such as `--version`.
-pub(crate) fn program(name: &str, harmless: &str) -> bool {
-    lent(name, Command::new(name).arg(harmless).output()).is_some()
 }

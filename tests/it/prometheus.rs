@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    dsl::{Wire, request, until},
+    dsl::{Connection, request, until},
     kafka::{broker::free_ports, install::output},
-    need::needed,
+    need::needed_in_ci,
 };
 
 /// A program of the package, found or fetched at the first call; `None` where it cannot be had and need not be.
@@ -25,7 +25,9 @@ pub(crate) fn program(name: &'static str) -> Option<&'static Path> {
     let installed = Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
     let path = match installed {
         true => PathBuf::from(name),
-        false => needed("Debian's package prometheus", BASE.get_or_init(fetched).as_ref())?.join("usr/bin").join(name),
+        false => {
+            needed_in_ci("Debian's package prometheus", BASE.get_or_init(fetched).as_ref())?.join("usr/bin").join(name)
+        }
     };
     let path: &'static Path = Box::leak(path.into_boxed_path());
     found.push((name, path));
@@ -74,13 +76,13 @@ impl Prometheus {
     }
 
     /// Waits until `/api/v1/` and this page say this.
-    pub(crate) fn says(&self, page: &str, text: &str) {
+    pub(crate) fn wait_for_text(&self, page: &str, text: &str) {
         let address = ([127, 0, 0, 1], self.port).into();
         until(&format!("{text} in {page}"), || {
             TcpStream::connect(address).ok()?;
-            let mut wire = Wire::to(address);
+            let mut wire = Connection::to(address);
             wire.write(&request("GET", &format!("/api/v1/{page}"), &["Connection: close"]));
-            String::from_utf8_lossy(&wire.closed_with()).contains(text).then_some(())
+            String::from_utf8_lossy(&wire.read_until_closed()).contains(text).then_some(())
         });
     }
 }

@@ -1,4 +1,4 @@
-//! What the process tells its operator: readiness, metrics, logs, the greeting on a terminal, the clicks.
+//! What an operator sees of the process: readiness, metrics, the log, the first steps on a terminal, the clicks.
 
 use std::{
     collections::HashSet,
@@ -11,8 +11,8 @@ use serde_json::Value;
 use waypost::metrics::{ALL, Kind};
 
 use crate::{
-    dsl::{Site, Wire, link, request, until},
-    need::lent,
+    dsl::{Connection, Site, link, request, until},
+    need::needed_in_ci_as_root,
 };
 
 fn output(mut command: Command) -> (Option<i32>, String) {
@@ -20,13 +20,13 @@ fn output(mut command: Command) -> (Option<i32>, String) {
     (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
 }
 
-/// A port where nobody listens.
-fn nobody() -> String {
+/// An address where nothing listens.
+fn unused_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// A site whose links come through a pipe: it loads until somebody writes.
-fn loading() -> Site {
+/// A site whose links file is a FIFO without a writer: it does not finish loading.
+fn site_that_loads_forever() -> Site {
     let site = Site::new(&[]);
     let links = site.path("links.jsonl");
     std::fs::remove_file(&links).unwrap();
@@ -36,8 +36,8 @@ fn loading() -> Site {
 
 #[test]
 fn readyz_and_healthcheck_name_what_is_missing_while_links_load() {
-    let mut site = loading();
-    site.boot();
+    let mut site = site_that_loads_forever();
+    site.start_listening();
     let answer = site.admin("/readyz").unwrap();
     assert_eq!((answer.status, answer.text().as_str()), (503, "missing: links loaded\n"));
     assert_eq!(site.admin("/livez").unwrap().status, 200, "alive all the while");
@@ -50,26 +50,26 @@ fn readyz_and_healthcheck_name_what_is_missing_while_links_load() {
     let (code, said) = output(site.command(&["healthcheck", "--admin", "nowhere"]));
     assert_eq!(code, Some(64), "{said}");
     site.signal("-TERM");
-    let (code, log) = site.wait();
+    let (code, log) = site.wait_for_exit();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped before it was ready"), "{log}");
 }
 
-/// What has no value before it happened, or needs a broker that answers.
-const LATER: [&str; 3] =
+/// Metrics without a sample before their event happened or a broker answered.
+const WITHOUT_EARLY_SAMPLE: [&str; 3] =
     ["waypost_kafka_topic_replication", "waypost_kafka_topic_min_insync_replicas", "waypost_kafka_topic_alarm"];
 
 #[test]
-fn every_row_of_the_table_of_metrics_is_there_from_the_start() {
+fn every_metric_has_a_sample_from_the_start() {
     let files = Site::with_codes(&["live"]);
-    let kafka = Site::new(&[link("live")]).arg("--kafka").arg(&nobody()).start();
+    let kafka = Site::new(&[link("live")]).arg("--kafka").arg(&unused_address()).start();
     let text = [&files, &kafka].map(|site| site.admin("/metrics").unwrap().text()).join("\n");
     let families: HashSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     let samples: HashSet<&str> =
         text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(['{', ' ']).next().unwrap()).collect();
     let mut absent = Vec::new();
-    for metric in ALL.iter().filter(|metric| !LATER.contains(&metric.name)) {
+    for metric in ALL.iter().filter(|metric| !WITHOUT_EARLY_SAMPLE.contains(&metric.name)) {
         let (kind, sample) = match metric.kind {
             Kind::Counter => ("counter", metric.name.to_owned()),
             Kind::Gauge => ("gauge", metric.name.to_owned()),
@@ -85,7 +85,7 @@ fn every_row_of_the_table_of_metrics_is_there_from_the_start() {
     {
         assert!(samples.contains(process), "{process}");
     }
-    // Besides what the start itself counts, every counter begins at zero.
+    // Every counter begins at zero, except those that the start itself increments.
     let counters: Vec<&str> =
         ALL.iter().filter(|metric| matches!(metric.kind, Kind::Counter)).map(|metric| metric.name).collect();
     for line in text.lines().filter(|line| counters.iter().any(|name| line.starts_with(name))) {
@@ -99,12 +99,12 @@ fn log_lines_off_a_terminal_are_objects_with_time_level_and_message() {
     let mut site = Site::with_codes(&["live"]);
     site.get("/live", &[]);
     site.signal("-HUP");
-    site.logged("SIGHUP");
+    site.wait_for_log("SIGHUP");
     let (code, log) = site.stop();
     assert_eq!(code, Some(0));
     assert!(log.lines().count() >= 4, "{log}");
     site.write("links.jsonl", "no link\n");
-    let (code, refused) = site.refused();
+    let (code, refused) = site.run_refused_start();
     assert_eq!(code, Some(1));
     assert!(refused.lines().last().unwrap().contains("links.jsonl"), "{refused}");
     for line in log.lines().chain(refused.lines()) {
@@ -117,8 +117,8 @@ fn log_lines_off_a_terminal_are_objects_with_time_level_and_message() {
 }
 
 #[test]
-fn on_a_terminal_it_shows_the_load_and_says_what_to_try_next_and_that_works() {
-    // A few blocks of the file, so that the bar has something to show.
+fn on_a_terminal_the_load_is_shown_and_the_commands_to_try_work() {
+    // The file has a few blocks, so that the progress bar moves.
     let more = (0..20_000).map(|number| link(&format!("more{number}")));
     let site = Site::new(&std::iter::once(link("live")).chain(more).collect::<Vec<_>>());
     let (links, data, pid) = (site.path("links.jsonl"), site.data(), site.path("pid"));
@@ -132,7 +132,9 @@ fn on_a_terminal_it_shows_the_load_and_says_what_to_try_next_and_that_works() {
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("WAYPOST__EDGE__WORKERS", "1");
     script.env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB").env("NO_COLOR", "1");
-    let Some(mut terminal) = lent("script", script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()) else {
+    let Some(mut terminal) =
+        needed_in_ci_as_root("script", script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn())
+    else {
         return;
     };
     let shown = Arc::new(Mutex::new(String::new()));
@@ -143,8 +145,9 @@ fn on_a_terminal_it_shows_the_load_and_says_what_to_try_next_and_that_works() {
             screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
         }
     });
-    let screen =
-        until("the greeting", || Some(shown.lock().unwrap().clone()).filter(|text| text.contains("Ctrl-C stops")));
+    let screen = until("the commands to try", || {
+        Some(shown.lock().unwrap().clone()).filter(|text| text.contains("Ctrl-C stops"))
+    });
     let process = std::fs::read_to_string(&pid).unwrap();
     let after = |start: &str, end: &str| -> String {
         let rest = screen.split(start).nth(1).unwrap_or_else(|| panic!("{start} is not in\n{screen}"));
@@ -156,8 +159,9 @@ fn on_a_terminal_it_shows_the_load_and_says_what_to_try_next_and_that_works() {
     assert_eq!(clicks, data.join("clicks/clicks-*.jsonl").display().to_string());
     assert!(!screen.contains("{\"timestamp\""), "for people: {screen}");
     assert!(screen.contains("links █") && screen.contains(" MiB/"), "the progress bar: {screen}");
-    assert_eq!(Wire::to(listen.parse().unwrap()).send(&request("GET", "/live", &[])).status, 302);
-    assert_eq!(Wire::to(admin.parse().unwrap()).send(&request("GET", "/metrics", &["Connection: close"])).status, 200);
+    assert_eq!(Connection::to(listen.parse().unwrap()).send(&request("GET", "/live", &[])).status, 302);
+    let scrape = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    assert_eq!(Connection::to(admin.parse().unwrap()).send(&scrape).status, 200);
     until("the click in its file", || (!site.events("clicks").is_empty()).then_some(()));
     assert!(Command::new("kill").args(["-INT", process.trim()]).status().unwrap().success());
     assert!(terminal.wait().unwrap().success());
@@ -173,7 +177,7 @@ fn clicks_tail_and_stats_read_the_files_beside_a_server_that_writes() {
     for path in ["/live", "/live", "/other", "/nobody"] {
         site.get(path, &[agent]);
     }
-    let (live, orphan) = (site.events_until("clicks", 3), site.events_until("clicks.orphan", 1));
+    let (live, orphan) = (site.wait_for_events("clicks", 3), site.wait_for_events("clicks.orphan", 1));
     let data = site.data().display().to_string();
     let clicks = |args: &[&str]| {
         let (code, said) = output(site.command(&[&["clicks", "--data-dir", &data][..], args].concat()));
@@ -218,4 +222,53 @@ fn commands_find_the_data_directory_of_the_environment() {
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(said.matches("No such file").count(), 1, "{said}");
     assert!(said.contains("elsewhere.json"), "{said}");
+}
+
+#[test]
+fn one_line_of_the_log_names_version_and_effective_settings() {
+    let site = Site::with_codes(&["live", "other"]);
+    let line: Value = serde_json::from_str(&site.wait_for_log("\"event\":\"started\"")).unwrap();
+    let data = site.data().display().to_string();
+    let edge = std::fs::read_to_string(site.data().join("edge.id")).unwrap();
+    let settings = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "edge": edge.trim(),
+        "listen": site.listen().to_string(),
+        "admin": site.admin_address().to_string(),
+        "data_dir": data,
+        "ring_dir": data,
+        "ring_bytes": 4 << 20,
+        "workers": 1,
+        "on_full": "unrecorded",
+        "links_file": site.path("links.jsonl").display().to_string(),
+        "links": 2,
+        "sink": format!("files {data}/clicks"),
+        "topics": "clicks,clicks.orphan",
+    });
+    for (field, value) in settings.as_object().unwrap() {
+        assert_eq!(&line[field], value, "{field}: {line}");
+    }
+    assert!(line["commit"].is_string(), "{line}");
+}
+
+#[test]
+fn clicks_stats_refuses_a_first_day_after_the_last_one() {
+    let site = Site::with_codes(&["live"]);
+    let data = site.data().display().to_string();
+    let stats = |from: &str, to: &str| {
+        output(site.command(&["clicks", "stats", "--data-dir", &data, "--from", from, "--to", to]))
+    };
+    let (code, said) = stats("2026-12-01", "2026-11-30");
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("--from: 2026-12-01 is after --to 2026-11-30"), "{said}");
+    assert_eq!(stats("2026-11-30", "2026-11-30").0, Some(0));
+}
+
+#[test]
+fn cpu_seconds_are_fractions() {
+    let site = Site::with_codes(&["live"]);
+    let text = site.admin("/metrics").unwrap().text();
+    assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"), "{text}");
+    // Until the process has used a whole second, a whole number would be 0.
+    until("a fraction of a second", || (site.metric("process_cpu_seconds_total", "").fract() > 0.0).then_some(()));
 }

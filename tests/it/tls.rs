@@ -1,4 +1,4 @@
-//! TLS on the wire: which certificate, which version, resumption, reload under load, and everything that is no handshake.
+//! TLS on the wire: certificates by name, versions, resumption, reloads under load, and `https` redirects.
 
 use std::{
     io::{Read, Write},
@@ -8,52 +8,65 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use crate::{
-    dsl::{Site, Stop, Wire, link, until},
-    pairs::{ask, client, client_of, dial, listening, made, made_until, site, write_pair},
+    dsl::{Connection, Site, StopOnDrop, link, until},
+    tls_client::{
+        client_trusting, client_trusting_with_versions, connect_tls, get_and_close, self_signed, self_signed_until,
+        tls_site, with_tls_listener, write_certificate,
+    },
 };
 
 #[test]
-fn the_certificate_is_chosen_by_the_name_the_client_asks_for_and_the_first_is_the_default() {
-    let (first, go, wild) = (made(&["first.example"]), made(&["go.example.com"]), made(&["*.shop.example"]));
-    let site = site(&[("a", &first), ("b", &go), ("c", &wild)]).start();
+fn the_certificate_is_chosen_by_server_name_and_the_first_is_the_default() {
+    let (first, go, wild) =
+        (self_signed(&["first.example"]), self_signed(&["go.example.com"]), self_signed(&["*.shop.example"]));
+    let site = tls_site(&[("a", &first), ("b", &go), ("c", &wild)]).start();
     for (name, pair) in
         [("go.example.com", &go), ("GO.example.com", &go), ("x.shop.example", &wild), ("first.example", &first)]
     {
-        let mut tls = dial(&Arc::new(client(&[pair])), site.listen(), name).unwrap();
-        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"), "{name}");
+        let mut tls = connect_tls(&Arc::new(client_trusting(&[pair])), site.listen(), name).unwrap();
+        assert!(get_and_close(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"), "{name}");
     }
-    // A wildcard stands for one label; nobody has this name, so the first is shown, which is not its own.
-    let shown = dial(&Arc::new(client(&[&first, &go, &wild])), site.listen(), "a.b.shop.example").unwrap_err();
+    // A wildcard stands for one label. No certificate has this name, so the client gets the first one.
+    let shown =
+        connect_tls(&Arc::new(client_trusting(&[&first, &go, &wild])), site.listen(), "a.b.shop.example").unwrap_err();
     assert!(shown.to_string().contains("not valid for name"), "{shown}");
-    assert_eq!(site.metric("waypost_tls_cert_not_after_seconds", "name=\"*.shop.example\""), 67_090_118_400.0);
+    assert_eq!(
+        site.metric("waypost_tls_certificate_expiry_timestamp_seconds", "name=\"*.shop.example\""),
+        67_090_118_400.0
+    );
 }
 
 #[test]
-fn tls_1_3_and_1_2_are_spoken_and_1_1_is_not() {
-    let pair = made(&["go.example.com"]);
-    let site = site(&[("a", &pair)]).start();
+fn tls_1_3_and_1_2_are_accepted_and_1_1_is_not() {
+    let pair = self_signed(&["go.example.com"]);
+    let site = tls_site(&[("a", &pair)]).start();
     for (version, said) in
         [(&rustls::version::TLS13, ProtocolVersion::TLSv1_3), (&rustls::version::TLS12, ProtocolVersion::TLSv1_2)]
     {
-        let mut tls = dial(&Arc::new(client_of(&[&pair], &[version])), site.listen(), "go.example.com").unwrap();
+        let mut tls = connect_tls(
+            &Arc::new(client_trusting_with_versions(&[&pair], &[version])),
+            site.listen(),
+            "go.example.com",
+        )
+        .unwrap();
         assert_eq!(tls.conn.protocol_version(), Some(said));
-        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
+        assert!(get_and_close(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
     }
     assert_eq!(site.metric("waypost_tls_sessions_total", "version=\"1.2\""), 1.0);
     // A hello of TLS 1.1, byte by byte: record, handshake, version 3.2, random, no session, one cipher, no compression.
     let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2];
     hello.extend([7; 32]);
     hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
-    let mut wire = site.wire();
+    let mut wire = site.connect();
     assert!(wire.write_bytes(&hello));
     // A fatal alert, handshake_failure: it names no signature that TLS 1.2 knows.
-    assert_eq!(wire.closed_with(), [21, 3, 3, 0, 2, 2, 40]);
+    assert_eq!(wire.read_until_closed(), [21, 3, 3, 0, 2, 2, 40]);
     until("the old version is counted", || {
         (site.metric("waypost_tls_handshakes_total", "result=\"incompatible\"") == 1.0).then_some(())
     });
@@ -61,16 +74,16 @@ fn tls_1_3_and_1_2_are_spoken_and_1_1_is_not() {
 
 #[test]
 fn a_client_resumes_at_any_worker_and_without_early_data() {
-    let pair = made(&["go.example.com"]);
-    let site = site(&[("a", &pair)]).env("WAYPOST__EDGE__WORKERS", "3").start();
+    let pair = self_signed(&["go.example.com"]);
+    let site = tls_site(&[("a", &pair)]).env("WAYPOST__EDGE__WORKERS", "3").start();
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let mut config = client_of(&[&pair], &[version]);
+        let mut config = client_trusting_with_versions(&[&pair], &[version]);
         config.enable_early_data = true;
         let config = Arc::new(config);
         for round in 0..24 {
-            let mut tls = dial(&config, site.listen(), "go.example.com").unwrap();
+            let mut tls = connect_tls(&config, site.listen(), "go.example.com").unwrap();
             assert!(!tls.conn.is_early_data_accepted());
-            assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
+            assert!(get_and_close(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
             let resumed = tls.conn.handshake_kind() == Some(HandshakeKind::Resumed);
             assert_eq!(resumed, round > 0, "{version:?}, connection {round}");
         }
@@ -79,24 +92,24 @@ fn a_client_resumes_at_any_worker_and_without_early_data() {
 }
 
 #[test]
-fn what_is_no_tls_is_closed_and_counted_and_so_is_a_handshake_that_does_not_end() {
-    let pair = made(&["go.example.com"]);
-    let site = site(&[("a", &pair)]).env("WAYPOST__EDGE__LIMITS__HANDSHAKE_TIMEOUT", "300ms").start();
+fn input_that_is_no_tls_and_handshakes_that_do_not_end_are_closed_and_counted() {
+    let pair = self_signed(&["go.example.com"]);
+    let site = tls_site(&[("a", &pair)]).env("WAYPOST__EDGE__LIMITS__HANDSHAKE_TIMEOUT", "3s").start();
     for junk in ["GET /live HTTP/1.1\r\nHost: go.example.com\r\n\r\n", "\0\0\0\0\0\0\0\0", "SSH-2.0-x\r\n"] {
-        let mut wire = site.wire();
+        let mut wire = site.connect();
         wire.write(junk);
-        assert!(wire.closed_with().len() <= 7, "an alert at most");
+        assert!(wire.read_until_closed().len() <= 7, "no more than an alert");
     }
     until("junk is counted", || (site.metric("waypost_tls_handshakes_total", "result=\"junk\"") == 3.0).then_some(()));
     until("their ends are counted", || {
         (site.metric("waypost_connections_closed_total", "reason=\"handshake\"") == 3.0).then_some(())
     });
-    // Silent, and in the middle of a record.
-    let begun = Instant::now();
-    let (mut silent, mut half) = (site.wire(), site.wire());
+    // One is silent, one stops within a record.
+    let start = Instant::now();
+    let (mut silent, mut half) = (site.connect(), site.connect());
     half.write_bytes(&[22, 3, 1, 1, 0, 1]);
-    assert!(silent.closed_with().is_empty() && half.closed_with().is_empty());
-    assert!(begun.elapsed().as_millis() >= 290);
+    assert!(silent.read_until_closed().is_empty() && half.read_until_closed().is_empty());
+    assert!(start.elapsed() >= Duration::from_secs(3));
     until("both are counted", || {
         (site.metric("waypost_connections_closed_total", "reason=\"handshake_timeout\"") == 2.0).then_some(())
     });
@@ -104,43 +117,50 @@ fn what_is_no_tls_is_closed_and_counted_and_so_is_a_handshake_that_does_not_end(
 }
 
 #[test]
-fn certificates_change_under_load_and_no_click_fails() {
-    let (old, new) = (made(&["go.example.com"]), made(&["go.example.com"]));
-    let site = site(&[("a", &old)]).start();
-    let both = Arc::new(client(&[&old, &new]));
-    let mut kept = dial(&both, site.listen(), "go.example.com").unwrap();
+fn no_click_fails_while_certificates_change_under_load() {
+    let (old, new) = (self_signed(&["go.example.com"]), self_signed(&["go.example.com"]));
+    let site = tls_site(&[("a", &old)]).start();
+    let both = Arc::new(client_trusting(&[&old, &new]));
+    let mut kept = connect_tls(&both, site.listen(), "go.example.com").unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let _stop = Stop(&stop);
+        let _stop = StopOnDrop(&stop);
         let clicks = scope.spawn(|| {
             let mut clicks = 0;
             while !stop.load(Ordering::Relaxed) {
-                // No tickets of the last connection: every handshake shows a certificate.
-                let fresh = Arc::new(client(&[&old, &new]));
-                let mut tls = dial(&fresh, site.listen(), "go.example.com").unwrap();
-                assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
+                // Without the tickets of earlier connections, so that every handshake uses a certificate.
+                let fresh = Arc::new(client_trusting(&[&old, &new]));
+                let mut tls = connect_tls(&fresh, site.listen(), "go.example.com").unwrap();
+                assert!(get_and_close(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"));
                 clicks += 1;
             }
             clicks
         });
-        write_pair(&site, "a", &new);
-        until("only the new one is shown", || dial(&Arc::new(client(&[&new])), site.listen(), "go.example.com").ok());
-        write_pair(&site, "a", &old);
+        write_certificate(&site, "a", &new);
+        until("the new one is served", || {
+            connect_tls(&Arc::new(client_trusting(&[&new])), site.listen(), "go.example.com").ok()
+        });
+        write_certificate(&site, "a", &old);
         site.signal("-HUP");
-        until("the old one is back", || dial(&Arc::new(client(&[&old])), site.listen(), "go.example.com").ok());
+        until("the old one is served again", || {
+            connect_tls(&Arc::new(client_trusting(&[&old])), site.listen(), "go.example.com").ok()
+        });
         stop.store(true, Ordering::Relaxed);
         assert!(clicks.join().unwrap() > 0);
     });
-    assert!(ask(&mut kept, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"), "a connection from before");
-    assert!(site.metric("waypost_tls_reloads_total", "result=\"taken\"") >= 2.0);
+    assert!(
+        get_and_close(&mut kept, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"),
+        "a connection from before"
+    );
+    assert!(site.metric("waypost_tls_reloads_total", "result=\"ok\"") >= 2.0);
 }
 
 #[test]
-fn a_bad_new_pair_keeps_the_old_one_and_says_why() {
-    let (old, other) = (made(&["go.example.com"]), made(&["other.example"]));
-    let expired = made_until(&["go.example.com"], 2001);
-    let site = site(&[("a", &old), ("b", &other)]).start();
-    let trusting = Arc::new(client(&[&old]));
+fn a_bad_new_certificate_keeps_the_old_one_and_the_cause_is_logged() {
+    let (old, other) = (self_signed(&["go.example.com"]), self_signed(&["other.example"]));
+    let expired = self_signed_until(&["go.example.com"], 2001);
+    let site = tls_site(&[("a", &old), ("b", &other)]).start();
+    let trusting = Arc::new(client_trusting(&[&old]));
     let cases = [
         (expired.0.as_str(), expired.1.as_str(), "has expired"),
         (old.0.as_str(), other.1.as_str(), "not the key of"),
@@ -148,40 +168,42 @@ fn a_bad_new_pair_keeps_the_old_one_and_says_why() {
         (old.0.as_str(), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not the key of"),
     ];
     for (number, (cert, key, why)) in cases.iter().enumerate() {
-        write_pair(&site, "a", &((*cert).to_owned(), (*key).to_owned()));
+        write_certificate(&site, "a", &((*cert).to_owned(), (*key).to_owned()));
         site.signal("-HUP");
-        site.logged(why);
+        site.wait_for_log(why);
         until("it is counted", || {
             (site.metric("waypost_tls_reloads_total", "result=\"refused\"") > number as f64).then_some(())
         });
-        let mut tls = dial(&trusting, site.listen(), "go.example.com").unwrap();
-        assert!(ask(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"), "{why}");
+        let mut tls = connect_tls(&trusting, site.listen(), "go.example.com").unwrap();
+        assert!(get_and_close(&mut tls, "/live").unwrap().starts_with("HTTP/1.1 302 Found\r\n"), "{why}");
     }
-    site.tells("certificate_refused", "bounded", "certificate-ends");
-    // The neighbour is taken all the same.
-    let renewed = made(&["other.example"]);
-    write_pair(&site, "b", &renewed);
-    until("the neighbour is renewed", || dial(&Arc::new(client(&[&renewed])), site.listen(), "other.example").ok());
+    site.wait_for_fault("certificate_refused", "bounded", "certificate-ends");
+    // The other certificate is still renewed.
+    let renewed = self_signed(&["other.example"]);
+    write_certificate(&site, "b", &renewed);
+    until("the other one is renewed", || {
+        connect_tls(&Arc::new(client_trusting(&[&renewed])), site.listen(), "other.example").ok()
+    });
 }
 
 #[test]
-fn a_start_with_a_bad_pair_is_refused_with_the_file_and_what_to_do() {
-    let (one, two) = (made(&["one.example"]), made(&["two.example"]));
-    let mixed = site(&[("a", &(one.0.clone(), two.1.clone())), ("b", &("x".to_owned(), two.1.clone()))]);
-    let (code, told) = mixed.refused();
+fn a_start_with_a_bad_certificate_is_refused_with_the_file_and_advice() {
+    let (one, two) = (self_signed(&["one.example"]), self_signed(&["two.example"]));
+    let mixed = tls_site(&[("a", &(one.0.clone(), two.1.clone())), ("b", &("x".to_owned(), two.1.clone()))]);
+    let (code, output) = mixed.run_refused_start();
     assert_ne!(code, Some(0));
     for part in ["tls/a.key: not the key of tls/a.crt", "tls/b.crt: no certificate in PEM", "give the key that"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(output.contains(part), "{part}: {output}");
     }
-    let none = listening(Site::new(&[link("live")]), "");
-    let (code, told) = none.refused();
-    assert!(code == Some(64) && told.contains("tls.certificates: none, and a listener"), "{told}");
+    let none = with_tls_listener(Site::new(&[link("live")]), "");
+    let (code, output) = none.run_refused_start();
+    assert!(code == Some(64) && output.contains("tls.certificates: not set, and a listener"), "{output}");
 }
 
 #[test]
-fn curl_and_openssl_follow_the_same_link() {
-    let pair = made(&["go.example.com"]);
-    let site = site(&[("a", &pair)]).start();
+fn curl_and_openssl_connect_and_curl_gets_the_redirect() {
+    let pair = self_signed(&["go.example.com"]);
+    let site = tls_site(&[("a", &pair)]).start();
     let port = site.listen().port();
     if Path::new("/usr/bin/curl").exists() {
         let to = format!("go.example.com:{port}:127.0.0.1");
@@ -203,13 +225,13 @@ fn curl_and_openssl_follow_the_same_link() {
 }
 
 #[test]
-fn a_plain_listener_sends_clients_to_https_for_hosts_with_a_certificate_and_answers_others_at_once() {
-    let pair = made(&["go.example.com"]);
+fn a_plain_listener_redirects_to_https_for_hosts_with_a_certificate_and_answers_for_others() {
+    let pair = self_signed(&["go.example.com"]);
     let site = Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls");
-    write_pair(&site, "a", &pair);
-    let site = listening(site, ", upgrade = true").start();
+    write_certificate(&site, "a", &pair);
+    let site = with_tls_listener(site, ", redirect_to_https = true").start();
     let plain = |host: &str, path: &str| {
-        Wire::to(site.listens()[1]).send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+        Connection::to(site.listens()[1]).send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
     };
     for path in ["/live?a=%2F%2f&b&&=", "//evil.example/x", "/", "/robots.txt?", "/nobody"] {
         let answer = plain("go.example.com:8080", path);
@@ -219,22 +241,22 @@ fn a_plain_listener_sends_clients_to_https_for_hosts_with_a_certificate_and_answ
     let other = plain("evil.example", "/live");
     assert!(other.header("location").unwrap().starts_with("https://shop.example.com/view/live"));
     until("they are counted", || (site.metric("waypost_requests_upgraded_total", "") == 5.0).then_some(()));
-    assert_eq!(site.metric("waypost_clicks_total", ""), 1.0, "of the host without a certificate");
+    assert_eq!(site.metric("waypost_clicks_total", ""), 1.0, "the click for the host without a certificate");
 }
 
 #[test]
-fn hsts_is_said_over_tls_alone_and_a_domain_has_its_own() {
-    let pair = made(&["go.example.com", "own.example"]);
+fn hsts_is_sent_over_tls_alone_and_a_domain_can_have_its_own() {
+    let pair = self_signed(&["go.example.com", "own.example"]);
     let site = Site::new(&[link("live")])
         .env("WAYPOST__TLS__DIRECTORY", "tls")
         .env("WAYPOST__TLS__HSTS", "max-age=600")
         .env("WAYPOST__DOMAINS__OWN_EXAMPLE__HSTS", "max-age=0; includeSubDomains");
-    write_pair(&site, "a", &pair);
-    let site = listening(site, "").start();
-    let config = Arc::new(client(&[&pair]));
+    write_certificate(&site, "a", &pair);
+    let site = with_tls_listener(site, "").start();
+    let config = Arc::new(client_trusting(&[&pair]));
     for (host, said) in [("go.example.com", "max-age=600"), ("own.example", "max-age=0; includeSubDomains")] {
         for path in ["/live", "/", "/nobody"] {
-            let mut tls = dial(&config, site.listen(), host).unwrap();
+            let mut tls = connect_tls(&config, site.listen(), host).unwrap();
             tls.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
                 .unwrap();
             let mut answer = String::new();
@@ -242,23 +264,23 @@ fn hsts_is_said_over_tls_alone_and_a_domain_has_its_own() {
             assert!(answer.contains(&format!("\r\nstrict-transport-security: {said}\r\n")), "{host}{path}: {answer}");
         }
     }
-    let plain = Wire::to(site.listens()[1]).send("GET /live HTTP/1.1\r\nHost: go.example.com\r\n\r\n");
+    let plain = Connection::to(site.listens()[1]).send("GET /live HTTP/1.1\r\nHost: go.example.com\r\n\r\n");
     assert!(plain.status == 302 && plain.header("strict-transport-security").is_none());
-    let (code, told) = Site::new(&[]).env("WAYPOST__TLS__HSTS", "always").refused();
-    assert!(code == Some(64) && told.contains("tls.hsts: \"always\"; allowed: max-age=SECONDS"), "{told}");
+    let (code, output) = Site::new(&[]).env("WAYPOST__TLS__HSTS", "always").run_refused_start();
+    assert!(code == Some(64) && output.contains("tls.hsts: \"always\"; allowed: max-age=SECONDS"), "{output}");
 }
 
 #[test]
-fn challenges_of_an_acme_client_are_answered_as_they_are_written_and_nothing_else_of_the_disk() {
-    let pair = made(&["go.example.com"]);
+fn acme_challenges_are_served_from_their_directory_and_no_other_file_is() {
+    let pair = self_signed(&["go.example.com"]);
     let site =
         Site::new(&[link("live")]).env("WAYPOST__TLS__DIRECTORY", "tls").env("WAYPOST__TLS__ACME_CHALLENGES", "acme");
-    write_pair(&site, "a", &pair);
+    write_certificate(&site, "a", &pair);
     std::fs::create_dir(site.path("acme")).unwrap();
-    let site = listening(site, ", upgrade = true").start();
+    let site = with_tls_listener(site, ", redirect_to_https = true").start();
     let get = |name: &str| {
         let path = format!("/.well-known/acme-challenge/{name}");
-        Wire::to(site.listens()[1]).send(&format!("GET {path} HTTP/1.1\r\nHost: new.example\r\n\r\n"))
+        Connection::to(site.listens()[1]).send(&format!("GET {path} HTTP/1.1\r\nHost: new.example\r\n\r\n"))
     };
     std::os::unix::fs::symlink(site.path("links.jsonl"), site.path("acme/link")).unwrap();
     std::fs::write(site.path("acme/a.b"), "no token").unwrap();

@@ -9,10 +9,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::{
-    dsl::{PATIENCE, Site, link, until},
+    dsl::{Site, TIMEOUT, link, until},
     kafka::{
         broker::{Broker, Kind},
-        site::{delivered, orphan, streaming},
+        site::{orphan_topic, site_with_kafka, wait_until_delivered},
     },
 };
 
@@ -55,8 +55,8 @@ fn the_story_of_a_click_in_the_files_names_file_line_labels_and_whether_it_count
     site.get("/trial", &TAP);
     site.get("/live", &["User-Agent: facebookexternalhit/1.1"]);
     site.get("/nobody", &TAP);
-    let events = site.events_until("clicks", 4);
-    let orphans = site.events_until("clicks.orphan", 1);
+    let events = site.wait_for_events("clicks", 4);
+    let orphans = site.wait_for_events("clicks.orphan", 1);
 
     let told = story(&site, &[id(&events[0])]);
     assert_eq!(told["verdict"], "counted");
@@ -91,8 +91,12 @@ fn the_story_of_a_click_in_the_files_names_file_line_labels_and_whether_it_count
     let repeat = format!("not counted: double tap of {} ", id(&events[0]));
     assert!(words(&events[1]).contains(&repeat) && words(&events[1]).contains(" before\n"), "{}", words(&events[1]));
     assert!(words(&events[2]).contains("not counted: the link is a test link"));
-    assert!(words(&events[3]).contains("not counted: a chat or feed drew a preview"), "{}", words(&events[3]));
-    assert!(words(&orphans[0]).contains("not counted: there is no link of this code"), "{}", words(&orphans[0]));
+    assert!(
+        words(&events[3]).contains("not counted: a chat or feed fetched the link to draw a preview"),
+        "{}",
+        words(&events[3])
+    );
+    assert!(words(&orphans[0]).contains("not counted: no link has this code"), "{}", words(&orphans[0]));
 }
 
 #[test]
@@ -101,10 +105,10 @@ fn a_double_tap_without_a_cookie_names_the_tap_it_repeats() {
     for (path, headers) in [("/live", &TAP[..]), ("/other", &TAP), ("/live", &TAP[1..]), ("/live", &TAP)] {
         site.get(path, headers);
     }
-    let events = site.events_until("clicks", 4);
+    let events = site.wait_for_events("clicks", 4);
     assert_eq!(events[3]["duplicate_basis"], "address_agent");
     let told = story(&site, &[id(&events[3])]);
-    let verdict = format!("not counted: double tap of {} ", id(&events[0]));
+    let verdict = format!("counted; perhaps a double tap of {} ", id(&events[0]));
     assert!(told["verdict"].as_str().unwrap().starts_with(&verdict), "{told}");
     assert_eq!(told["repeated_tap"]["click_id"], events[0]["click_id"]);
 }
@@ -113,7 +117,7 @@ fn a_double_tap_without_a_cookie_names_the_tap_it_repeats() {
 fn a_click_that_was_delivered_twice_is_told_once_and_its_repeat_is_listed() {
     let site = Site::new(&[paid("live")]).start();
     site.get("/live", &TAP);
-    let event = &site.events_until("clicks", 1)[0];
+    let event = &site.wait_for_events("clicks", 1)[0];
     let dir = site.data().join("clicks");
     std::fs::copy(dir.join("clicks-000001.jsonl"), dir.join("clicks-000002.jsonl")).unwrap();
     let told = story(&site, &[id(event)]);
@@ -130,7 +134,7 @@ fn a_token_of_a_destination_or_a_cookie_leads_to_its_click_with_keys_or_without(
     let answer = site.get("/live", &TAP);
     let cookie = answer.cookie();
     let tokens = [("url", answer.token().unwrap()), ("cookie", cookie.split_once('=').unwrap().1.to_owned())];
-    let event = &site.events_until("clicks", 1)[0];
+    let event = &site.wait_for_events("clicks", 1)[0];
     for (kind, token) in &tokens {
         let told = story(&site, &[token]);
         assert_eq!((&told["click_id"], &told["verdict"]), (&event["click_id"], &"counted".into()));
@@ -152,7 +156,7 @@ fn a_token_of_a_destination_or_a_cookie_leads_to_its_click_with_keys_or_without(
 fn a_forged_token_is_searched_for_all_the_same_with_a_warning() {
     let site = Site::new(&[paid("live")]).start();
     let token = site.get("/live", &TAP).token().unwrap();
-    let event = &site.events_until("clicks", 1)[0];
+    let event = &site.wait_for_events("clicks", 1)[0];
     let (head, mac) = token.rsplit_once('.').unwrap();
     let forged = format!("{head}.{}{}", if mac.starts_with('A') { 'B' } else { 'A' }, &mac[1..]);
     let told = story(&site, &[&forged]);
@@ -165,18 +169,19 @@ fn a_forged_token_is_searched_for_all_the_same_with_a_warning() {
 fn a_click_that_is_nowhere_exits_1_and_says_where_it_was_looked_for_and_up_to_when() {
     let site = Site::new(&[paid("live")]).start();
     site.get("/live", &TAP);
-    let event = &site.events_until("clicks", 1)[0];
+    let event = &site.wait_for_events("clicks", 1)[0];
     let last = if id(event).ends_with('0') { "1" } else { "0" };
     let other = format!("{}{last}", &id(event)[..35]);
     let (code, said) = why(&site, &[&other]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("was not found"), "{said}");
     let data = site.data().display().to_string();
-    for place in [format!("looked in the journal in {data}, up to 20"), format!("in the click files in {data}/clicks")]
+    for place in
+        [format!("searched the journal in {data}, up to 20"), format!("searched the click files in {data}/clicks")]
     {
         assert!(said.contains(&place), "{place}: {said}");
     }
-    assert!(said.contains("1 records, not this one"), "{said}");
+    assert!(said.contains("1 records, none is this click"), "{said}");
     let (code, said) = why(&site, &[&other, "--json"]);
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &told["found"]), (Some(1), &false.into()));
@@ -198,22 +203,22 @@ fn what_is_no_click_id_and_no_token_exits_64() {
 
 #[test]
 fn a_click_in_kafka_is_told_with_the_partition_and_offset_that_a_consumer_sees() {
-    let Some(broker) = Broker::shared() else { return };
-    broker.create("told", 5, &[]);
-    broker.create(&orphan("told"), 2, &[]);
-    let site = streaming(&broker.address(), "told");
+    let Some(broker) = Broker::start_or_share() else { return };
+    broker.create_topic("told", 5, &[]);
+    broker.create_topic(&orphan_topic("told"), 2, &[]);
+    let site = site_with_kafka(&broker.address(), "told");
     site.write("links.jsonl", &paid("live"));
     let site = site.start();
     for _ in 0..20 {
         site.get("/live", &TAP);
     }
     site.get("/nobody", &TAP);
-    delivered(&site, "clicks", 20);
-    delivered(&site, "clicks.orphan", 1);
+    wait_until_delivered(&site, "clicks", 20);
+    wait_until_delivered(&site, "clicks.orphan", 1);
 
-    let records = broker.read(&["told", &orphan("told")], 21, PATIENCE);
+    let records = broker.read(&["told", &orphan_topic("told")], 21, TIMEOUT);
     let ends = [&records[0], &records[10], &records[20]];
-    let orphaned = records.iter().find(|record| record.topic == orphan("told")).unwrap();
+    let orphaned = records.iter().find(|record| record.topic == orphan_topic("told")).unwrap();
     for record in ends.into_iter().chain([orphaned]) {
         let event = record.json();
         let told = story(&site, &["--kafka", &broker.address(), id(&event)]);
@@ -245,10 +250,10 @@ fn a_click_in_kafka_is_told_with_the_partition_and_offset_that_a_consumer_sees()
 #[test]
 fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it_is_back() {
     let Some(mut broker) = Broker::start(Kind::Plain) else { return };
-    broker.create("clicks", 1, &[]);
-    broker.create("clicks.orphan", 1, &[]);
+    broker.create_topic("clicks", 1, &[]);
+    broker.create_topic("clicks.orphan", 1, &[]);
     broker.stop();
-    let site = streaming(&broker.address(), "clicks");
+    let site = site_with_kafka(&broker.address(), "clicks");
     site.write("links.jsonl", &paid("live"));
     let site = site.start();
     let first = site.get("/live", &TAP);
@@ -261,17 +266,17 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     assert_eq!((&place["in"], &place["lane"], &place["delivered"]), (&"journal".into(), &0.into(), &false.into()));
     assert_eq!((&place["position"], &waiting["event"]["seq"]), (&0.into(), &0.into()));
     assert_eq!((&waiting["duplicate_decided"], &waiting["event"]["source"]), (&false.into(), &"instagram".into()));
-    assert!(waiting["verdict"].as_str().unwrap().contains("decided when it is shipped"), "{waiting}");
+    assert!(waiting["verdict"].as_str().unwrap().contains("decided when it is delivered"), "{waiting}");
     let (code, said) = why(&site, &["--kafka", &address, &tokens[1]]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("not counted: double tap of "), "the cookie decides it at once: {said}");
-    assert!(said.contains("waits to be shipped") && said.contains("lane 0, position "), "{said}");
+    assert!(said.contains("waits for delivery") && said.contains("lane 0, position "), "{said}");
     assert!(said.contains("not searched to the end: the topics clicks and clicks.orphan"), "{said}");
 
     let mut asking = site.command(&["clicks", "why", "--data-dir", &site.data().display().to_string()]);
     let mut asking = asking.args(["--kafka", &address, &tokens[0]]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(asking.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.by_ref().any(|line| line.contains("waits to be shipped")));
+    assert!(lines.by_ref().any(|line| line.contains("waits for delivery")));
     let asks_kafka_still = asking.try_wait().unwrap().is_none();
     let rest: Vec<String> = lines.collect();
     assert!(asking.wait().unwrap().success());
@@ -280,7 +285,7 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
     assert!(rest[0].starts_with("not searched to the end: the topics clicks and clicks.orphan"), "{rest:?}");
 
     broker.restart();
-    delivered(&site, "clicks", 2);
+    wait_until_delivered(&site, "clicks", 2);
     let told = until("the story as it is in Kafka", || {
         Some(story(&site, &["--kafka", &address, &tokens[0]])).filter(|told| told["place"]["in"] == "kafka")
     });
@@ -292,28 +297,28 @@ fn a_click_waits_in_the_journal_while_the_broker_is_away_and_is_in_kafka_once_it
 
 #[test]
 fn a_click_that_was_sent_again_in_a_transaction_is_told_once_and_the_markers_behind_it_are_no_hindrance() {
-    let Some(broker) = Broker::shared() else { return };
-    broker.create("again", 1, &[]);
-    broker.create(&orphan("again"), 1, &[]);
-    let site = streaming(&broker.address(), "again");
+    let Some(broker) = Broker::start_or_share() else { return };
+    broker.create_topic("again", 1, &[]);
+    broker.create_topic(&orphan_topic("again"), 1, &[]);
+    let site = site_with_kafka(&broker.address(), "again");
     site.write("links.jsonl", &paid("live"));
     let site = site.start();
     for _ in 0..3 {
         site.get("/live", &TAP);
     }
-    delivered(&site, "clicks", 3);
-    let records = broker.read(&["again"], 3, PATIENCE);
+    wait_until_delivered(&site, "clicks", 3);
+    let records = broker.read(&["again"], 3, TIMEOUT);
     let value = records[1].value.as_ref().unwrap();
     let mut settings = rdkafka::ClientConfig::new();
     settings.set("bootstrap.servers", broker.address()).set("transactional.id", "again");
     let producer: BaseProducer = settings.create().unwrap();
-    producer.init_transactions(PATIENCE).unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
     for commit in [true, false] {
         producer.begin_transaction().unwrap();
         let record: BaseRecord<'_, (), String> = BaseRecord::to("again").payload(value).partition(0);
         producer.send(record).map_err(|(why, _)| why).unwrap();
-        producer.flush(PATIENCE).unwrap();
-        let ended = if commit { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
+        producer.flush(TIMEOUT).unwrap();
+        let ended = if commit { producer.commit_transaction(TIMEOUT) } else { producer.abort_transaction(TIMEOUT) };
         ended.unwrap();
     }
     let told = story(&site, &["--kafka", &broker.address(), id(&records[1].json())]);

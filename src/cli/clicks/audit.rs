@@ -1,162 +1,173 @@
-//! `waypost clicks audit`: whether a click is missing, proved from the topics alone.
+//! `waypost clicks audit`: proves from the topics alone that no click is missing, or names the missing clicks.
 //!
-//! 1. What lanes say of themselves is read first, up to where it ends now: whatever they claim was on the topics before.
-//! 2. Then the clicks, up to where they end now.
-//! 3. **judge**: what is absent is missing, lost with a machine's power, not shipped yet, or unproved. **ranges** keeps what was seen.
+//! 1. The statements of the lanes are read first, up to the topic's present end: what they state was on the topics
+//!    before.
+//! 2. Then the clicks are read, up to the present end of their topics (`state`).
+//! 3. Every absent number is missing, lost by a power cut, not delivered yet, or unproved (`rule`).
 
-mod judge;
 #[cfg(test)]
 mod model;
-mod ranges;
+mod report;
+mod rule;
+mod seq_set;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
 use std::{collections::BTreeSet, io::Write, process::ExitCode};
 
 use anyhow::{Result, bail};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
-use self::judge::{Found, LaneFound, Ledger};
-use super::source::{At, Range, Source, oldest_ms, read_kafka};
+use self::{state::AuditState, verdict::LaneVerdict};
+use super::{
+    source::{ClickSource, ReadProgress, ReadRange, RecordLocation, kafka},
+    time_range::check_from_is_not_after_to,
+};
 use crate::kafka::Config;
 
-/// Clicks are written within this time of their own, and edges' clocks differ by less, milliseconds.
-const SPREAD_MS: u64 = 3_600_000;
-/// Nothing is missing, but not all of it is proved.
-const UNPROVED: u8 = 3;
-/// Spans named of each kind, lane and topic; more are counted.
-const NAMED: usize = 10;
+/// The longest time between a click and its record, and between the clocks of two edges, milliseconds.
+const CLOCK_SPREAD_MS: u64 = 3_600_000;
+/// The exit code if no click is known to be missing, but not all is proved.
+const EXIT_UNPROVED: u8 = 3;
 
 /// The flags of `waypost clicks audit`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Audit {
-    /// Judge what was delivered since then (such as 2026-11-21T10:00:00Z) [default: all that the topics still have]
+pub struct AuditArgs {
+    /// Audit what was delivered since this time, such as 2026-11-21T10:00:00Z [default: all that the topics still hold]
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Judge what lanes said until then [default: now]
+    /// Ignore statements of lanes after this time [default: now]
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
-    /// The edges that must have spoken, with commas
+    /// Edges that must have made a statement, separated by commas
     #[arg(long, value_name = "EDGE", value_delimiter = ',')]
     edges: Vec<String>,
-    /// One JSON object a lane
+    /// Print one JSON object a lane
     #[arg(long)]
     json: bool,
 }
 
-/// Prints the verdict on every lane to `out`; exit 0 complete, 1 clicks are missing, 3 none is missing but not all is proved.
-/// Called by `cli`.
+/// The result for all lanes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AuditOutcome {
+    /// Every click is proved to be on its topic.
+    Complete,
+    /// A delivered click is not on its topic.
+    Missing,
+    /// No click is known to be missing, but not all is proved.
+    Unproved,
+}
+
+/// Audits the topics and prints the verdict on every lane to `out`. Exits 0 if all is complete, 1 if a click is
+/// missing, 3 if none is missing but not all is proved.
 ///
 /// # Errors
-/// Clicks are not on Kafka, it cannot be read, or `out` cannot be written.
-pub fn audit(source: &Source, flags: &Audit, now_ms: u64, out: &mut impl Write) -> Result<ExitCode> {
-    let Source::Kafka(config) = source else {
-        bail!("an audit reads the topics: give --kafka HOST:PORT, or set kafka.brokers in the configuration");
+/// The source is not Kafka, it cannot be read, or `out` cannot be written.
+pub fn audit_topics_and_print_verdicts(
+    source: &ClickSource,
+    args: &AuditArgs,
+    now_ms: u64,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    check_from_is_not_after_to(args.from, args.to)?;
+    let ClickSource::Kafka(config) = source else {
+        bail!("an audit reads topics: give --kafka HOST:PORT, or set kafka.brokers in the configuration (--config)");
     };
     let ms = |time: Timestamp| u64::try_from(time.as_millisecond()).unwrap_or_default();
-    let to_ms = flags.to.map_or(now_ms, ms).min(now_ms);
-    let ledger = read(config, flags.from.map_or(0, ms), to_ms)?;
-    let lanes = ledger.judge(to_ms);
+    let to_ms = args.to.map_or(now_ms, ms).min(now_ms);
+    let state = read_statements_then_clicks(config, args.from.map_or(0, ms), to_ms)?;
+    let lanes = state.judge_lanes(to_ms);
     for lane in &lanes {
-        if flags.json {
-            writeln!(out, "{}", serde_json::to_string(lane)?)?;
+        match args.json {
+            true => writeln!(out, "{}", serde_json::to_string(lane)?)?,
+            false => report::print_lane_verdict_as_text(lane, out)?,
+        }
+    }
+    let known: BTreeSet<&str> = state.edges().collect();
+    let silent: Vec<&str> = args.edges.iter().map(String::as_str).filter(|edge| !known.contains(edge)).collect();
+    print_edges_without_any_record(&silent, args.json, out)?;
+    if state.foreign_records > 0 {
+        match args.json {
+            true => writeln!(out, "{}", serde_json::json!({"strange": state.foreign_records}))?,
+            false => writeln!(out, "{} records are not clicks of Waypost and were ignored", state.foreign_records)?,
+        }
+    }
+    let outcome = AuditOutcome::from_lane_verdicts_and_silent_edges(&lanes, &silent);
+    if !args.json {
+        writeln!(out, "{}", outcome.describe(lanes.is_empty()))?;
+    }
+    Ok(outcome.exit_code())
+}
+
+impl AuditOutcome {
+    fn from_lane_verdicts_and_silent_edges(lanes: &[LaneVerdict], silent_edges: &[&str]) -> AuditOutcome {
+        if lanes.iter().any(LaneVerdict::has_missing) {
+            AuditOutcome::Missing
+        } else if lanes.iter().all(LaneVerdict::is_complete) && silent_edges.is_empty() && !lanes.is_empty() {
+            AuditOutcome::Complete
         } else {
-            tell(lane, out)?;
+            AuditOutcome::Unproved
         }
     }
-    let spoke: BTreeSet<&str> = ledger.edges().collect();
-    let silent: Vec<&str> = flags.edges.iter().map(String::as_str).filter(|edge| !spoke.contains(edge)).collect();
-    for edge in &silent {
-        match flags.json {
+
+    fn describe(self, no_lanes: bool) -> &'static str {
+        match self {
+            AuditOutcome::Missing => "MISSING: clicks that were delivered are not on their topic",
+            AuditOutcome::Complete => "COMPLETE",
+            AuditOutcome::Unproved if no_lanes => "UNPROVED: the topics hold no clicks and no statements",
+            AuditOutcome::Unproved => "UNPROVED: no click is known to be missing, but not all is proved",
+        }
+    }
+
+    fn exit_code(self) -> ExitCode {
+        match self {
+            AuditOutcome::Missing => ExitCode::FAILURE,
+            AuditOutcome::Complete => ExitCode::SUCCESS,
+            AuditOutcome::Unproved => ExitCode::from(EXIT_UNPROVED),
+        }
+    }
+}
+
+/// Prints the edges of `--edges` of which nothing was read.
+fn print_edges_without_any_record(edges: &[&str], json: bool, out: &mut impl Write) -> Result<()> {
+    for edge in edges {
+        match json {
             true => writeln!(out, "{}", serde_json::json!({"edge": edge, "silent": true}))?,
-            false => writeln!(out, "edge {edge}: UNPROVED: it never spoke; is it named right, and does it ship?")?,
+            false => writeln!(
+                out,
+                "edge {edge}: UNPROVED: it has made no statement; check its name (--edges) and whether it delivers"
+            )?,
         }
-    }
-    if ledger.strange > 0 {
-        match flags.json {
-            true => writeln!(out, "{}", serde_json::json!({"strange": ledger.strange}))?,
-            false => writeln!(out, "{} records are no clicks of Waypost and were left out", ledger.strange)?,
-        }
-    }
-    let missing = lanes.iter().any(LaneFound::missing);
-    let complete = lanes.iter().all(LaneFound::complete) && silent.is_empty() && !lanes.is_empty();
-    if !flags.json {
-        let verdict = match (missing, complete) {
-            (true, _) => "MISSING: clicks that were delivered are not on their topic",
-            (false, true) => "COMPLETE",
-            (false, false) if lanes.is_empty() => "UNPROVED: the topics hold no clicks and no statements",
-            (false, false) => "UNPROVED: no click is known to be missing, but not all is proved",
-        };
-        writeln!(out, "{verdict}")?;
-    }
-    Ok(match (missing, complete) {
-        (true, _) => ExitCode::FAILURE,
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(UNPROVED),
-    })
-}
-
-fn read(config: &Config, from_ms: u64, to_ms: u64) -> Result<Ledger> {
-    let since_ms = from_ms.max(oldest_ms(config, &config.topics())?);
-    let range = if from_ms > 0 { Range::Since(from_ms.saturating_sub(SPREAD_MS)) } else { Range::All };
-    let mut ledger = Ledger::new(since_ms);
-    read_kafka(config, &[&config.lanes], range, &mut |record| {
-        // What is not a statement of ours proves nothing.
-        let said = record.and_then(|record| serde_json::from_slice(record.value).ok());
-        said.into_iter().for_each(|said| ledger.statement(said, to_ms));
-        Ok(())
-    })?;
-    read_kafka(config, &config.topics(), range, &mut |record| {
-        let Some(record) = record else { return Ok(()) };
-        let At::Kafka { topic, .. } = record.at else { return Ok(()) };
-        match serde_json::from_slice(record.value) {
-            Ok(click) => ledger.click(topic, &click),
-            Err(_) => ledger.strange += 1,
-        }
-        Ok(())
-    })?;
-    Ok(ledger)
-}
-
-fn tell(lane: &LaneFound, out: &mut impl Write) -> Result<()> {
-    let verdict = match (lane.missing(), lane.complete()) {
-        (true, _) => "MISSING",
-        (false, true) => "COMPLETE",
-        (false, false) => "UNPROVED",
-    };
-    let up_to = lane.complete_to_ms.map_or("no time is stated".to_owned(), |ms| format!("up to {}", time(ms)));
-    writeln!(out, "edge {} lane {}: {verdict}, {up_to}", lane.edge, lane.lane)?;
-    for (topic, found) in &lane.topics {
-        let Found { present, repeats, dead_lettered, quarantined, not_shipped, unproved, .. } = found;
-        write!(out, "  {topic}: {present} clicks, {repeats} repeats, {dead_lettered} dead-lettered, ")?;
-        writeln!(out, "{quarantined} quarantined, {not_shipped} not shipped yet, {unproved} unproved")?;
-        for (what, spans) in [("missing", &found.missing), ("lost by power cut", &found.lost_by_cut)] {
-            for span in spans.iter().take(NAMED) {
-                writeln!(out, "    {what}: epoch {} seq {} to {}", span.epoch, span.from, span.to - 1)?;
-            }
-            if spans.len() > NAMED {
-                writeln!(out, "    {what}: {} more ranges", spans.len() - NAMED)?;
-            }
-        }
-    }
-    if lane.unrecorded > 0 {
-        writeln!(out, "  {} clicks were answered without a record: there was no room for them", lane.unrecorded)?;
-    }
-    for epoch in &lane.forked {
-        writeln!(out, "  epoch {epoch} was never closed: a copy of its directory ran, or statements are gone")?;
-    }
-    for (epoch, said) in &lane.cut {
-        let since = said.map_or("its begin".to_owned(), time);
-        writeln!(
-            out,
-            "  epoch {epoch} was cut by a power loss: clicks answered after {since} may be gone without a trace"
-        )?;
-    }
-    if let Some(since) = lane.silent_since_ms {
-        writeln!(out, "  silent since {}, without a last word", time(since))?;
     }
     Ok(())
 }
 
-fn time(ms: u64) -> String {
-    let at = Timestamp::from_millisecond(ms as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
-    at.strftime("%F %T%.3fZ").to_string()
+/// Reads the statements up to `to_ms`, then the clicks. Clicks delivered before `from_ms` are not judged.
+fn read_statements_then_clicks(config: &Config, from_ms: u64, to_ms: u64) -> Result<AuditState> {
+    let since_ms = from_ms.max(kafka::find_latest_retention_start_ms_or_zero(config, &config.topics.click_topics())?);
+    let range = match from_ms {
+        0 => ReadRange::All,
+        _ => ReadRange::Since(from_ms.saturating_sub(CLOCK_SPREAD_MS)),
+    };
+    let mut state = AuditState::new(since_ms);
+    kafka::visit_topics_and_follow_if_asked(config, &[&config.topics.lanes], range, &mut |progress| {
+        // A record that is not a statement proves nothing.
+        if let ReadProgress::Record(record) = progress
+            && let Ok(statement) = serde_json::from_slice(record.value)
+        {
+            state.add_statement_unless_made_after(statement, to_ms);
+        }
+        Ok(())
+    })?;
+    kafka::visit_topics_and_follow_if_asked(config, &config.topics.click_topics(), range, &mut |progress| {
+        if let ReadProgress::Record(record) = progress
+            && let RecordLocation::Kafka { topic, .. } = record.location
+        {
+            state.add_click_or_count_foreign_record(topic, record.value);
+        }
+        Ok(())
+    })?;
+    Ok(state)
 }

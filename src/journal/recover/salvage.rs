@@ -1,50 +1,56 @@
-//! A ring that is not gone on with: it is put aside, and read from there.
+//! A ring that cannot be continued: it is kept as a file of its own, and its frames are read from there.
 
 use std::{io, path::Path};
 
-use super::{Place, at};
+use super::context::LaneRecoveryContext;
 use crate::journal::{
-    OpenError,
-    disk::Unfinished,
+    disk::PendingFile,
+    error::{OpenError, with_path},
     layout,
-    ringfile::RingFile,
-    segment::read_up_to,
-    survey::{Survey, Whose},
+    ring_file::RingFile,
+    scan::LaneScan,
+    units::Position,
 };
 
-/// A ring is copied in pieces of so many bytes.
+/// A ring is copied in pieces of this size, bytes.
 const PIECE: usize = 1 << 20;
 
-impl Place<'_> {
-    /// Puts the ring aside under a name of its own and takes its frames into the truth. From then on that file is their home: so
-    /// its mapped pages are synced, and it lies in the data directory wherever the rings are.
-    pub(super) fn salvage(&self, ring: RingFile, truth: &mut Survey, acked: u64) -> Result<(), OpenError> {
-        let path = self.whose.ring_path();
-        let number = truth.next_number;
-        truth.next_number += 1;
-        let Whose { journal, rings, lane, .. } = self.whose;
-        let aside = journal.join(layout::salvage_name(lane, number));
-        let kept = match rings == journal {
-            true => self.disk.sync(&ring.file).and_then(|()| self.disk.rename(&path, &aside)),
-            // The new ring takes the place of the old one.
-            false => self.copy(&ring, &aside),
+impl LaneRecoveryContext<'_> {
+    /// Keeps the ring as a salvaged ring in the journal directory, durably, and adds its frames to the scan.
+    ///
+    /// From then on the frames are durable there. So the mapped pages of the ring are synced, and the file lies in the
+    /// data directory even if the ring directory is another one.
+    pub(super) fn keep_ring_as_salvaged_file_and_add_to_scan(
+        &self,
+        ring: &RingFile,
+        scan: &mut LaneScan,
+        acked: Position,
+    ) -> Result<(), OpenError> {
+        let path = self.files.ring_path();
+        let number = self.take_file_number();
+        let journal_dir = self.files.journal_dir;
+        let salvaged = journal_dir.join(layout::salvaged_ring_file_name(self.files.lane_id.lane, number));
+        let kept = if self.files.ring_dir == journal_dir {
+            self.disk.sync_file_and_fail_if_unlinked(&ring.file).and_then(|()| self.disk.rename(&path, &salvaged))
+        } else {
+            // The original stays until the new ring takes its name.
+            self.copy_ring_to_synced_file(ring, &salvaged)
         };
-        at(&path, kept.and_then(|()| self.disk.sync_dir(journal)))?;
-        at(&path, truth.ring(&self.whose, &ring.file, ring.fixed.size, (number, aside), acked))
+        with_path(&path, kept.and_then(|()| self.disk.sync_dir(journal_dir)))?;
+        with_path(&path, scan.add_ring_ignoring_damage(&self.files, ring, number, salvaged, acked))
     }
 
-    fn copy(&self, ring: &RingFile, to: &Path) -> io::Result<()> {
+    fn copy_ring_to_synced_file(&self, ring: &RingFile, to: &Path) -> io::Result<()> {
         let mut chunk = vec![0; PIECE];
-        let copy = Unfinished::begin(self.disk, to)?;
-        let (mut offset, mut first) = (0, Vec::new());
+        let copy = PendingFile::create_temporary_replacing_leftover(self.disk, to)?;
+        let (mut offset, mut start) = (0, Vec::new());
         loop {
-            let got = read_up_to(&ring.file, &mut chunk, offset)?;
+            let got = self.disk.read_at_marking_unreadable_pages(&ring.file, &mut chunk, offset)?.len;
             if got == 0 {
-                // Its first bytes last, with the sync and the name.
-                return copy.finish(&first, to).map(drop);
+                return copy.write_start_sync_and_rename(&start, to).map(drop);
             }
             match offset {
-                0 => first = chunk[..got].to_vec(),
+                0 => start = chunk[..got].to_vec(),
                 _ => copy.write_at(&chunk[..got], offset)?,
             }
             offset += got as u64;

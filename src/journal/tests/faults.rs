@@ -1,128 +1,193 @@
-//! A disk that stops at a chosen effect, and forgets what was not synced when the power goes.
+//! A disk that fails from a chosen operation on, and that forgets what was not synced when the power goes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io,
+    ops::Range,
     os::{
         fd::AsRawFd,
         unix::fs::{FileExt, MetadataExt},
     },
     path::{Path, PathBuf},
     sync::Mutex,
+    time::Duration,
 };
 
-use crate::journal::disk::Effect;
+use crate::journal::disk::DiskOperation;
 
-/// Counts the effects; from `stop_at` on, `failing` of them fail.
+/// Counts the operations of a disk and makes some of them fail.
 #[derive(Debug, Default)]
 pub(in crate::journal) struct Faults(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    passed: u64,
-    stop_at: u64,
-    failing: u64,
-    /// How to undo what is not on the medium yet.
-    undo: Vec<Undo>,
-    /// Where removed files are kept until their directory is synced.
-    stash: Option<tempfile::TempDir>,
-    /// Files that were synced, by inode: their mapped pages are on the medium too.
-    synced: BTreeSet<u64>,
+    operations: u64,
+    /// The first operation that fails.
+    fail_from: u64,
+    /// How many operations fail.
+    failures: u64,
+    /// How to undo the operations that are not synced, in order.
+    unsynced: Vec<Undo>,
+    /// Keeps removed files until their directory is synced.
+    removed_files: Option<tempfile::TempDir>,
+    /// Inodes of the files that were synced: their mapped pages are on the medium too.
+    synced_inodes: BTreeSet<u64>,
+    /// How long each sync would take.
+    simulated_sync: Duration,
+    /// Syncs of files since the start.
+    syncs: u32,
+    /// Bytes of files that the medium does not give.
+    unreadable: Vec<(PathBuf, Range<u64>)>,
+    /// The most bytes that one read gives; 0: as many as are asked for.
+    max_read: usize,
 }
 
-/// What a write replaced: where, the bytes, and the length of the file before it.
-type Replaced = (u64, Vec<u8>, u64);
+/// What a write replaced.
+#[derive(Debug)]
+struct ReplacedBytes {
+    offset: u64,
+    bytes: Vec<u8>,
+    /// The length of the file before the write.
+    file_len: u64,
+}
 
-/// What a disk writes whole.
+/// A disk writes a sector as a whole.
 const SECTOR: u64 = 512;
 
 impl Default for State {
     fn default() -> State {
         State {
-            passed: 0,
-            stop_at: u64::MAX,
-            failing: u64::MAX,
-            undo: Vec::new(),
-            stash: None,
-            synced: BTreeSet::new(),
+            operations: 0,
+            fail_from: u64::MAX,
+            failures: u64::MAX,
+            unsynced: Vec::new(),
+            removed_files: None,
+            synced_inodes: BTreeSet::new(),
+            simulated_sync: Duration::ZERO,
+            syncs: 0,
+            unreadable: Vec::new(),
+            max_read: 0,
         }
     }
 }
 
 #[derive(Debug)]
 enum Undo {
-    Write { path: PathBuf, offset: u64, old: Vec<u8>, old_len: u64 },
+    Write { path: PathBuf, replaced: ReplacedBytes },
     Create { path: PathBuf },
     Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf, kept: PathBuf },
+    Remove { path: PathBuf, copy: PathBuf },
 }
 
 impl Faults {
-    /// From the `stop_at`th effect on, `failing` of them fail.
-    pub(in crate::journal) fn stop_at(&self, stop_at: u64, failing: u64) {
+    /// Resets the count of operations. From operation `fail_from` on, `failures` of them fail.
+    pub(in crate::journal) fn fail_from(&self, fail_from: u64, failures: u64) {
         let mut state = self.0.lock().unwrap();
-        state.passed = 0;
-        state.stop_at = stop_at;
-        state.failing = failing;
+        state.operations = 0;
+        state.fail_from = fail_from;
+        state.failures = failures;
     }
 
-    /// Effects since then.
-    pub(in crate::journal) fn passed(&self) -> u64 {
-        self.0.lock().unwrap().passed
+    /// Operations since the last call of [`Faults::fail_from`].
+    pub(in crate::journal) fn operation_count(&self) -> u64 {
+        self.0.lock().unwrap().operations
     }
 
-    pub(in crate::journal) fn before(&self, effect: &Effect<'_>) -> io::Result<()> {
+    /// Lets the clock of the disk run ahead by so much at each sync of a file.
+    pub(in crate::journal) fn simulate_sync_duration(&self, duration: Duration) {
+        self.0.lock().unwrap().simulated_sync = duration;
+    }
+
+    /// Syncs of files since the start.
+    pub(in crate::journal) fn sync_count(&self) -> u32 {
+        self.0.lock().unwrap().syncs
+    }
+
+    /// By how much the clock of the disk has run ahead.
+    pub(in crate::journal) fn simulated_sync_time(&self) -> Duration {
+        let state = self.0.lock().unwrap();
+        state.simulated_sync * state.syncs
+    }
+
+    /// Counts an operation, and fails if it is one of those to fail. Called before each operation of the disk.
+    pub(in crate::journal) fn before(&self, operation: &DiskOperation<'_>) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
-        let point = state.passed;
-        state.passed += 1;
-        if point >= state.stop_at && point - state.stop_at < state.failing {
+        let index = state.operations;
+        state.operations += 1;
+        if index >= state.fail_from && index - state.fail_from < state.failures {
             return Err(io::Error::other("the test stops the disk here"));
         }
-        state.note(effect);
+        state.record(operation);
         Ok(())
     }
 
-    /// The power goes: what was not synced never was. The latest write that is left may be torn: half of it stays.
-    pub(in crate::journal) fn power_cut(&self, torn: bool) {
+    /// Makes every read fail with EIO that touches these bytes of the file `path`.
+    pub(in crate::journal) fn make_unreadable(&self, path: &Path, bytes: Range<u64>) {
+        self.0.lock().unwrap().unreadable.push((path.to_owned(), bytes));
+    }
+
+    /// Makes every byte readable again.
+    pub(in crate::journal) fn make_all_readable(&self) {
+        self.0.lock().unwrap().unreadable.clear();
+    }
+
+    /// Lets each read give so many bytes at most, as a signal or a network file system may.
+    pub(in crate::journal) fn limit_reads_to(&self, bytes: usize) {
+        self.0.lock().unwrap().max_read = bytes;
+    }
+
+    /// How many bytes a read may give, or its error. Called before each read of the disk.
+    pub(in crate::journal) fn before_read(&self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+        let state = self.0.lock().unwrap();
+        let end = offset + len as u64;
+        let touches = |bytes: &Range<u64>| bytes.start < end && offset < bytes.end;
+        if !state.unreadable.is_empty() {
+            let path = path_of(file);
+            if state.unreadable.iter().any(|(unreadable, bytes)| *unreadable == path && touches(bytes)) {
+                return Err(rustix::io::Errno::IO.into());
+            }
+        }
+        Ok(if state.max_read > 0 { len.min(state.max_read) } else { len })
+    }
+
+    /// Undoes every operation that is not synced. If `torn`, half of the latest write stays.
+    pub(in crate::journal) fn undo_unsynced(&self, torn: bool) {
         let mut state = self.0.lock().unwrap();
         let mut torn = torn;
-        for undo in std::mem::take(&mut state.undo).into_iter().rev() {
+        for undo in std::mem::take(&mut state.unsynced).into_iter().rev() {
             match undo {
-                Undo::Write { path, offset, old, old_len } => {
+                Undo::Write { path, replaced: ReplacedBytes { offset, bytes, file_len } } => {
                     let Ok(file) = OpenOptions::new().write(true).open(path) else { continue };
-                    let half = if std::mem::take(&mut torn) { old.len() / 2 } else { 0 };
-                    file.write_all_at(&old[half..], offset + half as u64).unwrap();
-                    file.set_len(old_len.max(if half > 0 { offset + half as u64 } else { 0 })).unwrap();
+                    let half = if std::mem::take(&mut torn) { bytes.len() / 2 } else { 0 };
+                    file.write_all_at(&bytes[half..], offset + half as u64).unwrap();
+                    file.set_len(file_len.max(if half > 0 { offset + half as u64 } else { 0 })).unwrap();
                 }
                 Undo::Create { path } => drop(std::fs::remove_file(path)),
                 Undo::Rename { from, to } => drop(std::fs::rename(to, from)),
-                Undo::Remove { path, kept } => drop(std::fs::rename(kept, path)),
+                Undo::Remove { path, copy } => drop(std::fs::rename(copy, path)),
             }
         }
     }
-}
 
-impl Faults {
-    /// The power goes, and of what was not synced any part may have reached the medium: each sector of a file is as old as
-    /// `pick(n)` of its n states says, each file as long as after one of its writes, and of the names the latest are gone.
-    pub(in crate::journal) fn power_cut_anywhere(&self, pick: &mut dyn FnMut(usize) -> usize) {
-        let undo = std::mem::take(&mut self.0.lock().unwrap().undo);
-        let (mut files, mut names) = (BTreeMap::<PathBuf, Vec<Replaced>>::new(), Vec::new());
-        for undo in undo {
+    /// Undoes any part of the operations that are not synced. Each sector of a file gets one of its n states, as
+    /// `pick(n)` says. Each file gets its length after one of its writes. The latest creations, renamings and removals
+    /// are undone.
+    pub(in crate::journal) fn undo_unsynced_randomly(&self, pick: &mut dyn FnMut(usize) -> usize) {
+        let unsynced = std::mem::take(&mut self.0.lock().unwrap().unsynced);
+        let (mut files, mut names) = (BTreeMap::<PathBuf, Vec<ReplacedBytes>>::new(), Vec::new());
+        for undo in unsynced {
             match undo {
-                Undo::Write { path, offset, old, old_len } => {
-                    files.entry(path).or_default().push((offset, old, old_len));
-                }
+                Undo::Write { path, replaced } => files.entry(path).or_default().push(replaced),
                 name => names.push(name),
             }
         }
         for (path, writes) in files {
-            // The pages of rings are mapped: whoever maps them lets them age.
-            let mapped = path.extension().is_some_and(|kind| kind == "ring" || kind == "salvage");
+            // The test machine ages the pages of mapped rings itself.
+            let is_mapped = path.extension().is_some_and(|kind| kind == "ring" || kind == "salvage");
             let Ok(file) = OpenOptions::new().write(true).open(path) else { continue };
-            if !mapped {
-                age(&file, &writes, pick);
+            if !is_mapped {
+                undo_writes_randomly(&file, &writes, pick);
             }
         }
         let kept = pick(names.len() + 1);
@@ -131,96 +196,103 @@ impl Faults {
                 Undo::Write { .. } => {}
                 Undo::Create { path } => drop(std::fs::remove_file(path)),
                 Undo::Rename { from, to } => drop(std::fs::rename(to, from)),
-                Undo::Remove { path, kept } => drop(std::fs::copy(kept, path)),
+                Undo::Remove { path, copy } => drop(std::fs::copy(copy, path)),
             }
         }
     }
 
-    /// The inodes of files that were synced since the last call.
-    pub(in crate::journal) fn take_synced(&self) -> BTreeSet<u64> {
-        std::mem::take(&mut self.0.lock().unwrap().synced)
+    /// Takes the inodes of the files that were synced since the last call.
+    pub(in crate::journal) fn take_synced_inodes(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.0.lock().unwrap().synced_inodes)
     }
 }
 
-/// Takes some of the writes back, sector by sector, and then the length.
-fn age(file: &File, writes: &[Replaced], pick: &mut dyn FnMut(usize) -> usize) {
+/// Undoes some of the writes, sector by sector, and then the change of the length.
+fn undo_writes_randomly(file: &File, writes: &[ReplacedBytes], pick: &mut dyn FnMut(usize) -> usize) {
     let sectors: BTreeSet<u64> = writes
         .iter()
-        .flat_map(|(offset, old, _)| offset / SECTOR..(offset + old.len() as u64).div_ceil(SECTOR))
+        .flat_map(|write| write.offset / SECTOR..(write.offset + write.bytes.len() as u64).div_ceil(SECTOR))
         .collect();
-    // Mostly a prefix of the writes, as a disk with a queue would do it; sometimes any mixture.
+    // Mostly a prefix of the writes is kept, as by a disk with a queue; sometimes any mixture.
     let prefix = (pick(3) > 0).then(|| pick(writes.len() + 1));
-    let mut age_of = || prefix.unwrap_or_else(|| pick(writes.len() + 1));
+    let mut kept_writes = || prefix.unwrap_or_else(|| pick(writes.len() + 1));
     for sector in sectors {
-        for (offset, old, _) in writes[age_of()..].iter().rev() {
-            let (from, to) = (sector * SECTOR, (sector + 1) * SECTOR);
-            let (from, to) = (from.max(*offset), to.min(offset + old.len() as u64));
+        for write in writes[kept_writes()..].iter().rev() {
+            let from = (sector * SECTOR).max(write.offset);
+            let to = ((sector + 1) * SECTOR).min(write.offset + write.bytes.len() as u64);
             if from < to {
-                file.write_all_at(&old[(from - offset) as usize..(to - offset) as usize], from).unwrap();
+                let bytes = &write.bytes[(from - write.offset) as usize..(to - write.offset) as usize];
+                file.write_all_at(bytes, from).unwrap();
             }
         }
     }
-    if let Some((_, _, old_len)) = writes.get(age_of()) {
-        file.set_len(*old_len).unwrap();
+    if let Some(write) = writes.get(kept_writes()) {
+        file.set_len(write.file_len).unwrap();
     }
 }
 
 impl State {
-    fn note(&mut self, effect: &Effect<'_>) {
-        match effect {
-            Effect::Write(file, offset, len) => {
-                let old_len = file.metadata().unwrap().len();
-                let mut old = vec![0; *len];
-                let got = crate::journal::segment::read_up_to(file, &mut old, *offset).unwrap();
-                old[got..].fill(0);
-                self.undo.push(Undo::Write { path: path_of(file), offset: *offset, old, old_len });
+    /// Notes how to undo an operation, or which operations a sync makes durable.
+    fn record(&mut self, operation: &DiskOperation<'_>) {
+        match operation {
+            DiskOperation::Write { file, offset, len } => {
+                let file_len = file.metadata().unwrap().len();
+                let mut bytes = vec![0; *len];
+                let kept = file_len.saturating_sub(*offset).min(*len as u64) as usize;
+                file.read_exact_at(&mut bytes[..kept], *offset).unwrap();
+                let replaced = ReplacedBytes { offset: *offset, bytes, file_len };
+                self.unsynced.push(Undo::Write { path: path_of(file), replaced });
             }
-            // Its bytes are synced with it; that a name to it remains is up to its directory.
-            Effect::SetAside => {}
-            Effect::Sync(file) => {
+            // The bytes are synced with it; whether the name stays depends on the directory.
+            DiskOperation::Preallocate => {}
+            DiskOperation::Sync(file) => {
                 let synced = path_of(file);
-                self.synced.insert(file.metadata().unwrap().ino());
-                self.undo.retain(|undo| !matches!(undo, Undo::Write { path, .. } if *path == synced));
+                self.syncs += 1;
+                self.synced_inodes.insert(file.metadata().unwrap().ino());
+                self.unsynced.retain(|undo| !matches!(undo, Undo::Write { path, .. } if *path == synced));
             }
-            Effect::Create(path) => {
+            DiskOperation::Create(path) => {
                 if !path.exists() && path.extension().is_some() {
-                    self.undo.push(Undo::Create { path: path.to_path_buf() });
+                    self.unsynced.push(Undo::Create { path: path.to_path_buf() });
                 }
             }
-            Effect::Rename(from, to) => {
-                for undo in &mut self.undo {
+            DiskOperation::Rename { from, to } => {
+                for undo in &mut self.unsynced {
                     match undo {
                         Undo::Write { path, .. } if path == from => *path = to.to_path_buf(),
                         _ => {}
                     }
                 }
-                self.undo.push(Undo::Rename { from: from.to_path_buf(), to: to.to_path_buf() });
+                self.unsynced.push(Undo::Rename { from: from.to_path_buf(), to: to.to_path_buf() });
             }
-            Effect::Remove(path) => {
-                if path.exists() {
-                    let stash = self.stash.get_or_insert_with(|| tempfile::tempdir().unwrap());
-                    let kept = stash.path().join(self.passed.to_string());
-                    std::fs::copy(path, &kept).unwrap();
-                    // What of it was not synced is not in what may come back either.
-                    for undo in &mut self.undo {
-                        if let Undo::Write { path: written, .. } = undo
-                            && written == path
-                        {
-                            written.clone_from(&kept);
-                        }
-                    }
-                    self.undo.push(Undo::Remove { path: path.to_path_buf(), kept });
-                }
-            }
-            Effect::SyncDir(dir) => {
-                let inside = |path: &Path| path.parent() == Some(dir);
-                self.undo.retain(|undo| match undo {
+            DiskOperation::Remove(path) => self.record_removal(path),
+            DiskOperation::SyncDir(dir) => {
+                let is_inside = |path: &Path| path.parent() == Some(dir);
+                self.unsynced.retain(|undo| match undo {
                     Undo::Write { .. } => true,
-                    Undo::Create { path } | Undo::Remove { path, .. } => !inside(path),
-                    Undo::Rename { to, .. } => !inside(to),
+                    Undo::Create { path } | Undo::Remove { path, .. } => !is_inside(path),
+                    Undo::Rename { to, .. } => !is_inside(to),
                 });
             }
         }
+    }
+
+    fn record_removal(&mut self, path: &Path) {
+        if !path.exists() {
+            return;
+        }
+        let removed_files = self.removed_files.get_or_insert_with(|| tempfile::tempdir().unwrap());
+        let copy = removed_files.path().join(self.operations.to_string());
+        std::fs::copy(path, &copy).unwrap();
+        // Writes that are not synced may be missing from the file if it comes back.
+        for undo in &mut self.unsynced {
+            if let Undo::Write { path: written, .. } = undo
+                && written == path
+            {
+                written.clone_from(&copy);
+            }
+        }
+        self.unsynced.push(Undo::Remove { path: path.to_path_buf(), copy });
     }
 }
 

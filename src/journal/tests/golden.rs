@@ -1,16 +1,20 @@
-//! The bytes of version 1, as `tests/fixtures/journal.hex` has them: a change here is a new version of the format.
+//! The bytes of version 2, as `tests/fixtures/journal.hex` has them: a change here is a new version of the format.
 
 use crate::journal::{
-    Frame, Mark,
-    checkpoint::Checkpoint,
-    frame::{self, Found, Stamp},
-    ringfile::Static,
-    segment::{Block, Head},
+    Epoch, Frame, Position, Seq, Watermark,
+    checkpoint::{Checkpoint, StoredCheckpoint},
+    frame::{self, FrameHeader, ParsedItem},
+    ring_file::RingHeader,
+    segment::{self, BlockHeader, SegmentHeader},
+    units::LaneId,
 };
 
-const DIRECTORY: u64 = 0x0123_4567_89ab_cdef;
-const LANE: u16 = 3;
+const LANE_ID: LaneId = LaneId { directory_id: 0x0123_4567_89ab_cdef, lane: 3 };
+const OTHER_LANE_ID: LaneId = LaneId { lane: 4, ..LANE_ID };
+const EPOCH: Epoch = Epoch::new(1_900_000_000_000);
+const WATERMARK: Watermark = Watermark { epoch: EPOCH, next: Seq::new(42) };
 
+/// The bytes under `# name` in the fixture.
 fn golden(name: &str) -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/journal.hex");
     let text = std::fs::read_to_string(path).unwrap();
@@ -25,7 +29,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn same(name: &str, bytes: &[u8]) {
+fn assert_golden(name: &str, bytes: &[u8]) {
     let golden = golden(name);
     assert!(golden == bytes, "# {name}\n{}differs from\n{}", hex(bytes), hex(&golden));
 }
@@ -36,84 +40,85 @@ fn the_checksum_has_its_check_value() {
 }
 
 #[test]
-fn a_frame_and_a_pad_are_these_bytes() {
-    let seed = frame::seed(DIRECTORY, LANE);
-    let stamp = Stamp { pos: 4096, epoch: 1_900_000_000_000, stream: 1, seq: 7, next: [42, 8] };
-    let mut bytes = vec![0xee; frame::total(5) as usize];
-    frame::write(&mut bytes, seed, &stamp, b"click");
-    same("frame", &bytes);
-    let found = Frame {
-        pos: 4096,
-        next_pos: 4096 + 80,
-        epoch: stamp.epoch,
-        stream: 1,
-        seq: 7,
-        next: [42, 8],
-        payload: b"click",
-    };
-    assert_eq!(frame::parse(&bytes, seed, |_| true), Found::Frame(found));
+fn a_frame_and_a_pad_have_these_bytes() {
+    let seed = frame::checksum_seed(LANE_ID);
+    let (position, seq) = (Position::new(4096), Seq::new(7));
+    let header = FrameHeader { position, epoch: EPOCH, seq };
+    let mut bytes = vec![0xee; frame::frame_len(5) as usize];
+    frame::write_frame(&mut bytes, seed, &header, b"click");
+    assert_golden("frame", &bytes);
+    let next_position = position + 64;
+    let frame = Frame { position, next_position, epoch: EPOCH, seq, payload: b"click" };
+    assert_eq!(frame::parse_and_verify_frame_or_pad(&bytes, seed, |_| true), ParsedItem::Frame(frame));
     let mut pad = [0xee; 32];
-    frame::write_pad(&mut pad, seed, 4176);
-    same("pad", &pad);
-    assert_eq!(frame::parse(&pad, seed, |_| true), Found::Pad { pos: 4176, len: 32 });
-    let other_lane = frame::seed(DIRECTORY, LANE + 1);
-    assert_eq!(frame::parse(&bytes, other_lane, |_| true), Found::Bad);
-    assert_eq!(frame::parse(&pad, other_lane, |_| true), Found::Bad);
+    frame::fill_slot_with_pad(&mut pad, seed, next_position);
+    assert_golden("pad", &pad);
+    assert_eq!(
+        frame::parse_and_verify_frame_or_pad(&pad, seed, |_| true),
+        ParsedItem::Pad { position: next_position, len: 32 }
+    );
+    let other_seed = frame::checksum_seed(OTHER_LANE_ID);
+    assert_eq!(frame::parse_and_verify_frame_or_pad(&bytes, other_seed, |_| true), ParsedItem::Invalid);
+    assert_eq!(frame::parse_and_verify_frame_or_pad(&pad, other_seed, |_| true), ParsedItem::Invalid);
 }
 
 #[test]
-fn a_frame_of_a_newer_version_is_known_by_its_length() {
-    let seed = frame::seed(DIRECTORY, LANE);
+fn a_frame_of_another_version_is_recognized_with_its_length() {
+    let seed = frame::checksum_seed(LANE_ID);
     let mut bytes = golden("frame");
-    bytes[49] = frame::VERSION + 1;
-    let crc = crc32c::crc32c_append(seed, &bytes[4..69]);
+    bytes[32] = frame::VERSION + 1;
+    let crc = crc32c::crc32c_append(seed, &bytes[4..frame::HEADER + 5]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(frame::parse(&bytes, seed, |_| true), Found::Newer { len: 80 });
+    assert_eq!(
+        frame::parse_and_verify_frame_or_pad(&bytes, seed, |_| true),
+        ParsedItem::OtherVersion { position: Position::new(4096), len: 64 }
+    );
 }
 
 #[test]
-fn no_bit_of_a_frame_can_flip_unseen() {
-    let seed = frame::seed(DIRECTORY, LANE);
+fn a_flipped_bit_anywhere_in_a_frame_is_detected() {
+    let seed = frame::checksum_seed(LANE_ID);
     let bytes = golden("frame");
     for bit in 0..8 * (frame::HEADER + 5) {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        let found = frame::parse(&flipped, seed, |_| true);
-        assert!(matches!(found, Found::Bad | Found::Short), "bit {bit}: {found:?}");
+        let item = frame::parse_and_verify_frame_or_pad(&flipped, seed, |_| true);
+        assert!(matches!(item, ParsedItem::Invalid | ParsedItem::Incomplete), "bit {bit}: {item:?}");
     }
 }
 
 #[test]
-fn a_segment_and_its_block_begin_with_these_bytes() {
-    let head = Head { version: 1, lane: LANE, directory: DIRECTORY, number: 9 };
-    same("segment", &head.encode());
-    assert_eq!(Head::decode(&head.encode()), Some(head));
-    let seed = frame::seed(DIRECTORY, LANE);
-    let block = Block { from: 4096, to: 8192, acked_below: 1024, epoch: 1_900_000_000_000, next: [42, 8] };
-    same("block", &block.encode(seed));
-    assert_eq!(Block::decode(&block.encode(seed), seed), Some(block));
+fn a_segment_and_a_block_begin_with_these_bytes() {
+    let header = SegmentHeader { version: segment::VERSION, directory_id: LANE_ID.directory_id, number: 9 };
+    assert_golden("segment", &header.encode());
+    assert_eq!(SegmentHeader::decode_if_valid(&header.encode()), Some(header));
+    let seed = frame::checksum_seed(LANE_ID);
+    let (from, to, acked_below) = (Position::new(4096), Position::new(8192), Position::new(1024));
+    let block = BlockHeader { lane: LANE_ID.lane, from, to, acked_below, watermark_at_to: WATERMARK };
+    assert_golden("block", &block.encode(seed));
+    assert_eq!(BlockHeader::decode_if_valid(&block.encode(seed), LANE_ID.directory_id), Some(block));
 }
 
 #[test]
 fn a_ring_begins_with_these_bytes() {
-    let fixed = Static { lane: LANE, size: 64 << 20, directory: DIRECTORY, boot: *b"0123456789abcdef", epoch: 77 };
-    same("ring", &fixed.encode());
-    assert_eq!(Static::decode(&fixed.encode()), Some(fixed));
+    let (size, boot_id, epoch) = (64 << 20, *b"0123456789abcdef", Epoch::new(77));
+    let header = RingHeader { lane_id: LANE_ID, size, boot_id, epoch };
+    assert_golden("ring", &header.encode());
+    assert_eq!(RingHeader::decode_if_valid(&header.encode()), Some(header));
 }
 
 #[test]
-fn a_checkpoint_is_these_bytes() {
-    let mark = |next| Mark { epoch: 1_900_000_000_000, next };
+fn a_checkpoint_has_these_bytes() {
     let checkpoint = Checkpoint {
-        epoch: 1_900_000_000_000,
-        next: [42, 8],
-        acked: 4096,
-        delivered: [mark(41), mark(7)],
-        sink: *b"the sink's own note, of exactly sixty-four bytes, opaque to us..",
-        clean: Some(8192),
+        appended: WATERMARK,
+        acked: Position::new(4096),
+        delivered: Watermark { next: Seq::new(41), ..WATERMARK },
+        sink_note: *b"the sink's own note, of exactly sixty-four bytes, opaque to us..",
+        clean_head: Some(Position::new(8192)),
     };
-    let bytes = checkpoint.encode(DIRECTORY, LANE, 5);
-    same("checkpoint", &bytes);
-    assert_eq!(Checkpoint::decode(&bytes, DIRECTORY, LANE), Some((5, checkpoint)));
-    assert_eq!(Checkpoint::decode(&bytes, DIRECTORY, LANE + 1), None);
+    let stored = StoredCheckpoint { counter: 5, checkpoint };
+    let bytes = stored.encode(LANE_ID);
+    assert_golden("checkpoint", &bytes);
+    assert_eq!(StoredCheckpoint::decode_if_valid(&bytes, LANE_ID), Some(stored));
+    assert_eq!(StoredCheckpoint::decode_if_valid(&bytes, OTHER_LANE_ID), None);
 }

@@ -1,223 +1,243 @@
-//! Random lives of a lane against a reference that is a list.
+//! Random actions on a lane, compared with a reference that keeps its frames in a list.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Bench, Seen, scratch, tiny};
-use crate::journal::{Batch, Config, Mark, STREAMS, Spill};
+use super::{ReadFrame, TestLane, new_temp_dir, ring_path, segments, small_config, watermark_behind};
+use crate::journal::{Batch, Config, Position, SpillMode};
 
 #[derive(Clone, Debug)]
 enum Action {
-    Append(u8, usize),
-    Tick(u64),
-    Ship(usize),
-    Restart(End),
+    /// Appends a frame with a payload of so many bytes.
+    Append(usize),
+    /// Advances the clock by so many milliseconds, then runs the spiller.
+    RunSpiller(u64),
+    /// Delivers so many frames, if there are any.
+    Deliver(usize),
+    Restart(Ending),
 }
 
+/// How a process ends before a restart.
 #[derive(Clone, Copy, Debug)]
-enum End {
+enum Ending {
     Clean,
     Killed,
-    /// Killed, and a bit of a segment flips.
-    Corrupted(u64),
+    /// The process is killed, and a bit of a segment flips. The number chooses the bit.
+    KilledAndCorrupted(u64),
     PowerLost,
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        20 => (0..STREAMS as u8, 0..190usize).prop_map(|(stream, len)| Action::Append(stream, len)),
-        6 => (1..1500u64).prop_map(Action::Tick),
-        3 => (1..60usize).prop_map(Action::Ship),
+        20 => (0..206usize).prop_map(Action::Append),
+        6 => (1..1500u64).prop_map(Action::RunSpiller),
+        3 => (1..60usize).prop_map(Action::Deliver),
         1 => prop_oneof![
-            Just(End::Clean),
-            Just(End::Killed),
-            any::<u64>().prop_map(End::Corrupted),
-            Just(End::PowerLost)
+            Just(Ending::Clean),
+            Just(Ending::Killed),
+            any::<u64>().prop_map(Ending::KilledAndCorrupted),
+            Just(Ending::PowerLost)
         ].prop_map(Action::Restart),
     ]
 }
 
-/// The reference: what was appended and not delivered, in order, and where each ends.
+/// A frame and the position at which it ends.
+struct PositionedFrame {
+    frame: ReadFrame,
+    end: Position,
+}
+
+/// The reference.
 #[derive(Default)]
 struct Model {
-    backlog: Vec<(Seen, u64)>,
-    delivered: BTreeSet<Seen>,
-    next: [u64; STREAMS],
-    /// Where the frames end that a flipped bit cost.
-    gone: Vec<u64>,
+    /// Frames that are appended and not delivered, in order.
+    backlog: Vec<PositionedFrame>,
+    delivered: BTreeSet<ReadFrame>,
+    next_seq: u64,
+    /// The ends of the frames that a flipped bit cost.
+    corrupted_ends: Vec<Position>,
 }
 
 impl Model {
-    fn append(&mut self, epoch: u64, stream: u8, payload: Vec<u8>, end: u64) {
-        let seq = self.next[usize::from(stream)];
-        self.next[usize::from(stream)] += 1;
-        self.backlog.push((Seen { epoch, stream, seq, payload }, end));
+    fn append(&mut self, epoch: u64, payload: Vec<u8>, end: Position) {
+        self.backlog.push(PositionedFrame { frame: ReadFrame { epoch, seq: self.next_seq, payload }, end });
+        self.next_seq += 1;
     }
 
-    fn ship(&mut self, seen: &[Seen]) {
-        for (expected, _) in self.backlog.drain(..seen.len()) {
-            self.delivered.insert(expected);
-        }
+    fn deliver_first(&mut self, count: usize) {
+        self.delivered.extend(self.backlog.drain(..count).map(|positioned| positioned.frame));
     }
 
-    /// After a restart: `read` is what there is to ship from `start` on. How many before the last of it are gone.
-    fn restart(&mut self, end: End, durable: u64, read: &[Seen], start: u64) -> Result<usize, TestCaseError> {
-        self.next = [0; STREAMS];
-        let found: BTreeSet<&Seen> = read.iter().collect();
-        let lost = |(seen, _): &&(Seen, u64)| !found.contains(seen);
-        let count = self.backlog.iter().filter(lost).count();
-        match end {
-            End::Clean | End::Killed => prop_assert_eq!(count, 0, "lost"),
-            End::Corrupted(_) => prop_assert!(count <= 1, "one flipped bit cost {} frames", count),
-            End::PowerLost => prop_assert!(!self.backlog.iter().filter(lost).any(|(_, end)| *end <= durable)),
+    /// Compares the frames that are `read` from position `start` on, after a restart, with the backlog. Returns how
+    /// many frames above `start` a flipped bit has cost.
+    fn check_restart(
+        &mut self,
+        ending: Ending,
+        durable: Position,
+        read: &[ReadFrame],
+        start: Position,
+    ) -> Result<usize, TestCaseError> {
+        self.next_seq = 0;
+        let found: BTreeSet<&ReadFrame> = read.iter().collect();
+        let is_lost = |positioned: &&PositionedFrame| !found.contains(&positioned.frame);
+        let lost_ends: Vec<Position> = self.backlog.iter().filter(is_lost).map(|positioned| positioned.end).collect();
+        match ending {
+            Ending::Clean | Ending::Killed => prop_assert_eq!(lost_ends.len(), 0, "lost"),
+            Ending::KilledAndCorrupted(_) => {
+                prop_assert!(lost_ends.len() <= 1, "one flipped bit cost {} frames", lost_ends.len());
+            }
+            Ending::PowerLost => prop_assert!(!lost_ends.iter().any(|end| *end <= durable)),
         }
-        // Nothing twice, nothing out of order, nothing invented; repeats only of what was delivered, and only after a power loss.
-        let order: Vec<&Seen> = self.backlog.iter().map(|(seen, _)| seen).filter(|seen| found.contains(seen)).collect();
-        let repeats = read.len() - order.len();
-        prop_assert!(read[repeats..].iter().eq(order), "order");
-        prop_assert!(read[..repeats].iter().all(|seen| self.delivered.contains(seen)), "repeats");
-        prop_assert!(repeats == 0 || matches!(end, End::PowerLost), "{} repeats", repeats);
-        self.gone.retain(|end| *end > start);
-        if !matches!(end, End::PowerLost) {
-            self.gone.extend(self.backlog.iter().filter(lost).map(|(_, end)| *end));
+        // No frame is read twice, out of order, or without having been appended. Delivered frames are repeated only
+        // after a power loss.
+        let backlog = self.backlog.iter().map(|positioned| &positioned.frame);
+        let expected: Vec<&ReadFrame> = backlog.filter(|frame| found.contains(frame)).collect();
+        let repeats = read.len() - expected.len();
+        prop_assert!(read[repeats..].iter().eq(expected), "order");
+        prop_assert!(read[..repeats].iter().all(|frame| self.delivered.contains(frame)), "repeats");
+        prop_assert!(repeats == 0 || matches!(ending, Ending::PowerLost), "{} repeats", repeats);
+        self.corrupted_ends.retain(|end| *end > start);
+        if !matches!(ending, Ending::PowerLost) {
+            self.corrupted_ends.extend(lost_ends);
         }
-        Ok(self.gone.len())
+        Ok(self.corrupted_ends.len())
     }
 }
 
-/// What the metrics say: recovered + journaled = delivered + backlog + quarantined.
-struct Identity {
+/// The counts of clicks since the start, as in the metrics.
+struct JournalCounts {
     recovered: u64,
     quarantined: u64,
     delivered: u64,
 }
 
-impl Identity {
-    fn of(bench: &Bench) -> Identity {
-        let [recovered, quarantined] = [bench.report.recovered, bench.report.quarantined].map(|s| s.iter().sum());
-        Identity { recovered, quarantined, delivered: 0 }
+impl JournalCounts {
+    fn at_start(lane: &TestLane) -> JournalCounts {
+        JournalCounts { recovered: lane.report.recovered, quarantined: lane.report.quarantined, delivered: 0 }
     }
 
-    fn check(&self, bench: &Bench) -> Result<(), TestCaseError> {
-        let shared = &bench.spiller.lanes[0].shared;
-        let appended = shared.appended();
-        let home = shared.home();
-        let backlog: u64 = (0..STREAMS).map(|stream| home.backlog(stream, shared.epoch, appended[stream])).sum();
-        let left = self.recovered + appended.iter().sum::<u64>();
-        prop_assert_eq!(left, self.delivered + backlog + self.quarantined + home.lost());
+    /// Checks that recovered + journaled = delivered + backlog + quarantined.
+    fn check_sum(&self, lane: &TestLane) -> Result<(), TestCaseError> {
+        let shared = &lane.spiller.segment_log.lanes[0].shared;
+        let next_seq = shared.next_seq();
+        let progress = shared.lock_progress();
+        let (backlog, appended) = (progress.count_undelivered_and_undamaged(shared.epoch, next_seq), next_seq.get());
+        let damaged = progress.damaged_since.total_count();
+        prop_assert_eq!(self.recovered + appended, self.delivered + backlog + self.quarantined + damaged);
         Ok(())
     }
 }
 
-fn live(config: &Config, actions: &[Action]) -> Result<(), TestCaseError> {
-    let dir = scratch();
+fn check_actions(config: &Config, actions: &[Action]) -> Result<(), TestCaseError> {
+    let dir = new_temp_dir();
     let mut model = Model::default();
-    let mut bench = Bench::open(dir.path(), config);
-    let mut at = bench.reader.start();
-    let mut identity = Identity::of(&bench);
-    let (mut power_lost, mut flips) = (false, 0);
+    let mut lane = TestLane::open(dir.path(), config);
+    let mut next_read = lane.reader.first_undelivered();
+    let mut counts = JournalCounts::at_start(&lane);
+    let (mut power_was_lost, mut flipped_bits) = (false, 0);
     for (n, action) in actions.iter().enumerate() {
         match *action {
-            Action::Append(stream, len) => {
-                let payload: Vec<u8> = n.to_le_bytes().into_iter().cycle().take(len).collect();
-                if bench.lane.append(stream, &payload).is_ok() {
-                    model.append(bench.lane.epoch(), stream, payload, bench.reader.head());
+            Action::Append(payload_len) => {
+                let payload: Vec<u8> = n.to_le_bytes().into_iter().cycle().take(payload_len).collect();
+                if lane.writer.append(&payload).is_ok() {
+                    model.append(lane.writer.epoch().get(), payload, lane.reader.head());
                 } else {
-                    prop_assert!(bench.lane.used() > bench.lane.size() / 2, "full, but it is not");
+                    let used = lane.writer.undurable_bytes();
+                    prop_assert!(used > lane.writer.ring_bytes() / 2, "refused with {} bytes used", used);
                 }
             }
-            Action::Tick(milliseconds) => {
-                bench.now += Duration::from_millis(milliseconds);
-                bench.spiller.tick(bench.now);
+            Action::RunSpiller(milliseconds) => {
+                lane.now += Duration::from_millis(milliseconds);
+                lane.spiller.spill_due_lanes_and_save_due_checkpoints(lane.now);
             }
-            Action::Ship(most) => {
-                let (seen, next, marks) = ship(&mut bench, at, most);
-                at = next;
-                bench.reader.acknowledge(at, marks, [n as u8; 64]);
-                identity.delivered += seen.len() as u64;
-                prop_assert!(seen.iter().eq(model.backlog[..seen.len()].iter().map(|(seen, _)| seen)));
-                model.ship(&seen);
+            Action::Deliver(max_frames) => {
+                let frames = read_frames(&mut lane, &mut next_read, max_frames);
+                let watermark = watermark_behind(lane.reader.recovered_watermark(), &frames);
+                lane.reader.acknowledge(next_read, watermark, [n as u8; 64]);
+                counts.delivered += frames.len() as u64;
+                let expected = model.backlog[..frames.len()].iter().map(|positioned| &positioned.frame);
+                prop_assert!(frames.iter().eq(expected));
+                model.deliver_first(frames.len());
             }
-            Action::Restart(end) => {
-                let durable = bench.durable();
-                match end {
-                    End::Clean => bench.close(),
-                    _ => drop(bench),
+            Action::Restart(ending) => {
+                let durable = lane.durable_position();
+                match ending {
+                    Ending::Clean => lane.close(),
+                    _ => drop(lane),
                 }
-                damage(dir.path(), end);
-                bench = Bench::open(dir.path(), config);
-                identity = Identity::of(&bench);
-                let read = bench.read_all();
-                at = bench.reader.start();
-                let gone = model.restart(end, durable, &read, at)?;
-                // A power loss goes back to an older checkpoint, below which more may be gone; a second flip may take the block
-                // that told of the first.
-                flips += usize::from(matches!(end, End::Corrupted(_)));
-                power_lost |= matches!(end, End::PowerLost);
-                if !power_lost && flips < 2 {
-                    prop_assert_eq!(identity.quarantined, gone as u64, "what a flipped bit costs is counted");
+                damage_files(dir.path(), ending);
+                lane = TestLane::open(dir.path(), config);
+                counts = JournalCounts::at_start(&lane);
+                let read = lane.read_all();
+                next_read = lane.reader.first_undelivered();
+                let corrupted = model.check_restart(ending, durable, &read, next_read)?;
+                // After a power loss an older checkpoint counts, below which more frames may be lost. A second flipped
+                // bit may damage the block that told of the first.
+                flipped_bits += usize::from(matches!(ending, Ending::KilledAndCorrupted(_)));
+                power_was_lost |= matches!(ending, Ending::PowerLost);
+                if !power_was_lost && flipped_bits < 2 {
+                    prop_assert_eq!(counts.quarantined, corrupted as u64, "frames lost by a flipped bit are counted");
                 }
-                let ends: Vec<u64> = ends(&mut bench, at);
-                model.backlog = read.into_iter().zip(ends).collect();
+                let ends = frame_ends(&mut lane, next_read);
+                let positioned = read.into_iter().zip(ends).map(|(frame, end)| PositionedFrame { frame, end });
+                model.backlog = positioned.collect();
             }
         }
-        identity.check(&bench)?;
+        counts.check_sum(&lane)?;
     }
     Ok(())
 }
 
-/// Reads at least `most` frames on, as far as there are any, and the marks after them.
-fn ship(bench: &mut Bench, mut at: u64, most: usize) -> (Vec<Seen>, u64, [Mark; STREAMS]) {
+/// Reads `max_frames` frames from `next_read` on, or as many as there are, and advances `next_read` behind them.
+fn read_frames(lane: &mut TestLane, next_read: &mut Position, max_frames: usize) -> Vec<ReadFrame> {
     let mut batch = Batch::default();
-    let mut seen = Vec::new();
-    let mut marks = bench.reader.delivered();
-    while seen.len() < most {
-        bench.reader.read(at, &mut batch).unwrap();
-        for frame in batch.frames().take(most - seen.len()) {
-            at = frame.next_pos;
-            let Seen { epoch, stream, seq, .. } = Seen::of(&frame);
-            marks[usize::from(stream)] = marks[usize::from(stream)].max(Mark { epoch, next: seq + 1 });
-            seen.push(Seen::of(&frame));
+    let mut frames = Vec::new();
+    while frames.len() < max_frames {
+        lane.reader.read(*next_read, &mut batch).unwrap();
+        for frame in batch.frames().take(max_frames - frames.len()) {
+            *next_read = frame.next_position;
+            frames.push(ReadFrame::of(&frame));
         }
         if batch.is_empty() {
-            if batch.next() == at {
+            if batch.next_position() == *next_read {
                 break;
             }
-            at = batch.next();
+            *next_read = batch.next_position();
         }
     }
-    (seen, at, marks)
+    frames
 }
 
-fn ends(bench: &mut Bench, mut at: u64) -> Vec<u64> {
+/// The end of every frame from `from` on.
+fn frame_ends(lane: &mut TestLane, from: Position) -> Vec<Position> {
     let mut batch = Batch::default();
     let mut ends = Vec::new();
+    let mut next = from;
     loop {
-        bench.reader.read(at, &mut batch).unwrap();
-        ends.extend(batch.frames().map(|frame| frame.next_pos));
-        if batch.next() == at {
+        lane.reader.read(next, &mut batch).unwrap();
+        ends.extend(batch.frames().map(|frame| frame.next_position));
+        if batch.next_position() == next {
             return ends;
         }
-        at = batch.next();
+        next = batch.next_position();
     }
 }
 
-fn damage(dir: &Path, end: End) {
-    match end {
-        End::Clean | End::Killed => {}
-        End::PowerLost => drop(std::fs::remove_file(dir.join("journal/lane-0000.ring"))),
-        End::Corrupted(which) => {
-            let lane = std::fs::read_dir(dir.join("journal/lane-0000")).unwrap().map(|entry| entry.unwrap().path());
-            let mut segments: Vec<_> = lane.filter(|path| path.extension().is_some_and(|e| e == "segment")).collect();
-            segments.sort();
+/// Does to the files what the ending does beyond the end of the process.
+fn damage_files(dir: &Path, ending: Ending) {
+    match ending {
+        Ending::Clean | Ending::Killed => {}
+        Ending::PowerLost => drop(std::fs::remove_file(ring_path(dir))),
+        Ending::KilledAndCorrupted(choice) => {
+            let segments = segments(dir);
             if segments.is_empty() {
                 return;
             }
-            let path = &segments[which as usize % segments.len()];
+            let path = &segments[choice as usize % segments.len()];
             let mut bytes = std::fs::read(path).unwrap();
             let bits = bytes.len() as u64 * 8;
-            let bit = (which >> 16) % bits;
+            let bit = (choice >> 16) % bits;
             bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
             std::fs::write(path, bytes).unwrap();
         }
@@ -228,11 +248,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_lane_does_what_a_list_would(
+    fn a_lane_behaves_like_a_list_of_frames(
         actions in proptest::collection::vec(action(), 1..400),
         always in any::<bool>(),
     ) {
-        let spill = if always { Spill::Always } else { Spill::Auto };
-        live(&Config { spill, ..tiny() }, &actions)?;
+        let spill = if always { SpillMode::Always } else { SpillMode::Auto };
+        check_actions(&Config { spill, ..small_config() }, &actions)?;
     }
 }

@@ -1,16 +1,25 @@
-//! Domains as they are written in the configuration.
+//! `[domains."host"]` as the configuration writes it, and its rules.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    invalid_value::InvalidValue,
     links::{
-        destination::{entry, query},
-        domains::{Associations, ClientIp, DomainId, Gpc, MAX_HOST, OnExpired, Prefetch},
+        destination::policy,
+        domains::{
+            app_links::AppLinks,
+            host::{is_same_or_subdomain, parse_host_or_asterisk},
+            loops::{DomainRedirects, list_redirects_in_circles},
+        },
     },
+    model::{click::AddressMode, link_parameter::LinkParameter},
     net::tls,
 };
+
+/// The most hosts that can be configured beside `*`.
+pub(super) const MAX_DOMAINS: usize = (1 << 15) - 1;
 
 /// Hosts and their settings, as written.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -21,57 +30,41 @@ pub struct Config(pub BTreeMap<String, Settings>);
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where an unknown code goes; else a small 404 page.
+    /// The redirect for an unknown code; without it the answer is a small 404 page.
     pub not_found_url: Option<String>,
-    /// Where `/` goes, and an unknown code without `not_found_url`; else `/` is a small page.
+    /// The redirect for `/`, and for an unknown code without `not_found_url`; without it `/` is a small page.
     pub root_url: Option<String>,
-    /// Where a link that is not live goes if it has no `fallback_url` of its own.
+    /// The redirect for a link that is not live and has no `fallback_url` of its own.
     pub fallback_url: Option<String>,
-    /// The way to the shop on 404 and 410 pages.
+    /// The URL of the shop, linked on 404 and 410 pages.
     pub shop_url: Option<String>,
-    /// What an expired link without a fallback answers: `pass` or `gone`.
+    /// The answer to an expired link without a fallback: `pass` or `gone`.
     pub on_expired: OnExpired,
-    /// What a prefetch gets: `refuse` or `redirect`.
+    /// The answer to a prefetch: `refuse` or `redirect`.
     pub prefetch: Prefetch,
-    /// What `Sec-GPC: 1` changes: `unlinked`, `strict` or `ignore`.
+    /// The effect of `Sec-GPC: 1`: `unlinked`, `strict` or `ignore`.
     pub gpc: Gpc,
     /// The cookie's `Domain`, for shops that read it themselves; else the cookie is the host's own (`__Host-wp`).
     pub cookie_domain: Option<String>,
     /// The `Referrer-Policy` of redirects.
     pub referrer_policy: String,
-    /// `Strict-Transport-Security` of answers over TLS, in place of `tls.hsts`; `max-age=0` takes it back.
+    /// `Strict-Transport-Security` of answers over TLS, in place of `tls.hsts`; `max-age=0` revokes it.
     pub hsts: Option<String>,
     /// The name of the appended token's parameter.
     pub token_param: String,
     /// How much of the client's address a click keeps: `full`, `truncated` or `none`.
     pub client_ip: ClientIp,
-    /// Whether codes are the same in upper and lower case.
+    /// Whether codes ignore case.
     pub case_insensitive: bool,
-    /// The body of `/robots.txt`. Crawlers may come, so that link previews work; answers say `noindex`.
+    /// The body of `/robots.txt`. Crawlers are allowed by default, so that link previews work; answers have `noindex`.
     pub robots: String,
-    /// The app that resolves this host's links. Without it no app association file is served: else the app would open
-    /// and no click would reach Waypost.
+    /// Whether an app may ask for a click as JSON. By default, if `app_links` names an app.
+    pub app_resolves: Option<bool>,
+    /// The origins of web views whose scripts may read that JSON, such as `https://m.shop.example.com`.
+    pub app_origins: Vec<String>,
+    /// The app that resolves this host's links. Without it no app association file is served: the app would open and no
+    /// click would reach Waypost.
     pub app_links: Option<AppLinks>,
-}
-
-/// An app that opens this host's links and asks Waypost to resolve them.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AppLinks {
-    /// Apple application ids, `TEAMID.bundle.id`.
-    pub apple: Vec<String>,
-    /// Android packages.
-    pub android: Vec<AndroidApp>,
-}
-
-/// An Android package and its certificates.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AndroidApp {
-    /// `com.example.shop`
-    pub package: String,
-    /// SHA-256 fingerprints of its signing certificates, `AB:CD:…`.
-    pub sha256: Vec<String>,
 }
 
 impl Default for Settings {
@@ -91,7 +84,68 @@ impl Default for Settings {
             client_ip: ClientIp::default(),
             case_insensitive: false,
             robots: "User-agent: *\nDisallow:\n".to_owned(),
+            app_resolves: None,
+            app_origins: Vec::new(),
             app_links: None,
+        }
+    }
+}
+
+/// The answer to an expired link without a fallback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpired {
+    /// A redirect to the link's own destination, without cookie and token.
+    #[default]
+    Pass,
+    /// `410` with a link to the shop.
+    Gone,
+}
+
+/// The answer to a prefetch or prerender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefetch {
+    /// `503`, so that the browser sends the request again when the buyer taps.
+    #[default]
+    Refuse,
+    /// `302` without cookie and token.
+    Redirect,
+}
+
+/// The effect of `Sec-GPC: 1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gpc {
+    /// The click has no visitor id and a truncated address, and the cookie is deleted; click id and token stay.
+    #[default]
+    Unlinked,
+    /// As `unlinked`, and the destination gets no token.
+    Strict,
+    /// No effect.
+    Ignore,
+}
+
+/// How much of the client's address a click keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientIp {
+    /// All of it.
+    #[default]
+    Full,
+    /// IPv4 to /24, IPv6 to /48.
+    Truncated,
+    /// Nothing.
+    None,
+}
+
+impl ClientIp {
+    /// The setting as a click records it.
+    pub(super) const fn address_mode(self) -> AddressMode {
+        match self {
+            ClientIp::Full => AddressMode::Full,
+            ClientIp::Truncated => AddressMode::Truncated,
+            ClientIp::None => AddressMode::None,
         }
     }
 }
@@ -109,32 +163,47 @@ const REFERRER_POLICIES: [&str; 8] = [
 ];
 
 impl Config {
-    /// Every mistake, as key (relative to `domains`) and what is allowed.
-    pub fn mistakes(&self) -> Vec<(String, String)> {
-        let mut mistakes = Vec::new();
-        if self.0.len() > DomainId::MOST {
-            mistakes.push((String::new(), format!("{} hosts; allowed are {}", self.0.len(), DomainId::MOST)));
+    /// Every error, as a key (relative to `domains`) and a message that says what is allowed.
+    pub fn list_invalid_values(&self) -> Vec<InvalidValue> {
+        let mut errors = Vec::new();
+        if self.0.len() > MAX_DOMAINS {
+            errors.push(InvalidValue::new("", format!("{} hosts; allowed are {}", self.0.len(), MAX_DOMAINS)));
         }
         let mut seen: HashMap<String, &str> = HashMap::new();
         for (name, settings) in &self.0 {
-            let at = |key: &str| format!("{name:?}.{key}");
-            match host_of(name) {
+            match parse_host_or_asterisk(name) {
                 Ok(host) => {
                     if let Some(other) = seen.insert(host.clone(), name) {
-                        mistakes.push((format!("{name:?}"), format!("is the same host as {other:?}")));
+                        errors.push(InvalidValue::new(format!("{name:?}"), format!("is the same host as {other:?}")));
                     }
-                    mistakes.extend(settings.mistakes(&host).into_iter().map(|(key, text)| (at(key), text)));
+                    errors.extend(
+                        settings.list_invalid_values(&host).into_iter().map(|value| value.below(&format!("{name:?}"))),
+                    );
                 }
-                Err(message) => mistakes.push((format!("{name:?}"), message)),
+                Err(message) => errors.push(InvalidValue::new(format!("{name:?}"), message)),
             }
         }
-        mistakes
+        let redirects: Vec<DomainRedirects<'_>> =
+            self.0.iter().map(|(name, settings)| settings.list_redirects(name)).collect();
+        errors.extend(list_redirects_in_circles(&redirects));
+        errors
     }
 }
 
 impl Settings {
-    fn mistakes(&self, host: &str) -> Vec<(&'static str, String)> {
-        let mut mistakes = Vec::new();
+    /// The URLs that requests for this host are redirected to.
+    fn list_redirects<'a>(&'a self, name: &'a str) -> DomainRedirects<'a> {
+        let urls = [
+            ("not_found_url", &self.not_found_url),
+            ("root_url", &self.root_url),
+            ("fallback_url", &self.fallback_url),
+        ];
+        DomainRedirects { name, urls: urls.into_iter().filter_map(|(key, url)| Some((key, url.as_deref()?))).collect() }
+    }
+
+    /// The errors of the settings of `host`, each with its key.
+    fn list_invalid_values(&self, host: &str) -> Vec<InvalidValue> {
+        let mut errors = Vec::new();
         let urls = [
             ("not_found_url", &self.not_found_url),
             ("root_url", &self.root_url),
@@ -142,34 +211,71 @@ impl Settings {
             ("shop_url", &self.shop_url),
         ];
         for (key, url) in urls {
-            if let Some(Err(error)) = url.as_deref().map(entry::plain_web_url) {
-                mistakes.push((key, error.to_string()));
+            if let Some(Err(error)) = url.as_deref().map(policy::check_and_normalize_web_url) {
+                errors.push(InvalidValue::new(key, error.to_string()));
             }
         }
-        if let Some(Err(message)) = self.cookie_domain.as_deref().map(|domain| cookie_domain(domain, host)) {
-            mistakes.push(("cookie_domain", message));
+        if let Some(Err(message)) =
+            self.cookie_domain.as_deref().map(|domain| check_and_normalize_cookie_domain(domain, host))
+        {
+            errors.push(InvalidValue::new("cookie_domain", message));
         }
-        if let Some(hsts) = self.hsts.as_deref().filter(|hsts| tls::hsts(hsts).is_none()) {
-            mistakes.push(("hsts", format!("is {hsts:?}; allowed is {}", tls::HSTS_FORM)));
+        if let Some(hsts) = self.hsts.as_deref().filter(|hsts| tls::parse_hsts(hsts).is_none()) {
+            errors.push(InvalidValue::new("hsts", format!("is {hsts:?}; allowed is {}", tls::HSTS_FORM)));
         }
         if !REFERRER_POLICIES.contains(&self.referrer_policy.as_str()) {
             let message = format!("is {:?}; allowed are {}", self.referrer_policy, REFERRER_POLICIES.join(", "));
-            mistakes.push(("referrer_policy", message));
+            errors.push(InvalidValue::new("referrer_policy", message));
         }
         if !is_param_name(&self.token_param) {
             let message = format!("is {:?}; allowed are 1 to 32 letters, digits, '-', '.' and '_'", self.token_param);
-            mistakes.push(("token_param", message));
-        } else if query::RESERVED.iter().any(|name| self.token_param.eq_ignore_ascii_case(name)) {
-            mistakes.push(("token_param", format!("is {:?}, which has its own meaning in a link", self.token_param)));
+            errors.push(InvalidValue::new("token_param", message));
+        } else if LinkParameter::find_by_name(self.token_param.as_bytes()).is_some() {
+            errors.push(InvalidValue::new(
+                "token_param",
+                format!("is {:?}, which has its own meaning in a link", self.token_param),
+            ));
         }
         if self.robots.len() > 4096 {
-            mistakes.push(("robots", format!("has {} bytes; allowed are 4096", self.robots.len())));
+            errors.push(InvalidValue::new("robots", format!("has {} bytes; allowed are 4096", self.robots.len())));
         }
-        if let Some(Err(message)) = self.app_links.as_ref().map(AppLinks::check) {
-            mistakes.push(("app_links", message));
-        }
-        mistakes
+        self.list_invalid_app_values(&mut errors);
+        errors
     }
+
+    /// Whether an app may ask for a click as JSON.
+    pub(super) fn lets_apps_resolve(&self) -> bool {
+        self.app_resolves.unwrap_or(self.app_links.is_some())
+    }
+
+    fn list_invalid_app_values(&self, errors: &mut Vec<InvalidValue>) {
+        if let Some(origin) = self.app_origins.iter().find(|origin| !is_origin(origin)) {
+            let message =
+                format!("has {origin:?}; allowed are origins as browsers send them: https://m.shop.example.com");
+            errors.push(InvalidValue::new("app_origins", message));
+        } else if !self.app_origins.is_empty() && !self.lets_apps_resolve() {
+            errors.push(InvalidValue::new("app_origins", "needs app_resolves = true".to_owned()));
+        }
+        if self.app_links.is_some() && self.app_resolves == Some(false) {
+            let message = "is false, and app_links names an app: it would open, and no click would come here";
+            errors.push(InvalidValue::new("app_resolves", message.to_owned()));
+        }
+        if let Some(Err(message)) = self.app_links.as_ref().map(AppLinks::check_names_apps_with_ids) {
+            errors.push(InvalidValue::new("app_links", message));
+        }
+    }
+}
+
+/// Whether a text is an origin in the form of an `Origin` header: scheme, host and port in lower case, no path. Pages
+/// without an origin send `null`, and so could any.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let is_scheme_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    let is_host_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme.bytes().all(is_scheme_byte)
+        && !host.is_empty()
+        && host.bytes().all(is_host_byte)
 }
 
 fn is_param_name(name: &str) -> bool {
@@ -177,62 +283,16 @@ fn is_param_name(name: &str) -> bool {
     matches!(name.len(), 1..=32) && name.bytes().all(plain)
 }
 
-impl AppLinks {
-    fn check(&self) -> Result<(), String> {
-        if self.apple.is_empty() && self.android.is_empty() {
-            return Err("names no app; give apple or android, or leave app_links out".to_owned());
-        }
-        if let Some(id) = self.apple.iter().find(|id| !id.contains('.')) {
-            return Err(format!("{id:?} is not an Apple application id (TEAMID.bundle.id)"));
-        }
-        if let Some(app) = self.android.iter().find(|app| app.package.is_empty() || app.sha256.is_empty()) {
-            return Err(format!("the Android app {:?} needs a package and at least one sha256", app.package));
-        }
-        Ok(())
-    }
-
-    pub(super) fn prepare(&self) -> Associations {
-        let apple = serde_json::json!({"applinks": {"details": [{"appIDs": self.apple, "components": [{"/": "/*"}]}]}});
-        let android: Vec<_> = self
-            .android
-            .iter()
-            .map(|app| {
-                serde_json::json!({"relation": ["delegate_permission/common.handle_all_urls"], "target": {
-                    "namespace": "android_app", "package_name": app.package, "sha256_cert_fingerprints": app.sha256}})
-            })
-            .collect();
-        Associations {
-            apple: (!self.apple.is_empty()).then(|| apple.to_string().into()),
-            android: (!self.android.is_empty()).then(|| serde_json::Value::from(android).to_string().into()),
-        }
-    }
-}
-
-/// A host as browsers send it: lower case, punycode.
-pub(super) fn host_of(name: &str) -> Result<String, String> {
-    if name == "*" {
-        return Ok(name.to_owned());
-    }
-    let host = url::Host::parse(name.trim_end_matches('.')).map_err(|error| {
-        format!("is not a host name ({error}); allowed are names such as go.example.com, without port, and \"*\"")
-    })?;
-    match host.to_string() {
-        host if host.len() <= MAX_HOST && !host.contains('*') => Ok(host),
-        _ => Err("is not a host name; \"*\" stands alone, for every host that is not configured".to_owned()),
-    }
-}
-
-pub(super) fn covers(domain: &str, host: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|front| front.is_empty() || front.ends_with('.'))
-}
-
-/// The cookie's `Domain` in lower case and punycode: a domain above `host`, and no public suffix.
-pub(super) fn cookie_domain(written: &str, host: &str) -> Result<String, String> {
-    let domain = host_of(written.strip_prefix('.').unwrap_or(written))?;
+/// Parses `cookie_domain` of `host` into lower case and punycode.
+///
+/// # Errors
+/// Browsers would drop the cookie: the domain does not cover the host, or is a public suffix or an address.
+pub(super) fn check_and_normalize_cookie_domain(written: &str, host: &str) -> Result<String, String> {
+    let domain = parse_host_or_asterisk(written.strip_prefix('.').unwrap_or(written))?;
     if host == "*" {
         return Err("needs a named host: browsers drop a cookie whose Domain does not cover the host".to_owned());
     }
-    if !covers(&domain, host) {
+    if !is_same_or_subdomain(host, &domain) {
         return Err(format!("{domain} does not cover {host}; browsers would drop the cookie"));
     }
     if host.parse::<std::net::IpAddr>().is_ok() || psl::domain_str(&domain).is_none() {

@@ -1,4 +1,4 @@
-//! The record of a link: one JSON object a line in files (and later on the API and the link topic).
+//! The record of a link as people write it: one JSON object a line in a links file.
 //!
 //! | kind | requires | refuses |
 //! |---|---|---|
@@ -7,36 +7,40 @@
 //! | `campaign` | `campaign`, `product_set` | `product`, `plan`, `rate_bp` |
 //! | `plain` | | `product`, `seller`, `plan`, `rate_bp`, `campaign`, `product_set` |
 //!
-//! `created_at` may be absent only with `"test": true` and is then the time of loading. Here is checked what the record
-//! alone can tell; its URLs and its domain are checked where destinations and domains are known (`links`).
+//! A link ends 100 days after `created_at`, or at its earlier `expires_at`; a plain link ends only at `expires_at`.
+//! `created_at` may be absent only with `"test": true`, and is then the time of loading. The rules here need the record
+//! alone; `links` checks its URLs and its domain.
 
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{
     code::{Code, MAX},
-    link::{CreatorType, EARNS_MS, Kind, LinkFacts, MAX_ID, Plan, QueryPolicy},
+    link::{CreatorType, Kind, LINK_LIFETIME_MS, LinkFacts, MAX_ID, NO_END_MS, Plan, QueryPolicy, lenient_fields},
 };
 
-/// The usual rates, in hundredths of a percent; others are taken with a warning.
-pub const USUAL_RATES: std::ops::RangeInclusive<u32> = 500..=2600;
-/// The whole order value.
+/// The usual rates, in hundredths of a percent. Others are accepted with a warning.
+const USUAL_RATES: std::ops::RangeInclusive<u32> = 500..=2600;
+/// The highest rate, in hundredths of a percent: the whole order value.
 const MAX_RATE: u32 = 10_000;
-/// How far ahead of the edge's clock a `created_at` may lie: clocks differ, time zones must not.
-pub const AHEAD_MS: u64 = 60 * 60 * 1000;
-/// The longest allow-list of query parameters, in names and in bytes together.
-const MAX_ALLOW: (usize, usize) = (64, 1024);
+/// How far ahead of the edge's clock a `created_at` may be, milliseconds: more than clocks differ, and less than a
+/// wrong time zone.
+const MAX_AHEAD_MS: u64 = 60 * 60 * 1000;
+/// The most names in an allow-list of query parameters.
+const MAX_ALLOWED_NAMES: usize = 64;
+/// The most bytes of all names in an allow-list together.
+const MAX_ALLOWED_NAMES_LEN: usize = 1024;
 
-/// A link as people write it. Unknown fields are refused; where nothing is a value, `null` and absent are the
-/// same.
+/// A link as people write it. Unknown fields are refused. `null` means the same as an absent field.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// 1 to 64 of `[0-9A-Za-z_-]`.
     pub code: String,
-    /// The destination, perhaps with holes (`{click_id}`, `{click_token}`, `{code}`, `{creator}`, `{sub1}`…`{sub5}`).
+    /// The destination, with or without placeholders (`{click_id}`, `{click_token}`, `{code}`, `{creator}`,
+    /// `{sub1}`…`{sub5}`).
     pub url: String,
     /// What the link stands for.
     pub kind: Kind,
@@ -67,54 +71,81 @@ pub struct Record {
     /// The rate in hundredths of a percent, 1 to 10000; outside 500 to 2600 it warns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_bp: Option<u32>,
-    /// RFC 3339; the 100 days run from here. Absent only with `test`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The start of the link's 100 days, RFC 3339. Absent only with `test`.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_time_and_clamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub created_at: Option<Timestamp>,
-    /// Not live before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The link is not live before this time.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_time_and_clamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub starts_at: Option<Timestamp>,
-    /// Not live from then on; can only shorten the 100 days.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The link is not live from this time on. It can only shorten the 100 days; a plain link has no other end.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_time_and_clamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub expires_at: Option<Timestamp>,
-    /// Switched off if false.
-    #[serde(default = "yes")]
+    /// A link that is not enabled is not live.
+    #[serde(default = "default_true", deserialize_with = "null_is_true")]
     pub enabled: bool,
-    /// Never paid; may leave out `created_at`.
-    #[serde(default)]
+    /// A test link is never paid, and may leave `created_at` out.
+    #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
     pub test: bool,
-    /// Where to go while the link is not live. No holes.
+    /// The destination while the link is not live. It has no placeholders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_url: Option<String>,
-    /// The host whose codes this one belongs to; `*` for every host that is not configured.
-    #[serde(default = "any_domain")]
+    /// The domain of the code: a configured host, or `*` for every host that is not configured.
+    #[serde(default = "default_domain", deserialize_with = "null_is_default_domain")]
     pub domain: String,
     /// What becomes of the incoming query.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
     pub query: QueryPolicy,
-    /// If given, only these incoming parameters are taken.
+    /// If given, the names of the only incoming parameters that are forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_allow: Option<Vec<String>>,
-    /// Whether a destination outside the cookie's domain gets the token appended.
-    #[serde(default = "yes")]
+    /// Whether the token is appended to a destination that the cookie does not reach.
+    #[serde(default = "default_true", deserialize_with = "null_is_true")]
     pub append_token: bool,
-    /// Room for rules by country and device; must be empty in this version.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Whether the destination or the fallback may be on a host that this server answers itself.
+    #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
+    pub allow_own_host: bool,
+    /// Reserved for rules by country and device. Must be empty in this version.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub targets: Vec<serde_json::Value>,
 }
 
-fn text(id: &Option<String>) -> &str {
+fn id_or_empty(id: &Option<String>) -> &str {
     id.as_deref().unwrap_or_default()
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-fn any_domain() -> String {
+fn default_domain() -> String {
     "*".to_owned()
 }
 
-/// What is wrong (or, as a warning, unusual) about one field, and what is allowed.
+fn null_is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::deserialize(deserializer).map(|value| value.unwrap_or_else(default_true))
+}
+
+fn null_is_default_domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(|value| value.unwrap_or_else(default_domain))
+}
+
+/// An error, or a warning, about one field: what was found and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordError {
     /// The field's name in JSON.
@@ -124,7 +155,7 @@ pub struct RecordError {
 }
 
 impl RecordError {
-    /// A mistake in `field`.
+    /// An error about `field`.
     pub fn new(field: &'static str, message: impl Into<String>) -> RecordError {
         RecordError { field, message: message.into() }
     }
@@ -138,42 +169,43 @@ impl fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
-/// A record that holds to every rule it can be held to alone.
+/// A record that keeps every rule of this module.
 #[derive(Clone, Debug)]
-pub struct Valid<'a> {
-    /// The code as written; a domain that ignores case folds it.
+pub struct ValidRecord<'a> {
+    /// The code as written.
     pub code: Code,
-    /// What clicks say about the link.
+    /// The link's facts, which each of its clicks carries.
     pub facts: LinkFacts<'a>,
-    /// Not live before, milliseconds since the epoch; 0 for at once.
+    /// The link is not live before this time, milliseconds since the epoch; 0 if it has no start.
     pub starts_ms: u64,
-    /// Whether `created_at` was written; if not it is the time of loading.
-    pub dated: bool,
-    /// What is allowed but unusual.
+    /// Whether the record has a `created_at`. If not, the time of loading counts.
+    pub has_created_at: bool,
+    /// Values that are allowed but unusual.
     pub warnings: Vec<RecordError>,
 }
 
 impl Record {
-    /// Checks every rule the record alone can be held to; `now_ms` is the wall's time, `version` goes into the facts.
-    /// All mistakes at once.
-    pub fn validate(&self, now_ms: u64, version: u64) -> Result<Valid<'_>, Vec<RecordError>> {
-        let mut mistakes = Vec::new();
+    /// Checks every rule of this module, and returns all errors at once. `now_ms` is the wall clock, milliseconds since
+    /// the epoch;
+    /// `version` goes into the facts.
+    pub fn validate_and_build_facts(&self, now_ms: u64, version: u64) -> Result<ValidRecord<'_>, Vec<RecordError>> {
+        let mut errors = Vec::new();
         let mut warnings = Vec::new();
         let code = Code::parse(self.code.as_bytes()).map_err(|error| {
-            mistakes.push(RecordError::new("code", format!("{error}; allowed are 1 to {MAX} of 0-9 A-Z a-z _ -")));
+            errors.push(RecordError::new("code", format!("{error}; allowed are 1 to {MAX} of 0-9 A-Z a-z _ -")));
         });
-        self.check_kind(&mut mistakes);
-        self.check_ids(&mut mistakes);
-        self.check_rate(&mut mistakes, &mut warnings);
-        self.check_query(&mut mistakes);
+        self.add_errors_of_fields_that_kind_requires_or_refuses(&mut errors);
+        self.add_errors_of_ids(&mut errors);
+        self.add_errors_and_warnings_of_rate(&mut errors, &mut warnings);
+        self.add_errors_of_allow_list(&mut errors);
         if !self.targets.is_empty() {
-            mistakes.push(RecordError::new(
+            errors.push(RecordError::new(
                 "targets",
                 "rules by country or device are not built yet; leave it out or empty",
             ));
         }
-        let times = self.times(now_ms, &mut mistakes);
-        let (Ok(code), true) = (code, mistakes.is_empty()) else { return Err(mistakes) };
+        let times = self.resolve_times_and_add_errors(now_ms, &mut errors);
+        let (Ok(code), true) = (code, errors.is_empty()) else { return Err(errors) };
         let facts = LinkFacts {
             version,
             kind: self.kind,
@@ -183,17 +215,17 @@ impl Record {
             plan: self.plan,
             rate_bp: self.rate_bp.map_or(0, |rate| rate as u16),
             test: self.test,
-            creator: text(&self.creator),
-            partner: text(&self.partner),
-            seller: text(&self.seller),
-            campaign: text(&self.campaign),
-            product: text(&self.product),
-            product_set: text(&self.product_set),
+            creator: id_or_empty(&self.creator),
+            partner: id_or_empty(&self.partner),
+            seller: id_or_empty(&self.seller),
+            campaign: id_or_empty(&self.campaign),
+            product: id_or_empty(&self.product),
+            product_set: id_or_empty(&self.product_set),
         };
-        Ok(Valid { code, facts, starts_ms: times.starts_ms, dated: self.created_at.is_some(), warnings })
+        Ok(ValidRecord { code, facts, starts_ms: times.starts_ms, has_created_at: self.created_at.is_some(), warnings })
     }
 
-    fn check_kind(&self, mistakes: &mut Vec<RecordError>) {
+    fn add_errors_of_fields_that_kind_requires_or_refuses(&self, errors: &mut Vec<RecordError>) {
         let fields = [
             ("product", self.product.is_some()),
             ("seller", self.seller.is_some()),
@@ -211,22 +243,22 @@ impl Record {
         let kind = self.kind.as_str();
         for (field, given) in fields {
             if !given && requires.contains(&field) {
-                mistakes.push(RecordError::new(field, format!("a {kind} link needs it")));
+                errors.push(RecordError::new(field, format!("a {kind} link needs it")));
             }
             if given && refuses.contains(&field) {
-                mistakes.push(RecordError::new(field, format!("a {kind} link must not have it")));
+                errors.push(RecordError::new(field, format!("a {kind} link must not have it")));
             }
         }
         if self.kind == Kind::Showcase && self.creator_type != Some(CreatorType::Affiliate) {
             let found = self.creator_type.map_or("absent", CreatorType::as_str);
-            mistakes.push(RecordError::new(
+            errors.push(RecordError::new(
                 "creator_type",
                 format!("is {found}; only an affiliate creator may own a showcase link"),
             ));
         }
     }
 
-    fn check_ids(&self, mistakes: &mut Vec<RecordError>) {
+    fn add_errors_of_ids(&self, errors: &mut Vec<RecordError>) {
         let ids = [
             ("creator", &self.creator),
             ("partner", &self.partner),
@@ -238,86 +270,101 @@ impl Record {
         for (field, id) in ids {
             let Some(id) = id else { continue };
             if id.is_empty() {
-                mistakes.push(RecordError::new(field, "is empty; leave it out or give an id"));
+                errors.push(RecordError::new(field, "is empty; leave it out or give an id"));
             } else if id.len() > MAX_ID {
-                mistakes.push(RecordError::new(field, format!("has {} bytes, allowed are {MAX_ID}", id.len())));
+                errors.push(RecordError::new(field, format!("has {} bytes, allowed are {MAX_ID}", id.len())));
             } else if id.chars().any(char::is_control) {
-                mistakes.push(RecordError::new(field, "holds a control character"));
+                errors.push(RecordError::new(field, "holds a control character"));
             }
         }
     }
 
-    fn check_rate(&self, mistakes: &mut Vec<RecordError>, warnings: &mut Vec<RecordError>) {
+    fn add_errors_and_warnings_of_rate(&self, errors: &mut Vec<RecordError>, warnings: &mut Vec<RecordError>) {
         let Some(rate) = self.rate_bp else { return };
         if rate == 0 || rate > MAX_RATE {
             let message = format!("is {rate}; allowed are 1 to {MAX_RATE} hundredths of a percent");
-            mistakes.push(RecordError::new("rate_bp", message));
+            errors.push(RecordError::new("rate_bp", message));
         } else if !USUAL_RATES.contains(&rate) {
             let (low, high) = (USUAL_RATES.start(), USUAL_RATES.end());
             warnings.push(RecordError::new("rate_bp", format!("is {rate}; usual are {low} to {high}")));
         }
     }
 
-    fn check_query(&self, mistakes: &mut Vec<RecordError>) {
+    fn add_errors_of_allow_list(&self, errors: &mut Vec<RecordError>) {
         let Some(names) = &self.query_allow else { return };
-        let plain = |name: &String| {
+        let is_plain = |name: &String| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
         };
         if self.query == QueryPolicy::Drop {
-            mistakes
+            errors
                 .push(RecordError::new("query_allow", "has no meaning with \"query\":\"drop\"; leave one of them out"));
-        } else if names.len() > MAX_ALLOW.0 || names.iter().map(String::len).sum::<usize>() > MAX_ALLOW.1 {
-            let message = format!("allowed are {} names and {} bytes of names", MAX_ALLOW.0, MAX_ALLOW.1);
-            mistakes.push(RecordError::new("query_allow", message));
-        } else if let Some(name) = names.iter().find(|name| !plain(name)) {
+        } else if names.len() > MAX_ALLOWED_NAMES
+            || names.iter().map(String::len).sum::<usize>() > MAX_ALLOWED_NAMES_LEN
+        {
+            let message = format!("allowed are {MAX_ALLOWED_NAMES} names and {MAX_ALLOWED_NAMES_LEN} bytes of names");
+            errors.push(RecordError::new("query_allow", message));
+        } else if let Some(name) = names.iter().find(|name| !is_plain(name)) {
             let message = format!("{name:?} is not a parameter name of letters, digits, '-', '.', '_' and '~'");
-            mistakes.push(RecordError::new("query_allow", message));
+            errors.push(RecordError::new("query_allow", message));
         }
     }
 
-    fn times(&self, now_ms: u64, mistakes: &mut Vec<RecordError>) -> Times {
-        let created = ms(self.created_at, "created_at", mistakes);
-        let starts = ms(self.starts_at, "starts_at", mistakes);
-        let expires = ms(self.expires_at, "expires_at", mistakes);
+    /// The link's creation, start and end. Adds an error for each time that contradicts another.
+    fn resolve_times_and_add_errors(&self, now_ms: u64, errors: &mut Vec<RecordError>) -> ResolvedTimes {
+        let created = convert_to_epoch_ms_or_add_error(self.created_at, "created_at", errors);
+        let starts = convert_to_epoch_ms_or_add_error(self.starts_at, "starts_at", errors);
+        let expires = convert_to_epoch_ms_or_add_error(self.expires_at, "expires_at", errors);
         match created {
             None if !self.test && self.created_at.is_none() => {
-                mistakes.push(RecordError::new("created_at", "is needed: it may be absent only with \"test\":true"));
+                errors.push(RecordError::new("created_at", "is needed: it may be absent only with \"test\":true"));
             }
-            Some(created) if created > now_ms.saturating_add(AHEAD_MS) => mistakes.push(RecordError::new(
+            Some(created) if created > now_ms.saturating_add(MAX_AHEAD_MS) => errors.push(RecordError::new(
                 "created_at",
                 "lies more than an hour in the future; use starts_at for a link that is to start later",
             )),
             _ => {}
         }
         let created_ms = created.unwrap_or(now_ms);
-        let earns_to = created_ms.saturating_add(EARNS_MS);
-        let ends_ms = expires.map_or(earns_to, |expires| expires.min(earns_to));
+        // The 100 days are commission's. A plain link earns none, and ends only if it says so.
+        let lifetime_end_ms = match self.kind {
+            Kind::Plain => NO_END_MS,
+            Kind::Product | Kind::Showcase | Kind::Campaign => created_ms.saturating_add(LINK_LIFETIME_MS),
+        };
+        let ends_ms = expires.map_or(lifetime_end_ms, |expires| expires.min(lifetime_end_ms));
         if let (Some(created), Some(expires)) = (created, expires)
             && expires <= created
         {
-            mistakes.push(RecordError::new("expires_at", "is not after created_at"));
+            errors.push(RecordError::new("expires_at", "is not after created_at"));
         }
-        // Without created_at the end moves with each load, so only what is written can contradict itself.
+        // Without created_at the end moves with each load, so the start is compared with expires_at alone.
         let end = if created.is_some() { Some(ends_ms) } else { expires };
         if let (Some(starts), Some(end)) = (starts, end)
             && starts >= end
         {
-            mistakes.push(RecordError::new("starts_at", "is not before the link's end (expires_at, 100 days at most)"));
+            let end = if self.kind == Kind::Plain { "expires_at" } else { "expires_at, 100 days at most" };
+            errors.push(RecordError::new("starts_at", format!("is not before the link's end ({end})")));
         }
-        Times { created_ms, ends_ms, starts_ms: starts.unwrap_or(0) }
+        ResolvedTimes { created_ms, ends_ms, starts_ms: starts.unwrap_or(0) }
     }
 }
 
-struct Times {
+/// A link's times, milliseconds since the epoch.
+struct ResolvedTimes {
     created_ms: u64,
     ends_ms: u64,
+    /// 0 if the link has no start.
     starts_ms: u64,
 }
 
-fn ms(time: Option<Timestamp>, field: &'static str, mistakes: &mut Vec<RecordError>) -> Option<u64> {
+/// A time as milliseconds since the epoch. Adds an error for a time before 1970.
+fn convert_to_epoch_ms_or_add_error(
+    time: Option<Timestamp>,
+    field: &'static str,
+    errors: &mut Vec<RecordError>,
+) -> Option<u64> {
     let ms = u64::try_from(time?.as_millisecond()).ok();
     if ms.is_none() {
-        mistakes.push(RecordError::new(field, "lies before 1970"));
+        errors.push(RecordError::new(field, "lies before 1970"));
     }
     ms
 }
@@ -332,7 +379,8 @@ mod tests {
     const NOW: u64 = 1_793_600_000_000;
 
     fn product() -> Value {
-        json!({"code":"7Kq2ZpXa","url":"https://shop.example.com/view/product/1729384756?creator=c_48213","kind":"product",
+        json!({"code":"7Kq2ZpXa","url":"https://shop.example.com/view/product/1729384756?creator=c_48213",
+            "kind":"product",
             "creator":"c_48213","creator_type":"affiliate","partner":"tap_7","seller":"s_311","product":"1729384756",
             "product_set":null,"campaign":null,"plan":"targeted","rate_bp":1200,"created_at":"2026-11-01T00:00:00Z",
             "starts_at":null,"expires_at":null,"enabled":true,"test":false,"fallback_url":null,"domain":"*",
@@ -347,26 +395,26 @@ mod tests {
         serde_json::from_value(record).unwrap()
     }
 
-    fn mistakes(changes: Value) -> Vec<String> {
-        match with(changes).validate(NOW, 1) {
+    fn errors_of(changes: Value) -> Vec<String> {
+        match with(changes).validate_and_build_facts(NOW, 1) {
             Ok(_) => Vec::new(),
-            Err(mistakes) => mistakes.iter().map(|mistake| mistake.to_string()).collect(),
+            Err(errors) => errors.iter().map(|error| error.to_string()).collect(),
         }
     }
 
     #[test]
-    fn the_record_of_the_design_is_valid_and_earns_for_100_days() {
+    fn a_usual_record_is_valid_and_its_link_lives_for_100_days() {
         let record = with(json!({}));
-        let valid = record.validate(NOW, 7).unwrap();
+        let valid = record.validate_and_build_facts(NOW, 7).unwrap();
         assert_eq!(valid.code.as_str(), "7Kq2ZpXa");
-        assert_eq!(valid.facts.ends_ms - valid.facts.created_ms, EARNS_MS);
+        assert_eq!(valid.facts.ends_ms - valid.facts.created_ms, LINK_LIFETIME_MS);
         assert_eq!((valid.facts.version, valid.facts.rate_bp, valid.facts.partner), (7, 1200, "tap_7"));
         assert!(valid.warnings.is_empty());
     }
 
     #[test]
     fn a_product_link_needs_product_seller_plan_and_rate() {
-        let all = mistakes(json!({"product":null,"seller":null,"plan":null,"rate_bp":null,"product_set":"ps_1"}));
+        let all = errors_of(json!({"product":null,"seller":null,"plan":null,"rate_bp":null,"product_set":"ps_1"}));
         assert_eq!(all.len(), 5, "{all:?}");
         assert!(all[0].starts_with("product: a product link needs it"));
         assert!(all[4].starts_with("product_set: a product link must not have it"));
@@ -375,91 +423,147 @@ mod tests {
     #[test]
     fn only_an_affiliate_creator_owns_a_showcase() {
         let showcase = json!({"kind":"showcase","product":null,"plan":null,"rate_bp":null,"product_set":"ps_1"});
-        assert_eq!(mistakes(showcase.clone()), [""; 0]);
+        assert_eq!(errors_of(showcase.clone()), [""; 0]);
         for creator_type in [json!("linkshare-only"), Value::Null] {
             let mut other = showcase.clone();
             other["creator_type"] = creator_type;
-            assert!(mistakes(other)[0].contains("only an affiliate creator may own a showcase link"));
+            assert!(errors_of(other)[0].contains("only an affiliate creator may own a showcase link"));
         }
-        assert_eq!(mistakes(json!({"kind":"showcase","product_set":"ps_1"})).len(), 3);
+        assert_eq!(errors_of(json!({"kind":"showcase","product_set":"ps_1"})).len(), 3);
     }
 
     #[test]
     fn a_campaign_link_takes_any_creator_and_a_plain_one_nothing() {
         let campaign = json!({"kind":"campaign","product":null,"plan":null,"rate_bp":null,"product_set":"ps_1",
             "campaign":"k_1","creator_type":"linkshare-only"});
-        assert_eq!(mistakes(campaign), [""; 0]);
+        assert_eq!(errors_of(campaign), [""; 0]);
         let plain = json!({"kind":"plain","product":null,"plan":null,"rate_bp":null,"seller":null});
-        assert_eq!(mistakes(plain), [""; 0]);
-        assert_eq!(mistakes(json!({"kind":"plain"})).len(), 4);
+        assert_eq!(errors_of(plain), [""; 0]);
+        assert_eq!(errors_of(json!({"kind":"plain"})).len(), 4);
     }
 
     #[test]
     fn an_unusual_rate_warns_and_an_impossible_one_is_refused() {
         for (rate, warns) in [(1, true), (499, true), (500, false), (2600, false), (2601, true), (10_000, true)] {
             let record = with(json!({"rate_bp":rate}));
-            assert_eq!(record.validate(NOW, 1).unwrap().warnings.len(), usize::from(warns), "{rate}");
+            assert_eq!(record.validate_and_build_facts(NOW, 1).unwrap().warnings.len(), usize::from(warns), "{rate}");
         }
-        assert!(mistakes(json!({"rate_bp":10_001}))[0].contains("allowed are 1 to 10000"));
-        assert!(mistakes(json!({"rate_bp":0}))[0].contains("allowed are 1 to 10000"));
+        assert!(errors_of(json!({"rate_bp":10_001}))[0].contains("allowed are 1 to 10000"));
+        assert!(errors_of(json!({"rate_bp":0}))[0].contains("allowed are 1 to 10000"));
     }
 
     #[test]
     fn expires_at_only_shortens() {
         let record = with(json!({"expires_at":"2026-11-20T00:00:00Z"}));
-        let facts = record.validate(NOW, 1).unwrap().facts;
+        let facts = record.validate_and_build_facts(NOW, 1).unwrap().facts;
         assert_eq!(facts.ends_ms - facts.created_ms, 19 * 24 * 3600 * 1000);
         let record = with(json!({"expires_at":"2030-01-01T00:00:00Z"}));
-        let facts = record.validate(NOW, 1).unwrap().facts;
-        assert_eq!(facts.ends_ms - facts.created_ms, EARNS_MS);
+        let facts = record.validate_and_build_facts(NOW, 1).unwrap().facts;
+        assert_eq!(facts.ends_ms - facts.created_ms, LINK_LIFETIME_MS);
+    }
+
+    #[test]
+    fn a_plain_link_has_no_end_unless_it_says_so() {
+        let plain = json!({"kind":"plain","product":null,"plan":null,"rate_bp":null,"seller":null,
+            "created_at":"2019-05-01T00:00:00Z"});
+        let facts = |changes: Value| with(changes).validate_and_build_facts(NOW, 1).unwrap().facts.end_ms();
+        assert_eq!(facts(plain.clone()), None);
+        let mut late = plain.clone();
+        late["starts_at"] = json!("2030-01-01T00:00:00Z");
+        assert_eq!(facts(late), None);
+        let mut ended = plain;
+        ended["expires_at"] = json!("2030-01-01T00:00:00Z");
+        assert_eq!(facts(ended), Some(1_893_456_000_000));
+    }
+
+    #[test]
+    fn a_far_date_is_taken_as_the_last_one_that_there_is() {
+        let ends = |kind: &str, text: &str| {
+            let mut record = json!({"expires_at":text});
+            if kind == "plain" {
+                record = json!({"kind":"plain","product":null,"plan":null,"rate_bp":null,"seller":null,
+                    "expires_at":text});
+            }
+            let record = with(record);
+            let facts = record.validate_and_build_facts(NOW, 1).unwrap().facts;
+            (facts.end_ms(), facts.ends_ms - facts.created_ms)
+        };
+        for far in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999999Z",
+            "9999-12-31T23:59:59+09:00",
+            "9999-12-31 23:59:59Z",
+            "10000-01-01T00:00:00Z",
+            "+292278994-08-17T07:12:55.807Z",
+        ] {
+            assert_eq!(ends("plain", far).0, Some(253_402_207_200_999), "{far}");
+            assert_eq!(ends("product", far).1, LINK_LIFETIME_MS, "{far}");
+        }
+        for bad in ["9999-12-31", "9999-13-01T00:00:00Z", "99999", "31.12.9999", "9999-12-31T25:00:00Z", "", "Z9999"] {
+            let record =
+                serde_json::from_value::<Record>(json!({"code":"a","url":"u","kind":"plain","expires_at":bad}));
+            assert!(record.is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn null_is_an_absent_field_wherever_a_field_may_be_absent() {
+        let nulls = json!({"enabled":null,"test":null,"domain":null,"query":null,"query_allow":null,
+            "append_token":null,"targets":null,"fallback_url":null,"allow_own_host":null,"partner":null});
+        let mut absent = product();
+        for key in nulls.as_object().unwrap().keys() {
+            absent.as_object_mut().unwrap().remove(key);
+        }
+        let absent: Record = serde_json::from_value(absent).unwrap();
+        assert_eq!(serde_json::to_value(with(nulls)).unwrap(), serde_json::to_value(absent).unwrap());
     }
 
     #[test]
     fn times_that_contradict_each_other_are_refused() {
-        assert!(mistakes(json!({"expires_at":"2026-10-01T00:00:00Z"}))[0].starts_with("expires_at: is not after"));
+        assert!(errors_of(json!({"expires_at":"2026-10-01T00:00:00Z"}))[0].starts_with("expires_at: is not after"));
         let late = json!({"starts_at":"2026-12-01T00:00:00Z","expires_at":"2026-11-20T00:00:00Z"});
-        assert!(mistakes(late)[0].starts_with("starts_at: is not before the link's end"));
-        assert!(mistakes(json!({"starts_at":"2027-06-01T00:00:00Z"}))[0].starts_with("starts_at"));
-        assert!(mistakes(json!({"created_at":"2027-11-01T00:00:00Z"}))[0].contains("in the future"));
-        assert!(mistakes(json!({"created_at":"1969-01-01T00:00:00Z"}))[0].contains("before 1970"));
+        assert!(errors_of(late)[0].starts_with("starts_at: is not before the link's end"));
+        assert!(errors_of(json!({"starts_at":"2027-06-01T00:00:00Z"}))[0].starts_with("starts_at"));
+        assert!(errors_of(json!({"created_at":"2027-11-01T00:00:00Z"}))[0].contains("in the future"));
+        assert!(errors_of(json!({"created_at":"1969-01-01T00:00:00Z"}))[0].contains("before 1970"));
     }
 
     #[test]
-    fn created_at_may_be_absent_only_from_a_test_link() {
-        assert!(mistakes(json!({"created_at":null}))[0].contains("may be absent only with \"test\":true"));
+    fn only_a_test_link_may_leave_created_at_out() {
+        assert!(errors_of(json!({"created_at":null}))[0].contains("may be absent only with \"test\":true"));
         let record = with(json!({"created_at":null,"test":true}));
-        let valid = record.validate(NOW, 1).unwrap();
+        let valid = record.validate_and_build_facts(NOW, 1).unwrap();
         assert_eq!(valid.facts.created_ms, NOW);
-        assert!(!valid.dated && valid.facts.test);
+        assert!(!valid.has_created_at && valid.facts.test);
     }
 
     #[test]
-    fn unknown_fields_and_what_is_not_built_are_refused() {
+    fn unknown_fields_and_reserved_ones_are_refused() {
         let error = serde_json::from_str::<Record>(r#"{"code":"a","url":"https://a.example/","kynd":"plain"}"#);
         assert!(error.unwrap_err().to_string().contains("unknown field `kynd`"));
-        assert!(mistakes(json!({"targets":[{"country":"DE"}]}))[0].contains("not built yet"));
-        assert!(mistakes(json!({"creator":""}))[0].contains("is empty"));
-        assert!(mistakes(json!({"creator":"a\nb"}))[0].contains("control character"));
-        assert!(mistakes(json!({"code":"a/b"}))[0].contains("character 2"));
+        assert!(errors_of(json!({"targets":[{"country":"DE"}]}))[0].contains("not built yet"));
+        assert!(errors_of(json!({"creator":""}))[0].contains("is empty"));
+        assert!(errors_of(json!({"creator":"a\nb"}))[0].contains("control character"));
+        assert!(errors_of(json!({"code":"a/b"}))[0].contains("character 2"));
     }
 
     #[test]
     fn an_allow_list_holds_plain_names_and_not_beside_drop() {
-        assert_eq!(mistakes(json!({"query":"incoming-wins","query_allow":["utm_source"]})), [""; 0]);
-        assert!(mistakes(json!({"query":"drop","query_allow":["utm_source"]}))[0].contains("no meaning"));
-        assert!(mistakes(json!({"query_allow":["a=b"]}))[0].contains("not a parameter name"));
+        assert_eq!(errors_of(json!({"query":"incoming-wins","query_allow":["utm_source"]})), [""; 0]);
+        assert!(errors_of(json!({"query":"drop","query_allow":["utm_source"]}))[0].contains("no meaning"));
+        assert!(errors_of(json!({"query_allow":["a=b"]}))[0].contains("not a parameter name"));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_reading_and_validating_panic(text in ".{0,300}", now: u64) {
             if let Ok(record) = serde_json::from_str::<Record>(&text) {
-                let _ = record.validate(now, 1);
+                let _ = record.validate_and_build_facts(now, 1);
             }
         }
 
         #[test]
-        fn whatever_is_valid_ends_within_100_days_and_starts_before_its_end(
+        fn each_valid_link_ends_within_100_days_and_starts_before_its_end(
             created in 0..4_000_000_000i64, starts in prop::option::of(0..4_000_000_000i64),
             expires in prop::option::of(0..4_000_000_000i64), rate in 0..12_000u32,
         ) {
@@ -467,9 +571,9 @@ mod tests {
             record.created_at = Some(Timestamp::from_second(created).unwrap());
             record.starts_at = starts.map(|starts| Timestamp::from_second(starts).unwrap());
             record.expires_at = expires.map(|expires| Timestamp::from_second(expires).unwrap());
-            if let Ok(valid) = record.validate(NOW, 1) {
+            if let Ok(valid) = record.validate_and_build_facts(NOW, 1) {
                 prop_assert!(valid.facts.ends_ms > valid.facts.created_ms);
-                prop_assert!(valid.facts.ends_ms - valid.facts.created_ms <= EARNS_MS);
+                prop_assert!(valid.facts.ends_ms - valid.facts.created_ms <= LINK_LIFETIME_MS, "a product link");
                 prop_assert!(valid.starts_ms < valid.facts.ends_ms);
                 prop_assert!((1..=10_000).contains(&valid.facts.rate_bp));
             }

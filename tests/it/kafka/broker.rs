@@ -19,23 +19,24 @@ use waypost::kafka::Config;
 use super::{
     install::{Install, PASSWORD, STORE_PASSWORD, USER, install, run},
     proxy::Proxy,
-    site::{lanes, orphan},
+    site::{lanes_topic, orphan_topic},
 };
 
 /// How long a broker may take to boot on a busy machine.
 const BOOT: Duration = Duration::from_secs(90);
-/// Attempts at ports that nobody else took in between.
+/// Attempts to start: another process can take a free port first.
 const ATTEMPTS: usize = 5;
 
-/// What kind of broker.
+/// How a broker treats its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Anybody may do anything.
+    /// Every client has every permission.
     #[default]
     Plain,
-    /// SASL_SSL with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 for [`USER`]; anybody who came in may do anything.
+    /// SASL_SSL with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 for [`USER`]; every authenticated client has every
+    /// permission.
     SaslSsl,
-    /// As [`Kind::SaslSsl`], and [`USER`] may do nothing before [`Broker::allow`].
+    /// As [`Kind::SaslSsl`], and [`USER`] may do nothing before [`Broker::grant_write`].
     Acls,
 }
 
@@ -51,15 +52,16 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker and waits until it answers; `None` where there is no Kafka to test with, and the test is to be skipped.
+    /// Starts a broker and waits until it answers; `None` where there is no Kafka to test with, and the test is to be
+    /// skipped.
     pub(crate) fn start(kind: Kind) -> Option<Broker> {
         Broker::started(kind, None)
     }
 
-    /// A broker of kind [`Kind::Plain`] that whoever comes through the proxy finds at the proxy only.
-    pub(crate) fn behind(proxy: &Proxy) -> Option<Broker> {
+    /// A broker of kind [`Kind::Plain`]; clients that connect through the proxy reach it through the proxy only.
+    pub(crate) fn start_behind(proxy: &Proxy) -> Option<Broker> {
         let broker = Broker::started(Kind::Plain, Some(proxy.port()))?;
-        proxy.lead_to(broker.ports[1]);
+        proxy.forward_to(broker.ports[1]);
         Some(broker)
     }
 
@@ -80,8 +82,9 @@ impl Broker {
         panic!("no free ports for a broker: {last}");
     }
 
-    /// A broker of kind [`Kind::Plain`] that tests share as long as one of them holds it; each has topics of its own there.
-    pub(crate) fn shared() -> Option<Arc<Broker>> {
+    /// A broker of kind [`Kind::Plain`] that tests share as long as one of them holds it; each has topics of its own
+    /// there.
+    pub(crate) fn start_or_share() -> Option<Arc<Broker>> {
         static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
         // A test that failed while starting it leaves nothing half done.
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,18 +92,18 @@ impl Broker {
             return Some(broker);
         }
         let broker = Arc::new(Broker::start(Kind::Plain)?);
-        broker.create("clicks.lanes", 1, &[]);
+        broker.create_topic("clicks.lanes", 1, &[]);
         *shared = Arc::downgrade(&broker);
         Some(broker)
     }
 
-    /// What Waypost is given with `--kafka`.
+    /// The address for `--kafka`.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[0])
     }
 
-    /// Where anybody may do anything, whatever the kind.
-    pub(crate) fn inside(&self) -> String {
+    /// The address at which every client has every permission, whatever the kind.
+    pub(crate) fn unrestricted_address(&self) -> String {
         format!("127.0.0.1:{}", if self.kind == Kind::Plain { self.ports[0] } else { self.ports[1] })
     }
 
@@ -144,8 +147,9 @@ impl Broker {
         }
     }
 
-    /// What a power cut does to the only copy of a partition: the broker is gone, and the newest bytes with it.
-    pub(crate) fn lose_power(&mut self, topic: &str, partition: i32, bytes: u64) {
+    /// Simulates a power loss on the only replica of a partition: kills the broker and cuts the newest bytes off its
+    /// log.
+    pub(crate) fn kill_and_truncate_log(&mut self, topic: &str, partition: i32, bytes: u64) {
         self.kill();
         let log = self.dir.path().join(format!("data/{topic}-{partition}/00000000000000000000.log"));
         let log = fs::File::options().write(true).open(log).unwrap();
@@ -160,26 +164,26 @@ impl Broker {
         self.boot().unwrap_or_else(|why| panic!("the broker did not come back: {why}"));
     }
 
-    /// Makes a topic of one copy.
-    pub(crate) fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-        create(&self.inside(), topic, partitions, 1, settings);
+    /// Creates a topic with one replica.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        create_topic_at(&self.unrestricted_address(), topic, partitions, 1, settings);
     }
 
     /// Makes a topic of clicks with so many partitions, that of its orphans and that of its lanes.
-    pub(crate) fn create_all(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-        for (topic, partitions) in [(topic, partitions), (&*orphan(topic), 1), (&*lanes(topic), 1)] {
-            self.create(topic, partitions, settings);
+    pub(crate) fn create_click_topics(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        for (topic, partitions) in [(topic, partitions), (&*orphan_topic(topic), 1), (&*lanes_topic(topic), 1)] {
+            self.create_topic(topic, partitions, settings);
         }
     }
 
-    /// Lets [`USER`] describe and write a topic.
-    pub(crate) fn allow(&self, topic: &str) {
-        run(self.install.java().args(["Harness", "allow", &self.inside(), USER, topic])).unwrap();
+    /// Grants [`USER`] the right to describe and write a topic.
+    pub(crate) fn grant_write(&self, topic: &str) {
+        run(self.install.java().args(["Harness", "allow", &self.unrestricted_address(), USER, topic])).unwrap();
     }
 
-    /// Takes away what [`Broker::allow`] gave.
-    pub(crate) fn forbid(&self, topic: &str) {
-        run(self.install.java().args(["Harness", "forbid", &self.inside(), USER, topic])).unwrap();
+    /// Takes away what [`Broker::grant_write`] gave.
+    pub(crate) fn revoke_write(&self, topic: &str) {
+        run(self.install.java().args(["Harness", "forbid", &self.unrestricted_address(), USER, topic])).unwrap();
     }
 
     /// The installation, for its Java.
@@ -265,7 +269,8 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.se
             self.install.key_store().display()
         );
         if self.kind == Kind::Acls {
-            text += "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n";
+            text += "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+                     super.users=User:ANONYMOUS\n";
         }
         text
     }
@@ -287,7 +292,8 @@ pub(crate) fn spawn(install: &Install, dir: &Path, properties: &str) -> Child {
     java.spawn().unwrap()
 }
 
-/// Waits until a broker answers on its client port, which opens only after it is ready; where it does not, ends it and gives its log.
+/// Waits until a broker answers on its client port, which opens only after it is ready; where it does not, ends it and
+/// gives its log.
 pub(crate) fn answers(child: &mut Child, dir: &Path, port: u16) -> Result<(), String> {
     let deadline = Instant::now() + BOOT;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -313,7 +319,7 @@ pub(crate) fn stop(child: &mut Child) {
 }
 
 /// Makes a topic by the broker at `address`.
-pub(super) fn create(address: &str, topic: &str, partitions: i32, copies: i32, settings: &[(&str, &str)]) {
+pub(super) fn create_topic_at(address: &str, topic: &str, partitions: i32, copies: i32, settings: &[(&str, &str)]) {
     let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
     for (key, value) in settings {
         wanted = wanted.set(key, value);

@@ -1,4 +1,5 @@
-//! Three nodes of Apache Kafka, each broker and controller: every topic has three copies and wants two of them in sync.
+//! Three nodes of Apache Kafka, each broker and controller. Every topic has three replicas, of which two must be in
+//! sync.
 
 use std::{
     fs,
@@ -13,14 +14,14 @@ use rdkafka::{
 };
 
 use super::{
-    broker::{answers, create, free_ports, kill, spawn, stop},
+    broker::{answers, create_topic_at, free_ports, kill, spawn, stop},
     install::{Install, install, run},
     reader::{Record, read},
-    site::{lanes, orphan},
+    site::{lanes_topic, orphan_topic},
 };
 
 const NODES: usize = 3;
-/// Attempts at ports that nobody else took in between.
+/// Attempts to start: another process can take a free port first.
 const ATTEMPTS: usize = 5;
 /// Copies of each topic.
 const COPIES: &str = "3";
@@ -44,7 +45,8 @@ pub(crate) struct Partition {
 }
 
 impl Cluster {
-    /// Starts three nodes and waits until they answer; `None` where there is no Kafka to test with, and the test is to be skipped.
+    /// Starts three nodes and waits until they answer; `None` where there is no Kafka to test with, and the test is to
+    /// be skipped.
     pub(crate) fn start() -> Option<Cluster> {
         let install = install()?;
         let mut last = String::new();
@@ -61,21 +63,22 @@ impl Cluster {
         panic!("no free ports for a cluster: {last}");
     }
 
-    /// What Waypost is given with `--kafka`.
+    /// The address for `--kafka`.
     pub(crate) fn address(&self) -> String {
         (0..NODES).map(|node| format!("127.0.0.1:{}", self.ports[node])).collect::<Vec<_>>().join(",")
     }
 
-    /// Makes a topic of clicks with so many partitions that wants so many copies in sync, that of its orphans and that of its lanes.
-    pub(crate) fn create_all(&self, topic: &str, partitions: i32, in_sync: usize) {
+    /// Makes a topic of clicks with so many partitions that wants so many copies in sync, that of its orphans and that
+    /// of its lanes.
+    pub(crate) fn create_click_topics(&self, topic: &str, partitions: i32, in_sync: usize) {
         let in_sync = in_sync.to_string();
-        create(&self.address(), topic, partitions, NODES as i32, &[("min.insync.replicas", &in_sync)]);
-        for topic in [orphan(topic), lanes(topic)] {
-            create(&self.address(), &topic, 1, NODES as i32, &[]);
+        create_topic_at(&self.address(), topic, partitions, NODES as i32, &[("min.insync.replicas", &in_sync)]);
+        for topic in [orphan_topic(topic), lanes_topic(topic)] {
+            create_topic_at(&self.address(), &topic, 1, NODES as i32, &[]);
         }
     }
 
-    /// The partitions of a topic; `None` while nobody can say.
+    /// The partitions of a topic; `None` while no node answers.
     pub(crate) fn partitions(&self, topic: &str) -> Option<Vec<Partition>> {
         let consumer: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", self.address()).set("log_level", "0").create().unwrap();

@@ -1,4 +1,5 @@
-//! Fetches the jars and prepares what every broker needs, once for all tests and test runs, beside the build's target directory.
+//! Fetches the jars and prepares what every broker needs, once for all tests and test runs, beside the build's target
+//! directory.
 
 use std::{
     ffi::OsStr,
@@ -8,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::need::needed;
+use crate::need::needed_in_ci;
 
 const POM: &str = include_str!("pom.xml");
 const HARNESS: &str = include_str!("Harness.java");
@@ -21,22 +22,22 @@ rootLogger.level = WARN
 rootLogger.appenderRef.out.ref = OUT
 ";
 
-/// Who may come in by SASL.
+/// The SASL user.
 pub(crate) const USER: &str = "waypost";
-/// And how.
+/// The SASL user's password.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
-/// Of the broker's key store.
+/// The password of the broker's key store.
 pub(crate) const STORE_PASSWORD: &str = "changeit";
 
-/// Where everything lies.
+/// The prepared jars, classes, certificates and formatted data directories.
 pub(crate) struct Install {
     root: PathBuf,
 }
 
-/// The installation, made at the first call; `None` where it cannot be and need not be.
+/// The installation, prepared at the first call; `None` if that is impossible and the test may be skipped.
 pub(crate) fn install() -> Option<&'static Install> {
     static INSTALL: OnceLock<Result<Install, String>> = OnceLock::new();
-    needed("a Kafka", INSTALL.get_or_init(Install::make).as_ref())
+    needed_in_ci("a Kafka", INSTALL.get_or_init(Install::make).as_ref())
 }
 
 impl Install {
@@ -99,7 +100,7 @@ impl Install {
         self.root.join("broker.p12")
     }
 
-    /// `java` with flags for a small machine, ready for a class and its arguments.
+    /// The command `java` with flags for a small machine, to which a class and its arguments are added.
     pub(crate) fn java(&self) -> Command {
         let mut command = Command::new("java");
         let log = format!("-Dlog4j2.configurationFile={}", self.root.join("log4j2.properties").display());
@@ -113,7 +114,8 @@ impl Install {
         let properties = self.root.join(format!("format-{kind}.properties"));
         let text = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:1\n\
-             listeners=PLAINTEXT://127.0.0.1:2,CONTROLLER://127.0.0.1:1\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n",
+             listeners=PLAINTEXT://127.0.0.1:2,CONTROLLER://127.0.0.1:1\ncontroller.listener.names=CONTROLLER\n\
+             log.dirs={}\n",
             self.root.join(format!("formatted-{kind}")).display()
         );
         fs::write(&properties, text).map_err(|why| why.to_string())?;
@@ -131,12 +133,12 @@ impl Install {
     }
 }
 
-/// Runs to the end; its output is the error.
+/// Runs a command to its end. The error contains the output.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     output(command).map(drop)
 }
 
-/// Runs to the end and gives what it wrote to standard output.
+/// Runs a command to its end and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>, String> {
     let name = Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();
     let done = command.stdin(Stdio::null()).output().map_err(|why| format!("{name}: {why}"))?;

@@ -1,5 +1,5 @@
-//! librdkafka's mock cluster, for faults that a real broker does not make on demand. It keeps 5 MiB a partition and answers
-//! injected errors before it appends: never count records with it.
+//! librdkafka's mock cluster, for faults that a real broker does not make on demand. It keeps 5 MiB a partition and
+//! answers injected errors before it appends: never count records with it.
 
 use std::time::Duration;
 
@@ -30,32 +30,32 @@ impl Mock {
     }
 
     /// Closes its port and its connections.
-    pub(crate) fn down(&self) {
+    pub(crate) fn stop_broker(&self) {
         self.0.broker_down(-1).unwrap();
     }
 
     /// Opens its port again.
-    pub(crate) fn up(&self) {
+    pub(crate) fn start_broker(&self) {
         self.0.broker_up(-1).unwrap();
     }
 
     /// Answers so much later from now on.
-    pub(crate) fn slow(&self, by: Duration) {
+    pub(crate) fn set_latency(&self, by: Duration) {
         self.0.broker_round_trip_time(-1, by).unwrap();
     }
 
     /// The next `times` requests to produce are refused with this error.
-    pub(crate) fn refuse(&self, error: RDKafkaRespErr, times: usize) {
+    pub(crate) fn refuse_requests(&self, error: RDKafkaRespErr, times: usize) {
         self.0.request_errors(RDKafkaApiKey::Produce, &vec![error; times]);
     }
 
     /// Forgets errors not yet answered.
-    pub(crate) fn forgive(&self) {
+    pub(crate) fn stop_refusing(&self) {
         self.0.clear_request_errors(RDKafkaApiKey::Produce);
     }
 
     /// Takes a partition's leader away, or gives it back.
-    pub(crate) fn lead(&self, topic: &str, partition: i32, has_leader: bool) {
+    pub(crate) fn set_has_leader(&self, topic: &str, partition: i32, has_leader: bool) {
         self.0.partition_leader(topic, partition, has_leader.then_some(1)).unwrap();
     }
 }

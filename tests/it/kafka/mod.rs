@@ -1,7 +1,7 @@
 //! Apache Kafka for the tests: the real broker from its jars, its own Java consumer, and librdkafka's mock for faults.
 //!
-//! Java, `javac` and `mvn` are looked for on the path. Where one is missing, or the jars cannot be fetched, a test is not run
-//! ([`crate::need`]).
+//! Java, `javac` and `mvn` are looked for on the path. Where one is missing, or the jars cannot be fetched, a test is
+//! not run ([`crate::need`]).
 
 pub(crate) mod broker;
 pub(crate) mod cluster;

@@ -1,4 +1,4 @@
-//! What buyers were answered against what is in the topics.
+//! Compares the answers that buyers got with the records in the topics.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,12 +10,12 @@ use serde_json::Value;
 use super::{reader::Record, site::Answers};
 use crate::dsl::{Site, until};
 
-/// As many tokens as an argument list takes with ease.
+/// The tokens given to one command: an argument list is bounded.
 const TOKENS: usize = 2_000;
 
-/// Every answered click is among the records as it was answered, and nothing that was never answered is; a repeat is its first
-/// over again. Gives the number of repeats.
-pub(crate) fn proved(site: &Site, answers: &Answers, records: &[Record]) -> usize {
+/// Asserts that the records hold every answered click as it was answered, and no click that was never answered; a
+/// repeat is equal to its first. Returns the number of repeats.
+pub(crate) fn assert_records_match_answers(site: &Site, answers: &Answers, records: &[Record]) -> usize {
     let mut clicks: HashMap<String, Value> = HashMap::new();
     let mut repeats = 0;
     for record in records {
@@ -32,7 +32,7 @@ pub(crate) fn proved(site: &Site, answers: &Answers, records: &[Record]) -> usiz
     }
     let answers: Vec<(&u64, &String)> = answers.iter().collect();
     let tokens: Vec<String> = answers.iter().map(|(_, location)| token(location)).collect();
-    for ((number, location), (token, id)) in answers.iter().zip(tokens.iter().zip(ids(site, &tokens))) {
+    for ((number, location), (token, id)) in answers.iter().zip(tokens.iter().zip(click_ids_of(site, &tokens))) {
         let event = clicks.remove(&id).unwrap_or_else(|| panic!("click {number}, {id}, was answered and is not there"));
         let sent = event["destination"].as_str().unwrap().replace("{click_token}", token);
         assert_eq!(sent, **location, "{event}");
@@ -44,7 +44,7 @@ pub(crate) fn proved(site: &Site, answers: &Answers, records: &[Record]) -> usiz
 }
 
 /// Waits until `waypost clicks audit` finds the topics of this site complete.
-pub(crate) fn audit_is_complete(site: &Site, address: &str) {
+pub(crate) fn wait_until_audit_is_complete(site: &Site, address: &str) {
     let mut said = String::new();
     until("an audit that finds everything", || {
         let Output { status, stdout, stderr } =
@@ -63,8 +63,8 @@ fn token(location: &str) -> String {
     url.query_pairs().find(|(name, _)| name == "wp").unwrap().1.into_owned()
 }
 
-/// The click ids that these tokens name.
-fn ids(site: &Site, tokens: &[String]) -> Vec<String> {
+/// The click ids in these tokens, which the command `token verify` decodes.
+fn click_ids_of(site: &Site, tokens: &[String]) -> Vec<String> {
     let mut ids = Vec::new();
     for tokens in tokens.chunks(TOKENS) {
         let mut command = site.command(&["token", "verify", "--json", "--data-dir"]);

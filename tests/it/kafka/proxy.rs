@@ -1,5 +1,5 @@
-//! What stands between Waypost and a broker and makes the network's faults: answers that are lost on their way back, a link on
-//! which nothing moves, connections that are reset.
+//! What stands between Waypost and a broker and makes the network's faults: answers that are lost on their way back, a
+//! link on which nothing moves, connections that are reset.
 
 use std::{
     io::{Read, Write},
@@ -14,14 +14,14 @@ use std::{
 
 use socket2::SockRef;
 
-/// What happens to bytes.
+/// What the proxy does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They pass.
     Pass,
-    /// Those of the client reach the broker, and what it answers is lost.
+    /// The client's bytes reach the broker, and the broker's answers are lost.
     SwallowAnswers,
-    /// None moves, in neither direction, and nobody is told: connections stay open and can be made.
+    /// No byte moves in either direction; connections stay open, and new ones are accepted.
     Stall,
     /// Every connection is reset, and each new one at once.
     Reset,
@@ -55,14 +55,14 @@ struct Connection {
 }
 
 impl Proxy {
-    /// Listens; nothing is behind it yet.
+    /// Listens on a free port, without a broker behind it yet.
     pub(crate) fn new() -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = State { mode: Mode::Reset, target: 0, connections: Vec::new(), ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = shared.clone();
-        let accepts = std::thread::spawn(move || accepting.accept(&listener));
+        let accepts = std::thread::spawn(move || accepting.accept_connections(&listener));
         Proxy { port, shared, accepts: Some(accepts) }
     }
 
@@ -76,14 +76,14 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Passes bytes on to a port of this machine from now on.
-    pub(crate) fn lead_to(&self, target: u16) {
+    /// Forwards bytes to a port of this machine from now on.
+    pub(crate) fn forward_to(&self, target: u16) {
         self.shared.state().target = target;
-        self.set(Mode::Pass);
+        self.set_mode(Mode::Pass);
     }
 
-    /// Changes what happens from the next byte on.
-    pub(crate) fn set(&self, mode: Mode) {
+    /// Changes the mode from the next byte on.
+    pub(crate) fn set_mode(&self, mode: Mode) {
         let mut state = self.shared.state();
         state.mode = mode;
         let reset = |connection: &Arc<Connection>| mode == Mode::Reset || mode == Mode::Pass && connection.is_torn();
@@ -101,7 +101,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.state().ended = true;
-        self.set(Mode::Reset);
+        self.set_mode(Mode::Reset);
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         let _ = self.accepts.take().map(JoinHandle::join);
     }
@@ -112,7 +112,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(self: &Arc<Shared>, listener: &TcpListener) {
+    fn accept_connections(self: &Arc<Shared>, listener: &TcpListener) {
         for client in listener.incoming().map_while(Result::ok) {
             let (ended, mode, target) = {
                 let state = self.state();
@@ -123,17 +123,17 @@ impl Shared {
             }
             let broker = if mode == Mode::Reset { None } else { TcpStream::connect(("127.0.0.1", target)).ok() };
             let Some(broker) = broker else {
-                // As where nobody listens.
+                // As on a port without a listener.
                 let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
                 continue;
             };
             let connection = Arc::new(Connection { client, broker, torn: AtomicBool::new(false) });
-            connection.prepare();
+            connection.set_socket_options();
             self.state().connections.push(connection.clone());
             for answers in [false, true] {
                 let (shared, connection) = (self.clone(), connection.clone());
                 std::thread::spawn(move || {
-                    let _ = shared.pump(&connection, answers);
+                    let _ = shared.copy_bytes(&connection, answers);
                     connection.reset();
                     shared.state().connections.retain(|other| !Arc::ptr_eq(other, &connection));
                 });
@@ -142,7 +142,7 @@ impl Shared {
     }
 
     /// Moves bytes in one direction until the connection ends.
-    fn pump(&self, connection: &Connection, answers: bool) -> std::io::Result<()> {
+    fn copy_bytes(&self, connection: &Connection, answers: bool) -> std::io::Result<()> {
         let (mut from, mut to) = (&connection.client, &connection.broker);
         if answers {
             (from, to) = (to, from);
@@ -172,17 +172,18 @@ impl Connection {
         self.torn.load(Ordering::Relaxed)
     }
 
-    fn prepare(&self) {
+    fn set_socket_options(&self) {
         for stream in [&self.client, &self.broker] {
             let _ = stream.set_nodelay(true);
             // A side that reads no more must not hold a thread for ever.
             let _ = stream.set_write_timeout(Some(Duration::from_secs(5)));
-            // Whoever closes it resets it.
+            // Closing the stream resets the connection.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 
-    /// Wakes its readers, who end and so close it; shutting the writing side down would say goodbye instead.
+    /// Wakes the threads that read, which then close the connection with a reset; a shutdown of the writing side would
+    /// end the connection in order instead.
     fn reset(&self) {
         let _ = self.client.shutdown(Shutdown::Read);
         let _ = self.broker.shutdown(Shutdown::Read);

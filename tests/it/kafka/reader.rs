@@ -40,8 +40,8 @@ impl Record {
     }
 }
 
-/// Every record of the topics from the first on, by the brokers at `address`; waits up to `patience` until there are `at_least`
-/// so many.
+/// Every record of the topics from the first on, by the brokers at `address`; waits up to `patience` until there are
+/// `at_least` so many.
 pub(crate) fn read(
     install: &Install,
     address: &str,
@@ -59,12 +59,13 @@ pub(crate) fn read(
 impl Broker {
     /// [`read`] from this broker.
     pub(crate) fn read(&self, topics: &[&str], at_least: usize, patience: Duration) -> Vec<Record> {
-        read(self.install(), &self.inside(), topics, at_least, patience)
+        read(self.install(), &self.unrestricted_address(), topics, at_least, patience)
     }
 
     /// How many records this broker has appended to a topic, acknowledged or not.
-    pub(crate) fn written(&self, topic: &str) -> i64 {
-        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.inside()).create().unwrap();
+    pub(crate) fn count_appended(&self, topic: &str) -> i64 {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", self.unrestricted_address()).create().unwrap();
         let patience = Duration::from_secs(10);
         let metadata = consumer.fetch_metadata(Some(topic), patience).unwrap();
         let partitions = metadata.topics()[0].partitions();

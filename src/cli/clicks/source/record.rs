@@ -1,0 +1,47 @@
+//! What the readers of files and of topics have in common: a record, its location, and which records are read.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+/// The value of a record and its location.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli::clicks) struct EventRecord<'a> {
+    pub(in crate::cli::clicks) value: &'a [u8],
+    pub(in crate::cli::clicks) location: RecordLocation<'a>,
+    /// The record's Kafka timestamp, milliseconds since the Unix epoch.
+    pub(in crate::cli::clicks) written_ms: Option<u64>,
+}
+
+/// The location of a record.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli::clicks) enum RecordLocation<'a> {
+    /// A line of a click file. Lines count from 1; with [`ReadRange::Latest`] they count from the first line read.
+    File { path: &'a Path, line: u64 },
+    /// A record of a topic.
+    Kafka { topic: &'a str, partition: i32, offset: i64 },
+}
+
+/// How far reading is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli::clicks) enum ReadProgress<'a> {
+    /// The next record.
+    Record(EventRecord<'a>),
+    /// Every record that existed when reading began was visited. Comes once.
+    CaughtUp,
+}
+
+/// Receives the records.
+pub(in crate::cli::clicks) type ReadProgressVisitor<'a> = &'a mut dyn FnMut(ReadProgress<'_>) -> Result<()>;
+
+/// Which records are read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli::clicks) enum ReadRange {
+    /// Every record.
+    All,
+    /// Records written at this time or later, milliseconds since the Unix epoch. Some earlier records can be among
+    /// them.
+    Since(u64),
+    /// The latest `count` records of each topic; with `follow`, then new records without end.
+    Latest { count: usize, follow: bool },
+}

@@ -1,0 +1,187 @@
+//! The answer to a request for a code.
+
+use http::{HeaderValue, Request, StatusCode};
+
+use crate::{
+    attribution::{ATTRIBUTION_WINDOW_MS, claims::CookieClaims, token::PayloadBuffer},
+    edge::{
+        answer::{Accounting, Answer, RedirectHeaders},
+        click_record::encode_click_without_token_into_scratch,
+        code_request::CodeRequest,
+        context::RequestContext,
+        cors,
+        decision::{Action, CookieAction, Decision},
+        minted_click::MintedClick,
+        pages::Page,
+        path_repair::RepairedPath,
+        scratch::ScratchBuffers,
+        snapshot::Edge,
+        target::{CodeSegment, RequestedCode, RequestedHost},
+    },
+    links::Link,
+    model::click::CookieState,
+};
+
+/// Answers a request for a code, and leaves the bytes of its click in `scratch.click`.
+pub(super) fn answer_code_and_encode_click<B>(
+    edge: &Edge,
+    request: &Request<B>,
+    target: &RequestedCode<'_>,
+    context: &RequestContext,
+    scratch: &mut ScratchBuffers,
+) -> Answer {
+    match find_link(edge, target.host, target.code.as_bytes()) {
+        Some(link) => answer_for_link_and_encode_click(edge, request, target, Some(&link), context, scratch),
+        None => answer_missed_code_and_encode_click(edge, request, target, context, scratch),
+    }
+}
+
+/// The link of a code. The clone releases the table's lock: what follows holds the link alone.
+fn find_link(edge: &Edge, host: RequestedHost<'_>, code: &[u8]) -> Option<Link> {
+    edge.links.get(host.domain.id, code).map(|found| Link::clone(&found))
+}
+
+/// Answers for a code that no link has: looks again for a link whose code something was glued to.
+#[cold]
+fn answer_missed_code_and_encode_click<B>(
+    edge: &Edge,
+    request: &Request<B>,
+    target: &RequestedCode<'_>,
+    context: &RequestContext,
+    scratch: &mut ScratchBuffers,
+) -> Answer {
+    if let Some(repaired) = RepairedPath::find(request.uri().path().as_bytes())
+        && let Some(link) = find_link(edge, target.host, &repaired.code)
+    {
+        let query = repaired.into_query_before(target.query);
+        let target = RequestedCode { code: CodeSegment::Raw(link.code()), query: &query, is_repaired: true, ..*target };
+        return answer_for_link_and_encode_click(edge, request, &target, Some(&link), context, scratch);
+    }
+    answer_for_link_and_encode_click(edge, request, target, None, context, scratch)
+}
+
+/// Answers a request for a link, or for a code without one.
+fn answer_for_link_and_encode_click<B>(
+    edge: &Edge,
+    request: &Request<B>,
+    target: &RequestedCode<'_>,
+    link: Option<&Link>,
+    context: &RequestContext,
+    scratch: &mut ScratchBuffers,
+) -> Answer {
+    let headers = request.headers();
+    let mut payload = PayloadBuffer::default();
+    let request = CodeRequest::resolve_facts_and_verify_cookie(
+        edge,
+        request,
+        target,
+        link,
+        context,
+        &mut payload,
+        &mut scratch.preview_fetchers,
+    );
+    let decision = Decision::new(&request);
+    let minted = MintedClick::mint_ids_and_render_token_and_location(&request, &decision, scratch);
+    let set_cookie = build_new_or_expired_cookie_header(&request, &decision, &minted, scratch);
+    let sets_cookie = set_cookie.is_some() && decision.cookie == CookieAction::Set;
+    encode_click_without_token_into_scratch(&request, &decision, &minted, sets_cookie, scratch);
+    Answer {
+        status: decision.status,
+        redirect: build_redirect_headers_if_redirect(&request, &decision, scratch),
+        set_cookie,
+        hsts: None,
+        cors: if decision.is_for_app() { cors::headers_for_listed_origin(request.domain, headers) } else { None },
+        page: build_body_or_empty_page(&request, &decision, &minted, scratch),
+        accounting: accounting_of_click_or_unknown_code(&request, &decision),
+    }
+}
+
+/// `Set-Cookie`: a new cookie, or the end of a presented one.
+fn build_new_or_expired_cookie_header(
+    request: &CodeRequest<'_>,
+    decision: &Decision<'_>,
+    minted: &MintedClick,
+    scratch: &mut ScratchBuffers,
+) -> Option<HeaderValue> {
+    match decision.cookie {
+        CookieAction::Set => {
+            let claims = CookieClaims {
+                visitor: minted.visitor.unwrap_or_default(),
+                click_id: minted.id.0,
+                domain: request.domain.name.as_bytes(),
+                code: request.code,
+            };
+            scratch.cookie.clear();
+            scratch.cookie.extend_from_slice(&request.responses.cookie_prefix);
+            request.edge.keys.sign_and_append_cookie_token(request.context.wall_ms, &claims, &mut scratch.cookie);
+            scratch.cookie.extend_from_slice(&request.responses.cookie_suffix);
+            scratch.cookie_header()
+        }
+        CookieAction::Expire if request.cookie_state != CookieState::None => {
+            Some(request.responses.expired_cookie.clone())
+        }
+        CookieAction::Expire | CookieAction::Keep => None,
+    }
+}
+
+fn build_redirect_headers_if_redirect(
+    request: &CodeRequest<'_>,
+    decision: &Decision<'_>,
+    scratch: &mut ScratchBuffers,
+) -> Option<RedirectHeaders> {
+    let location = match decision.action {
+        _ if decision.is_for_app() => return None,
+        Action::RedirectToDomainUrl(url) => url.clone(),
+        Action::RedirectToDestination(_) | Action::RedirectToFallback(_) => scratch.location_header()?,
+        Action::ReturnJson(_) | Action::ShowGonePage | Action::ShowNotFoundPage | Action::Empty => return None,
+    };
+    Some(RedirectHeaders { location, referrer_policy: request.domain.referrer_policy.clone() })
+}
+
+fn build_body_or_empty_page(
+    request: &CodeRequest<'_>,
+    decision: &Decision<'_>,
+    minted: &MintedClick,
+    scratch: &ScratchBuffers,
+) -> Page {
+    if let Some(reason) = decision.reason_for_app {
+        return dead_link_json(reason, decision.status, &scratch.location);
+    }
+    match decision.action {
+        Action::ShowGonePage => request.responses.gone.clone(),
+        Action::ShowNotFoundPage => request.responses.not_found.clone(),
+        Action::ReturnJson(_) => Page::click_json(
+            serde_json::json!({
+                "click_id": String::from_utf8_lossy(&minted.id.text()),
+                "click_token": minted.token_key.map(|_| String::from_utf8_lossy(&scratch.token)),
+                "location": String::from_utf8_lossy(&scratch.location),
+                "expires_at_ms": request.context.wall_ms + ATTRIBUTION_WINDOW_MS,
+            })
+            .to_string(),
+        ),
+        Action::RedirectToDestination(_)
+        | Action::RedirectToFallback(_)
+        | Action::RedirectToDomainUrl(_)
+        | Action::Empty => Page::empty(),
+    }
+}
+
+/// What an app is told about a link that is not live, or a code without one; `location` is where a browser would go.
+fn dead_link_json(reason: &str, status: StatusCode, location: &[u8]) -> Page {
+    let mut body = serde_json::json!({ "reason": reason, "status": status.as_u16() });
+    if !location.is_empty() {
+        body["location"] = String::from_utf8_lossy(location).into();
+    }
+    Page::click_json(body.to_string())
+}
+
+fn accounting_of_click_or_unknown_code(request: &CodeRequest<'_>, decision: &Decision<'_>) -> Accounting {
+    let (outcome, cookie_state) = (decision.outcome, request.cookie_state);
+    match request.link {
+        Some(_) => {
+            let is_uncountable = request.target.is_head || request.facts.is_no_tap();
+            Accounting::Click { topic: decision.topic, is_uncountable, outcome, cookie_state }
+        }
+        None => Accounting::UnknownCode { outcome, cookie_state, client: request.client.address },
+    }
+}

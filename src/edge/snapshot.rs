@@ -1,0 +1,85 @@
+//! The snapshot of everything that answers depend on besides the request: links, keys, domains, certificates and
+//! settings.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::{
+    attribution::keyring::Keyring,
+    client::address::TrustedProxies,
+    edge::{acme::AcmeChallenges, domain_responses::DomainResponses, https_redirect::HttpsRedirect},
+    links::{
+        Table,
+        domains::{Domain, Domains},
+    },
+};
+
+/// One snapshot. It is immutable and its parts are shared, so a clone is cheap: a reload publishes a clone with one
+/// part replaced, and a request is answered from one snapshot from start to end.
+#[derive(Clone)]
+pub struct Edge {
+    pub(super) links: Arc<Table>,
+    pub(super) keys: Arc<Keyring>,
+    pub(super) domains: Arc<Domains>,
+    /// In the order of the domains' ids.
+    domain_responses: Arc<[DomainResponses]>,
+    pub(super) trusted_proxies: Arc<TrustedProxies>,
+    /// `tls.hsts`, for domains without an `hsts` of their own.
+    pub(super) default_hsts: Option<HeaderValue>,
+    pub(super) https_redirect: Option<Arc<HttpsRedirect>>,
+    pub(super) acme_challenges: Arc<AcmeChallenges>,
+}
+
+impl Edge {
+    /// A snapshot without TLS: no HSTS, no redirect to `https`, no ACME challenges. Formats every domain's responses.
+    pub fn new(
+        links: Arc<Table>,
+        keys: Arc<Keyring>,
+        domains: Arc<Domains>,
+        trusted_proxies: Arc<TrustedProxies>,
+    ) -> Edge {
+        Edge {
+            links,
+            keys,
+            domain_responses: domains.all().iter().map(DomainResponses::new).collect(),
+            domains,
+            trusted_proxies,
+            default_hsts: None,
+            https_redirect: None,
+            acme_challenges: Arc::default(),
+        }
+    }
+
+    /// The links that requests are answered from.
+    #[cfg(test)]
+    pub(crate) fn links(&self) -> &Arc<Table> {
+        &self.links
+    }
+
+    /// This snapshot with other links.
+    pub fn with_links(&self, links: Arc<Table>) -> Edge {
+        Edge { links, ..self.clone() }
+    }
+
+    /// This snapshot with other keys.
+    pub fn with_keys(&self, keys: Arc<Keyring>) -> Edge {
+        Edge { keys, ..self.clone() }
+    }
+
+    /// This snapshot with other ACME challenges.
+    pub fn with_acme_challenges(&self, acme_challenges: Arc<AcmeChallenges>) -> Edge {
+        Edge { acme_challenges, ..self.clone() }
+    }
+
+    /// This snapshot with the settings of `[tls]`: the default of `Strict-Transport-Security`, and the redirect from
+    /// `http`.
+    pub fn with_tls(&self, default_hsts: Option<HeaderValue>, https_redirect: Option<HttpsRedirect>) -> Edge {
+        Edge { default_hsts, https_redirect: https_redirect.map(Arc::new), ..self.clone() }
+    }
+
+    /// The formatted responses of a domain.
+    pub(super) fn responses_of(&self, domain: &Domain) -> &DomainResponses {
+        &self.domain_responses[domain.id.index()]
+    }
+}

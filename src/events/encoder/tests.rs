@@ -1,0 +1,308 @@
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{LazyLock, Mutex},
+};
+
+use super::*;
+use crate::{
+    events::labels::ClickLabeller,
+    model::{
+        click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome},
+        link::{CreatorType, Kind, LINK_LIFETIME_MS, NO_END_MS, Plan},
+    },
+};
+
+/// Its automaton takes a tenth of a second to build without optimisation.
+static LABELLER: LazyLock<Mutex<ClickLabeller>> = LazyLock::new(|| Mutex::new(ClickLabeller::new().unwrap()));
+
+const AT_MS: u64 = 1_795_000_000_123;
+const IDENTITY: ClickIdentity<'static> =
+    ClickIdentity { edge: "edge-7f3a", lane: 1, epoch: 1_794_900_000_000, seq: 48_213, safe: 48_190 };
+const IN_APP: &[u8] =
+    b"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+Mobile/15E148 Instagram 334.0.4.32.98 (iPhone14,5; iOS 17_5_1; ko_KR; ko; scale=3.00; 1170x2532; 607520423)";
+const DESTINATION: &[u8] = b"https://shop.example.com/view/product/1729384756?creator=c_48213&wp=";
+
+fn id(at_ms: u64, rest: u8) -> [u8; 16] {
+    let mut id = [rest; 16];
+    id[..6].copy_from_slice(&at_ms.to_be_bytes()[2..]);
+    (id[6], id[8]) = (0x70 | rest >> 4, 0x80 | rest >> 4);
+    id
+}
+
+/// A first tap from Instagram on a product link.
+pub(crate) fn click() -> Click<'static> {
+    let mut texts = [&[][..]; Text::COUNT];
+    let mut set = |text: Text, value: &'static [u8]| texts[text as usize] = value;
+    set(Text::Domain, b"*");
+    set(Text::Code, b"7Kq2ZpXa");
+    set(Text::Destination, DESTINATION);
+    set(Text::Query, b"sub1=reel%209&fbclid=PAZXh0bgNhZW0CMTEAAaZ3&utm_source=ig&utm_medium=social");
+    set(Text::UserAgent, IN_APP);
+    set(Text::Referer, b"https://l.instagram.com/");
+    set(Text::AcceptLanguage, b"ko-KR,ko;q=0.9");
+    set(Text::SecFetch, b"navigate/document/?1");
+    let mut flags = Flags::default();
+    flags.set_if(Flags::COOKIE_SET, true);
+    flags.set_if(Flags::VISITOR_NEW, true);
+    Click {
+        id: id(AT_MS, 0x5a),
+        at_ms: AT_MS,
+        outcome: Outcome::Redirected,
+        status: 302,
+        carrier: Carrier::Browser,
+        method: Method::Get,
+        http: HttpVersion::Http11,
+        cookie_state: CookieState::None,
+        visitor: Some([0xc3; 16]),
+        previous: None,
+        address: Some(IpAddr::from([203, 0, 113, 77])),
+        address_mode: AddressMode::Full,
+        address_source: AddressSource::Xff,
+        consent: Consent::None,
+        privacy: Privacy::None,
+        flags,
+        token_at: Some(DESTINATION.len() as u16),
+        token_kid: Some(*b"k7Qm2xZa"),
+        texts,
+    }
+}
+
+pub(crate) fn facts() -> LinkFacts<'static> {
+    LinkFacts {
+        version: 1_794_990_000_000,
+        kind: Kind::Product,
+        created_ms: 1_793_491_200_000,
+        ends_ms: 1_793_491_200_000 + LINK_LIFETIME_MS,
+        creator_type: Some(CreatorType::Affiliate),
+        plan: Some(Plan::Targeted),
+        rate_bp: 1200,
+        test: false,
+        creator: "c_48213",
+        partner: "tap_7",
+        seller: "s_311",
+        campaign: "",
+        product: "1729384756",
+        product_set: "",
+    }
+}
+
+fn event_of(click: &Click<'_>, facts: Option<&LinkFacts<'_>>, duplicate: DuplicateVerdict) -> String {
+    // Through the journal's bytes, where texts are cut to their limits.
+    let mut bytes = Vec::new();
+    click.encode(&mut bytes);
+    let click = Click::decode(&bytes).unwrap();
+    let params = QueryParams::parse_known_params(click.text(Text::Query));
+    let labels = LABELLER.lock().unwrap().compute_labels(&click, &params);
+    let mut out = Vec::new();
+    let derived = DerivedFacts { link: facts, params: &params, labels: &labels, duplicate };
+    EventEncoder::default().append_event_json(&mut out, &IDENTITY, &click, &derived);
+    String::from_utf8(out).unwrap()
+}
+
+/// Every golden event, by its name.
+fn goldens() -> Vec<(&'static str, String)> {
+    let (first, link) = (click(), facts());
+    let none: &[u8] = b"";
+    let with = |texts: &[(Text, &'static [u8])]| {
+        let mut click = first;
+        texts.iter().for_each(|(text, value)| click.texts[*text as usize] = value);
+        click
+    };
+    let mut returning = with(&[(Text::PreviousDomain, b"*"), (Text::PreviousCode, b"7Kq2ZpXa")]);
+    returning.cookie_state = CookieState::Valid;
+    returning.previous = Some(id(AT_MS - 800, 0x21));
+    returning.flags = Flags::COOKIE_SET;
+
+    let mut unknown = with(&[(Text::Code, b"nosuch"), (Text::Destination, none), (Text::Query, none)]);
+    (unknown.outcome, unknown.status, unknown.visitor) = (Outcome::NotFound, 404, None);
+    (unknown.token_at, unknown.token_kid, unknown.flags) = (None, None, Flags::default());
+
+    let mut passed = first;
+    (passed.outcome, passed.visitor, passed.token_at, passed.token_kid) = (Outcome::Passed, None, None, None);
+    passed.flags = Flags::default();
+
+    let mut head = with(&[(Text::UserAgent, b"UptimeRobot/2.0"), (Text::Referer, none), (Text::Query, none)]);
+    (head.method, head.visitor, head.token_at, head.token_kid) = (Method::Head, None, None, None);
+    head.flags = Flags::default();
+
+    let mut prefetch = with(&[(Text::Destination, none)]);
+    (prefetch.outcome, prefetch.status, prefetch.visitor) = (Outcome::RefusedPrefetch, 503, None);
+    (prefetch.token_at, prefetch.token_kid, prefetch.flags) =
+        (None, None, Flags(Flags::PREFETCH.0 | Flags::REPAIRED.0));
+
+    let mut gpc = first;
+    (gpc.visitor, gpc.privacy, gpc.flags) = (None, Privacy::Unlinked, Flags::GPC);
+    (gpc.address, gpc.address_mode) = ("2001:db8:12::".parse().ok(), AddressMode::Truncated);
+    gpc.consent = Consent::Granted;
+
+    let mut app = with(&[(Text::UserAgent, b"okhttp/4.12.0"), (Text::SecFetch, none), (Text::Referer, none)]);
+    (app.carrier, app.status, app.flags) = (Carrier::App, 200, Flags::VISITOR_NEW);
+
+    let preview = with(&[
+        (Text::UserAgent, b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),
+        (Text::Referer, none),
+        (Text::SecFetch, none),
+        (Text::AcceptLanguage, none),
+        (Text::Query, none),
+    ]);
+    let hostile = with(&[
+        (Text::UserAgent, b"\"},{\"type\":\"click\"\\ \x00\x1f\x7f \xff\xfe \xed\xa0\x80 \xea\xb0"),
+        (Text::Referer, "https://예시.example/\u{2028}\n".as_bytes()),
+        (Text::Query, b"sub1=%22%0a%ff%zz%&sub2=a+b&sub2=c&%73ub3=x&sub4=%EC%95%88"),
+    ]);
+    let test = LinkFacts { test: true, ends_ms: link.created_ms + 86_400_000, ..link };
+    let showcase = LinkFacts {
+        kind: Kind::Showcase,
+        plan: None,
+        rate_bp: 0,
+        seller: "",
+        product: "",
+        product_set: "ps_90",
+        partner: "",
+        ..link
+    };
+    let mut dead = Vec::new();
+    append_dead_letter_stub_json(&mut dead, &IDENTITY, &first, Refusal::TooLarge, 1_734);
+    vec![
+        ("dead_lettered", String::from_utf8(dead).unwrap()),
+        ("ordinary", event_of(&first, Some(&link), DuplicateVerdict::First)),
+        ("returning_double_tap", event_of(&returning, Some(&link), DuplicateVerdict::Visitor)),
+        ("unknown_code", event_of(&unknown, None, DuplicateVerdict::First)),
+        ("expired_passed", event_of(&passed, Some(&link), DuplicateVerdict::First)),
+        ("head", event_of(&head, Some(&link), DuplicateVerdict::First)),
+        ("prefetch", event_of(&prefetch, Some(&link), DuplicateVerdict::First)),
+        ("gpc", event_of(&gpc, Some(&link), DuplicateVerdict::First)),
+        ("app_resolve", event_of(&app, Some(&showcase), DuplicateVerdict::First)),
+        ("preview", event_of(&preview, Some(&link), DuplicateVerdict::First)),
+        ("hostile", event_of(&hostile, Some(&link), DuplicateVerdict::First)),
+        ("test_link", event_of(&first, Some(&test), DuplicateVerdict::First)),
+    ]
+}
+
+fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// `WAYPOST_BLESS=1` writes the golden files anew; a reviewer judges the difference.
+#[test]
+fn an_event_of_a_link_without_an_end_has_no_end() {
+    let plain = LinkFacts { kind: Kind::Plain, ends_ms: NO_END_MS, ..facts() };
+    let event = event_of(&click(), Some(&plain), DuplicateVerdict::First);
+    assert!(event.contains(r#""link_created_at_ms":1793491200000,"creator_id""#), "{event}");
+}
+
+#[test]
+fn events_are_byte_for_byte_the_golden_files() {
+    for (name, event) in goldens() {
+        let path = fixture("tests/fixtures/events").join(format!("{name}.json"));
+        if std::env::var_os("WAYPOST_BLESS").is_some() {
+            std::fs::write(&path, format!("{event}\n")).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(format!("{event}\n"), golden, "{name}");
+    }
+}
+
+#[test]
+fn every_golden_event_is_valid_by_the_schema_and_names_only_known_fields() {
+    let schema: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture("deploy/schemas/click.v1.schema.json")).unwrap()).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let mut compiler = boon::Compiler::new();
+    compiler.enable_format_assertions();
+    compiler.add_resource("click.json", schema.clone()).unwrap();
+    let compiled = compiler.compile("click.json", &mut schemas).unwrap();
+    let known = schema["properties"].as_object().unwrap();
+    let mut used = std::collections::BTreeSet::new();
+    for (name, event) in goldens() {
+        let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+        if let Err(why) = schemas.validate(&event, compiled) {
+            panic!("{name}: {why:#}");
+        }
+        for key in event.as_object().unwrap().keys() {
+            assert!(known.contains_key(key), "{name}: {key} is not in the schema");
+            used.insert(key.clone());
+        }
+    }
+    // Every field of the schema is in a golden event, apart from fields that are encoded like others.
+    let unshown: Vec<&String> = known
+        .keys()
+        .filter(|key| {
+            !used.contains(*key)
+                && !["sub3", "sub5", "app_package", "campaign_id", "utm_campaign"].contains(&key.as_str())
+        })
+        .collect();
+    assert!(unshown.is_empty(), "{unshown:?}");
+}
+
+/// The figure of the documents and of this module's header: the size of an ordinary click in Kafka and in click files.
+#[test]
+fn an_ordinary_click_is_about_1700_bytes() {
+    let (_, event) = goldens().swap_remove(1);
+    assert!((1_650..1_800).contains(&event.len()), "{}", event.len());
+}
+
+#[test]
+fn a_stub_has_only_the_identity_of_its_click_and_a_click_has_no_reason() {
+    let schema: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture("deploy/schemas/click.v1.schema.json")).unwrap()).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("click.json", schema).unwrap();
+    let compiled = compiler.compile("click.json", &mut schemas).unwrap();
+    let events: std::collections::HashMap<&str, String> = goldens().into_iter().collect();
+    let valid = |name: &str, key: &str, value: serde_json::Value| {
+        let mut event: serde_json::Value = serde_json::from_str(&events[name]).unwrap();
+        event[key] = value;
+        schemas.validate(&event, compiled).is_ok()
+    };
+    assert!(valid("dead_lettered", "reason", "invalid".into()) && valid("ordinary", "status", 302.into()));
+    assert!(!valid("dead_lettered", "reason", "not_authorized".into()));
+    assert!(!valid("dead_lettered", "outcome", "redirected".into()));
+    assert!(!valid("dead_lettered", "type", "click".into()));
+    assert!(!valid("ordinary", "reason", "invalid".into()));
+    assert!(!valid("ordinary", "type", "dead_lettered".into()));
+}
+
+#[test]
+fn no_key_appears_twice_and_the_token_is_its_placeholder() {
+    for (name, event) in goldens() {
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&event).unwrap();
+        // serde_json keeps the last of two, so a doubled key shows in the count of top-level keys.
+        assert_eq!(object.keys().count(), event.matches("\":").count() - inner_colons(&object), "{name}");
+        if object.get("token_placed") == Some(&true.into()) {
+            assert!(object["destination"].as_str().unwrap().contains("{click_token}"), "{name}");
+        }
+    }
+}
+
+fn inner_colons(object: &serde_json::Map<String, serde_json::Value>) -> usize {
+    object.values().map(|value| value.to_string().matches("\":").count()).sum()
+}
+
+#[test]
+fn the_host_of_a_web_url_is_found_without_its_port() {
+    assert_eq!(find_host_of_http_url_or_empty(b"https://shop.example.com/view"), b"shop.example.com");
+    assert_eq!(find_host_of_http_url_or_empty(b"http://shop.example.com:8443?x=http://y/"), b"shop.example.com");
+    assert_eq!(find_host_of_http_url_or_empty(b"https://[2001:db8::1]:8443/"), b"[2001:db8::1]");
+    assert_eq!(find_host_of_http_url_or_empty(b"https://[2001:db8::1]/"), b"[2001:db8::1]");
+    assert_eq!(find_host_of_http_url_or_empty(b"shopapp://product/1"), b"");
+}
+
+proptest::proptest! {
+    /// The event of any request is one line of JSON.
+    #[test]
+    fn any_bytes_make_one_line_of_json(
+        texts in proptest::collection::vec(proptest::collection::vec(0u8.., 0..80), Text::COUNT),
+        at in 0u16..100,
+    ) {
+        let mut click = click();
+        texts.iter().enumerate().for_each(|(index, text)| click.texts[index] = text.as_slice());
+        click.token_at = Some(at);
+        let event = event_of(&click, None, DuplicateVerdict::First);
+        proptest::prop_assert!(!event.contains('\n'));
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&event).unwrap();
+    }
+}

@@ -1,0 +1,153 @@
+//! One host in the form that the click path uses.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::{
+    links::{
+        destination::policy,
+        domains::{
+            app_links::{AppAssociationFiles, AppLinks},
+            host::is_same_or_subdomain,
+            settings::{Gpc, MAX_DOMAINS, OnExpired, Prefetch, Settings, check_and_normalize_cookie_domain},
+        },
+    },
+    model::click::AddressMode,
+    net::tls,
+};
+
+/// A domain's index among all domains, and whether its codes ignore case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DomainId(u16);
+
+impl DomainId {
+    /// Marks a domain whose codes ignore case. Indices lie below it.
+    const IGNORES_CASE: u16 = 1 << 15;
+
+    /// The id of the domain with this index; `None` if it is above [`MAX_DOMAINS`].
+    pub(super) fn new(index: usize, ignores_case: bool) -> Option<DomainId> {
+        let index = u16::try_from(index).ok().filter(|index| usize::from(*index) <= MAX_DOMAINS)?;
+        Some(DomainId(index | if ignores_case { DomainId::IGNORES_CASE } else { 0 }))
+    }
+
+    /// Whether the domain's codes ignore case: stored codes are in lower case, and a requested one is before its
+    /// look-up.
+    pub const fn ignores_case(self) -> bool {
+        self.0 & DomainId::IGNORES_CASE != 0
+    }
+
+    /// The id as the front of a link's key.
+    pub(crate) const fn to_bytes(self) -> [u8; 2] {
+        self.0.to_le_bytes()
+    }
+
+    /// The id of these bytes, which [`DomainId::to_bytes`] made.
+    pub(crate) const fn from_bytes(bytes: [u8; 2]) -> DomainId {
+        DomainId(u16::from_le_bytes(bytes))
+    }
+
+    /// The index in [`Domains::all`](super::Domains::all).
+    pub const fn index(self) -> usize {
+        (self.0 & !DomainId::IGNORES_CASE) as usize
+    }
+}
+
+/// A host's settings in the form that the click path uses: nothing is parsed, checked or formatted again.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// The id; the front of a link's key.
+    pub id: DomainId,
+    /// The host in lower case and punycode, or `*`.
+    pub name: Box<str>,
+    /// `Location` for an unknown code.
+    pub not_found_url: Option<HeaderValue>,
+    /// `Location` for `/`.
+    pub root_url: Option<HeaderValue>,
+    /// `Location` for a link that is not live and has no fallback of its own.
+    pub fallback_url: Option<HeaderValue>,
+    /// The URL of the shop, linked on 404 and 410 pages.
+    pub shop_url: Option<Box<str>>,
+    /// The answer to an expired link without a fallback.
+    pub on_expired: OnExpired,
+    /// The answer to a prefetch.
+    pub prefetch: Prefetch,
+    /// The effect of `Sec-GPC: 1`.
+    pub gpc: Gpc,
+    /// The cookie's `Domain`, without a leading dot.
+    pub cookie_domain: Option<Box<str>>,
+    /// The `Referrer-Policy` of redirects.
+    pub referrer_policy: HeaderValue,
+    /// `Strict-Transport-Security` of answers over TLS; `None`: that of `[tls]`.
+    pub hsts: Option<HeaderValue>,
+    /// The name of the appended token's parameter; also never taken from an incoming query.
+    pub token_param: Box<str>,
+    /// How much of the client's address a click keeps.
+    pub client_ip: AddressMode,
+    /// The body of `/robots.txt`.
+    pub robots: Bytes,
+    /// Whether an app may ask for a click as JSON.
+    pub app_resolves: bool,
+    /// The origins whose scripts may read that JSON.
+    pub app_origins: Box<[HeaderValue]>,
+    /// Bodies of the app association files.
+    pub app_association_files: AppAssociationFiles,
+}
+
+impl Domain {
+    /// Prepares the settings of the host `name` (lower case, punycode, or `*`).
+    ///
+    /// # Errors
+    /// One of the errors in the settings.
+    pub(super) fn new(id: DomainId, name: String, settings: &Settings) -> Result<Domain, String> {
+        let shop_url = settings.shop_url.as_deref().map(policy::check_and_normalize_web_url).transpose();
+        let cookie_domain = settings
+            .cookie_domain
+            .as_deref()
+            .map(|domain| check_and_normalize_cookie_domain(domain, &name))
+            .transpose()?;
+        Ok(Domain {
+            id,
+            not_found_url: check_web_url_and_convert_to_location_header(settings.not_found_url.as_deref())?,
+            root_url: check_web_url_and_convert_to_location_header(settings.root_url.as_deref())?,
+            fallback_url: check_web_url_and_convert_to_location_header(settings.fallback_url.as_deref())?,
+            shop_url: shop_url.map_err(|error| error.to_string())?.map(String::into_boxed_str),
+            on_expired: settings.on_expired,
+            prefetch: settings.prefetch,
+            gpc: settings.gpc,
+            cookie_domain: cookie_domain.map(String::into_boxed_str),
+            hsts: settings.hsts.as_deref().and_then(tls::parse_hsts),
+            referrer_policy: HeaderValue::from_str(&settings.referrer_policy).map_err(|error| error.to_string())?,
+            token_param: settings.token_param.as_str().into(),
+            client_ip: settings.client_ip.address_mode(),
+            robots: settings.robots.clone().into(),
+            app_resolves: settings.lets_apps_resolve(),
+            app_origins: check_origins_and_convert_to_headers(&settings.app_origins)?,
+            app_association_files: settings
+                .app_links
+                .as_ref()
+                .map(AppLinks::build_association_files)
+                .unwrap_or_default(),
+            name: name.into(),
+        })
+    }
+
+    /// Whether browsers send the attribution cookie to `host` (lower case): the shop reads it there, and the URL needs
+    /// no token. A cookie without `cookie_domain` is sent to the redirect host alone.
+    pub fn is_cookie_sent_to_host(&self, host: &str) -> bool {
+        match &self.cookie_domain {
+            Some(domain) => is_same_or_subdomain(host, domain),
+            None => *host == *self.name,
+        }
+    }
+}
+
+fn check_web_url_and_convert_to_location_header(url: Option<&str>) -> Result<Option<HeaderValue>, String> {
+    let Some(url) = url else { return Ok(None) };
+    let url = policy::check_and_normalize_web_url(url).map_err(|error| error.to_string())?;
+    HeaderValue::try_from(url).map(Some).map_err(|error| error.to_string())
+}
+
+fn check_origins_and_convert_to_headers(origins: &[String]) -> Result<Box<[HeaderValue]>, String> {
+    let headers = origins.iter().map(|origin| HeaderValue::from_str(origin).map_err(|error| error.to_string()));
+    headers.collect::<Result<Vec<HeaderValue>, String>>().map(Vec::into_boxed_slice)
+}

@@ -1,0 +1,19 @@
+//! The hosts that codes are served on, and how each of them answers.
+//!
+//! `[domains."go.example.com"]` configures a host; it has codes of its own. `[domains."*"]` stands for every host that
+//! is not configured. A domain inherits nothing from `*`: a setting that is left out has the default of [`Settings`].
+
+mod app_links;
+mod domain;
+mod host;
+mod loops;
+mod registry;
+mod settings;
+
+pub use app_links::{AndroidApp, AppAssociationFiles, AppLinks};
+pub use domain::{Domain, DomainId};
+pub use registry::Domains;
+pub use settings::{ClientIp, Config, Gpc, OnExpired, Prefetch, Settings};
+
+#[cfg(test)]
+mod tests;

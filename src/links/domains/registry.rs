@@ -1,0 +1,88 @@
+//! All domains, found by host.
+
+use std::collections::HashMap;
+
+use crate::{
+    links::domains::{
+        domain::{Domain, DomainId},
+        host::{MAX_HOST, parse_host_or_asterisk},
+        settings::{Config, Settings},
+    },
+    uri,
+};
+
+/// Every domain, by host. Immutable; made once at start.
+#[derive(Clone, Debug)]
+pub struct Domains {
+    /// The first one is `*`.
+    all: Vec<Domain>,
+    /// Indices in `all`, by host.
+    by_host: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+}
+
+impl Domains {
+    /// Prepares every configured domain, and `*`.
+    ///
+    /// # Errors
+    /// One of the errors in the configuration; [`Config::list_invalid_values`] lists all of them.
+    pub fn new(config: &Config) -> Result<Domains, String> {
+        let default = Settings::default();
+        let named = config.0.iter().filter(|(name, _)| *name != "*");
+        let all = std::iter::once(("*", config.0.get("*").unwrap_or(&default)))
+            .chain(named.map(|(name, settings)| (name.as_str(), settings)));
+        let mut domains = Domains { all: Vec::new(), by_host: HashMap::default() };
+        for (index, (name, settings)) in all.enumerate() {
+            let id = DomainId::new(index, settings.case_insensitive).ok_or("too many hosts")?;
+            let domain =
+                Domain::new(id, parse_host_or_asterisk(name)?, settings).map_err(|error| format!("{name}: {error}"))?;
+            if index > 0 {
+                domains.by_host.insert(domain.name.as_bytes().into(), index);
+            }
+            domains.all.push(domain);
+        }
+        Ok(domains)
+    }
+
+    /// The domain that serves a `Host` header. Ignores the port, one trailing dot and case; a host that is not
+    /// configured has `*`. Makes no allocation.
+    pub fn of_host(&self, host: &[u8]) -> &Domain {
+        let index = if self.by_host.is_empty() { None } else { self.find_index_of_host(host) };
+        &self.all[index.unwrap_or(0)]
+    }
+
+    /// The domain that is configured for a host; `None` if `*` serves it.
+    pub fn find_configured_by_host(&self, host: &[u8]) -> Option<&Domain> {
+        self.find_index_of_host(host).map(|index| &self.all[index])
+    }
+
+    /// The index of a configured host.
+    fn find_index_of_host(&self, host: &[u8]) -> Option<usize> {
+        let host = uri::host::find_valid_host_of_authority(host).unwrap_or(host);
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        let mut folded = [0; MAX_HOST];
+        let folded = folded.get_mut(..host.len())?;
+        folded.copy_from_slice(host);
+        folded.make_ascii_lowercase();
+        self.by_host.get(&*folded).copied()
+    }
+
+    /// The domain with this id.
+    pub fn domain(&self, id: DomainId) -> &Domain {
+        self.all.get(id.index()).unwrap_or(&self.all[0])
+    }
+
+    /// The domain that a link names: `*` or a configured host, in any case.
+    pub fn find_by_name(&self, name: &str) -> Option<&Domain> {
+        if name == "*" {
+            return self.all.first();
+        }
+        self.find_index_of_host(name.as_bytes())
+            .or_else(|| self.by_host.get(parse_host_or_asterisk(name).ok()?.as_bytes()).copied())
+            .map(|index| &self.all[index])
+    }
+
+    /// Every domain; the first one is `*`.
+    pub fn all(&self) -> &[Domain] {
+        &self.all
+    }
+}

@@ -1,0 +1,177 @@
+//! Steps 2 and 3 of the run-book: loads what the threads of the process need, then opens the journal. Runs on a thread
+//! of its own, while the main thread answers `/livez`, `/readyz` and signals.
+//!
+//! An open journal is a new epoch in each lane, which only a stop in good order closes. Therefore the journal is opened
+//! last: a start that fails, for whatever reason, leaves it as it was.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+
+use crate::{
+    attribution::keyring::Keyring,
+    client::address::TrustedProxies,
+    config::Config,
+    edge::{https_redirect::HttpsRedirect, snapshot::Edge},
+    faults::{self, log_fault},
+    journal::{DirectoryLocks, LaneCondition, RecoveryReport},
+    links::{Table, domains::Domains, file::Progress},
+    metrics::{self, EDGE_INFO},
+    model::click::Topic,
+    net::tls::{self, ServedCertificates, TlsServer},
+    server::{
+        edge_id::load_edge_id_or_save_configured_or_random,
+        journals::{TopicJournal, open_journals},
+        reload::{
+            Reloader, certificates::CertificateReloader, challenges::ChallengeReloader, config_file::ConfigFileCheck,
+            keyring::KeyringReloader, links::LinkReloader,
+        },
+    },
+    sinks::{
+        files::FileSink,
+        kafka::{KafkaSink, USUAL_COMMIT_DELAY},
+    },
+};
+
+/// What was loaded before the journal is opened, with the data directory locked.
+pub(super) struct LoadedServer {
+    locks: DirectoryLocks,
+    edge_id: String,
+    edge: Arc<ArcSwap<Edge>>,
+    reloader: Reloader,
+    tls: Option<TlsServer>,
+    links: u64,
+}
+
+/// What the threads of a serving process are started with.
+pub(super) struct PreparedServer {
+    /// This edge's name.
+    pub(super) edge_id: String,
+    /// The journal of each topic.
+    pub(super) journals: [TopicJournal; Topic::ALL.len()],
+    /// What requests are answered from; a reload replaces it.
+    pub(super) edge: Arc<ArcSwap<Edge>>,
+    /// The files that are read again while the process serves.
+    pub(super) reloader: Reloader,
+    /// For the listeners with TLS.
+    pub(super) tls: Option<TlsServer>,
+    /// The number of links.
+    pub(super) links: u64,
+}
+
+/// Step 2: locks the data directory, then loads the edge's name, keys, certificates and links. Opens no journal.
+/// `on_progress` is called while the links load, from several threads.
+///
+/// # Errors
+/// Anything that cannot be loaded; the journal is then as the last run left it.
+pub(super) fn lock_data_dir_and_load_files(
+    config: &Config,
+    on_progress: &(dyn Fn(Progress) + Sync),
+) -> Result<LoadedServer> {
+    let certificates = CertificateReloader::load_for_edge_if_any_listener_uses_tls(config)?;
+    let served_certificates = certificates.as_ref().map(|loaded| loaded.source.served());
+    let tls = served_certificates.clone().map(TlsServer::new).transpose()?;
+    let data_dir = &config.server.data_dir;
+    // Before the first file is created, so that two processes cannot both start.
+    let locks = DirectoryLocks::lock(data_dir, config.journal.ring_dir.as_deref())?;
+    let edge_id = load_edge_id_or_save_configured_or_random(data_dir, config.edge.id.as_deref())?;
+    metrics::gauge(&EDGE_INFO, &[&edge_id]).set(1.0);
+    check_sink_can_be_opened(config, &edge_id)?;
+    let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
+    let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
+    let file = config.links.file.clone().context("no links: give --links FILE, or set links.file")?;
+    let links =
+        LinkReloader::load_first_retrying_if_changed_while_reading(file, &config.links, domains.clone(), on_progress)?;
+    let table = links.source.table();
+    let link_count = table.len() as u64;
+    let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
+
+    let mut reloader = Reloader::default();
+    reloader.add(links);
+    reloader.add(keyring);
+    if let Some(loaded) = certificates {
+        reloader.add(loaded);
+    }
+    if let Some(directory) = config.tls.acme_challenges.clone() {
+        reloader.add(ChallengeReloader::new_unread(directory));
+    }
+    if let Some(file) = config.origin.file.clone() {
+        reloader.check_config_file(ConfigFileCheck::new(file));
+    }
+    let edge = Arc::new(ArcSwap::from_pointee(edge));
+    Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count })
+}
+
+/// Finds the mistakes for which a sink would refuse to open, as far as they show without the journal's notes.
+fn check_sink_can_be_opened(config: &Config, edge_id: &str) -> Result<()> {
+    if config.kafka.is_enabled() {
+        Topic::ALL
+            .into_iter()
+            .try_for_each(|topic| KafkaSink::check_producer_can_be_built(topic, &config.kafka, edge_id))?;
+        return Ok(());
+    }
+    let dir = config.server.data_dir.join("clicks");
+    Topic::ALL.into_iter().try_for_each(|topic| FileSink::check_files_can_be_opened(topic, &dir))?;
+    Ok(())
+}
+
+impl LoadedServer {
+    /// Step 3: recovers the lanes of earlier starts and begins their next epochs. The process serves from here on, or
+    /// has to close the journal.
+    ///
+    /// # Errors
+    /// See [`crate::journal::OpenError`].
+    pub(super) fn recover_and_open_journals(self, config: &Config, workers: usize) -> Result<PreparedServer> {
+        let LoadedServer { locks, edge_id, edge, reloader, tls, links } = self;
+        let journal_config = match config.kafka.is_enabled() && config.kafka.exactly_once() {
+            true => config.journal.for_acknowledgements_after(USUAL_COMMIT_DELAY),
+            false => config.journal.clone(),
+        };
+        let journals = open_journals(&config.server.data_dir, &journal_config, workers, &locks)?;
+        journals.iter().flat_map(|journal| &journal.reports).for_each(log_lane_recovery_unless_clean);
+        Ok(PreparedServer { edge_id, journals, edge, reloader, tls, links })
+    }
+}
+
+fn build_edge(
+    config: &Config,
+    table: Arc<Table>,
+    keyring: Arc<Keyring>,
+    domains: Arc<Domains>,
+    served_certificates: Option<Arc<ServedCertificates>>,
+) -> Edge {
+    let trusted = TrustedProxies { networks: config.edge.trusted_proxies.clone(), header: config.edge.address_header };
+    let https_redirect = served_certificates.map(|served| HttpsRedirect::new(served, config.tls.https_port));
+    let default_hsts = config.tls.hsts.as_deref().and_then(tls::parse_hsts);
+    Edge::new(table, keyring, domains, Arc::new(trusted)).with_tls(default_hsts, https_redirect)
+}
+
+/// Logs the state in which a lane was found, unless it was empty and sound. `journal drain` calls it too.
+pub fn log_lane_recovery_unless_clean(lane: &RecoveryReport) {
+    let RecoveryReport { log: topic, lane: number, recovered: clicks, quarantined, .. } = *lane;
+    if lane.condition == LaneCondition::Cut {
+        log_fault!(
+            warn,
+            faults::LANE_CUT,
+            topic,
+            lane = number,
+            clicks,
+            "the machine went down, or the ring is gone: clicks not synced are missing; the others are delivered"
+        );
+    } else if clicks > 0 {
+        tracing::info!(topic, lane = number, clicks, bytes = lane.backlog_bytes, "recovered; will be delivered");
+    }
+    if quarantined > 0 || lane.damaged > 0 || lane.quarantined_files > 0 {
+        log_fault!(
+            error,
+            faults::JOURNAL_DAMAGED,
+            topic,
+            lane = number,
+            quarantined,
+            damaged_places = lane.damaged,
+            files_put_aside = lane.quarantined_files,
+            "damage in the journal; the damaged bytes are kept in journal/quarantine"
+        );
+    }
+}
