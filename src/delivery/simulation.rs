@@ -16,7 +16,7 @@ use super::{Config, EngineInputs, FilesConfig, build_engine, engine::Engine, lan
 use crate::{
     clock,
     events::encoder::tests,
-    journal::{LaneReader, LaneStatus},
+    journal::{LaneReader, LaneStatus, SeqRange},
     model::click::{Text, Topic},
     size::Bytes,
 };
@@ -117,6 +117,15 @@ impl SimulatedDelivery {
             SimulatedDelivery::ExactlyOnce(engine) => &engine.lanes,
         };
         lanes.iter().map(|lane| (lane.reader.lane(), lane.reader.status())).collect()
+    }
+
+    /// The numbers of each lane that the journal keeps on the disk as quarantined, by the lane's number.
+    pub(crate) fn read_stored_quarantined_ranges(&self) -> Vec<(u16, Vec<SeqRange>)> {
+        let lanes = match self {
+            SimulatedDelivery::AtLeastOnce(engine) => &engine.lanes,
+            SimulatedDelivery::ExactlyOnce(engine) => &engine.lanes,
+        };
+        lanes.iter().map(|lane| (lane.reader.lane(), lane.reader.read_stored_quarantined_ranges())).collect()
     }
 
     pub(crate) fn send_closing_statements(self, now: Instant) {

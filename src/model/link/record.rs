@@ -32,6 +32,12 @@ const MAX_AHEAD_MS: u64 = 60 * 60 * 1000;
 const MAX_ALLOWED_NAMES: usize = 64;
 /// The most bytes of all names in an allow-list together.
 const MAX_ALLOWED_NAMES_LEN: usize = 1024;
+/// The longest title, in characters.
+const MAX_TITLE_CHARS: usize = 256;
+/// The most tags of a link.
+const MAX_TAGS: usize = 16;
+/// The longest tag, in bytes.
+const MAX_TAG: usize = 64;
 
 /// A link as people write it. Unknown fields are refused. `null` means the same as an absent field.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -116,6 +122,16 @@ pub struct Record {
     /// Whether the destination or the fallback may be on a host that this server answers itself.
     #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
     pub allow_own_host: bool,
+    /// What people call the link. Kept with the record, and neither in the table nor in events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Words to find links by. Kept as the title is.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub tags: Vec<String>,
     /// Reserved for rules by country and device. Must be empty in this version.
     #[serde(
         default,
@@ -198,6 +214,7 @@ impl Record {
         self.add_errors_of_ids(&mut errors);
         self.add_errors_and_warnings_of_rate(&mut errors, &mut warnings);
         self.add_errors_of_allow_list(&mut errors);
+        self.add_errors_of_title_and_tags(&mut errors);
         if !self.targets.is_empty() {
             errors.push(RecordError::new(
                 "targets",
@@ -306,6 +323,33 @@ impl Record {
         } else if let Some(name) = names.iter().find(|name| !is_plain(name)) {
             let message = format!("{name:?} is not a parameter name of letters, digits, '-', '.', '_' and '~'");
             errors.push(RecordError::new("query_allow", message));
+        }
+    }
+
+    fn add_errors_of_title_and_tags(&self, errors: &mut Vec<RecordError>) {
+        if let Some(title) = &self.title {
+            let chars = title.chars().count();
+            if title.is_empty() {
+                errors.push(RecordError::new("title", "is empty; leave it out or give a text"));
+            } else if chars > MAX_TITLE_CHARS {
+                errors
+                    .push(RecordError::new("title", format!("has {chars} characters, allowed are {MAX_TITLE_CHARS}")));
+            } else if title.chars().any(char::is_control) {
+                errors.push(RecordError::new("title", "holds a control character"));
+            }
+        }
+        if self.tags.len() > MAX_TAGS {
+            errors.push(RecordError::new("tags", format!("are {}, allowed are {MAX_TAGS}", self.tags.len())));
+        }
+        for (at, tag) in self.tags.iter().enumerate() {
+            if tag.is_empty() || tag.len() > MAX_TAG {
+                let message = format!("{tag:?} has {} bytes, allowed are 1 to {MAX_TAG}", tag.len());
+                errors.push(RecordError::new("tags", message));
+            } else if tag.chars().any(char::is_control) {
+                errors.push(RecordError::new("tags", format!("{tag:?} holds a control character")));
+            } else if self.tags[..at].contains(tag) {
+                errors.push(RecordError::new("tags", format!("{tag:?} stands twice")));
+            }
         }
     }
 
@@ -552,6 +596,18 @@ mod tests {
         assert_eq!(errors_of(json!({"query":"incoming-wins","query_allow":["utm_source"]})), [""; 0]);
         assert!(errors_of(json!({"query":"drop","query_allow":["utm_source"]}))[0].contains("no meaning"));
         assert!(errors_of(json!({"query_allow":["a=b"]}))[0].contains("not a parameter name"));
+    }
+
+    #[test]
+    fn a_title_and_tags_are_short_plain_texts() {
+        assert_eq!(errors_of(json!({"title":"ö".repeat(256),"tags":["spring","a b"]})), [""; 0]);
+        assert!(errors_of(json!({"title":"ö".repeat(257)}))[0].contains("257 characters"));
+        assert!(errors_of(json!({"title":""}))[0].starts_with("title: is empty"));
+        assert!(errors_of(json!({"title":"a\tb"}))[0].contains("control character"));
+        assert!(errors_of(json!({"tags":(0..17).map(|tag| tag.to_string()).collect::<Vec<_>>()}))[0].contains("are 17"));
+        assert!(errors_of(json!({"tags":["x".repeat(65)]}))[0].contains("65 bytes"));
+        assert!(errors_of(json!({"tags":[""]}))[0].contains("0 bytes"));
+        assert!(errors_of(json!({"tags":["a","a"]}))[0].contains("stands twice"));
     }
 
     proptest! {

@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use super::{Frontier, LaneReader};
+#[cfg(test)]
+use crate::journal::quarantined_seqs::read_quarantined_ranges;
 use crate::{
     faults::{self, log_fault},
     journal::{
@@ -74,6 +76,12 @@ impl LaneReader {
         if let Err(error) = append_new_quarantined_ranges_and_sync(&self.disk, &self.lane_dir, lane_id, ranges) {
             tracing::warn!(topic, lane, %error, "cannot store the numbers of lost clicks: {}", self.lane_dir.display());
         }
+    }
+
+    /// The quarantined ranges that the disk holds.
+    #[cfg(test)]
+    pub(crate) fn read_stored_quarantined_ranges(&self) -> Vec<SeqRange> {
+        read_quarantined_ranges(&self.disk, &self.lane_dir, self.shared.lane_id).unwrap_or_default()
     }
 
     fn quarantine_appended_seqs_in_gaps_and_log(&mut self, gaps: &[(Watermark, Watermark)]) {

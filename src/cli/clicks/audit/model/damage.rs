@@ -99,7 +99,21 @@ impl TopicSimulation {
         let (lost, pending): (Vec<PendingClick>, Vec<PendingClick>) = all.into_iter().partition(is_lost);
         self.pending = pending;
         self.counts.add(Event::ClickUnreadableWhileRunning, lost.len() as u64);
+        self.note_lost_clicks_whose_numbers_the_disk_refused(&lost);
         self.lost.extend(lost);
+    }
+
+    /// A disk that fails stops no delivery: if it refuses the numbers, and the process dies before a statement, then
+    /// the audit calls these clicks missing.
+    fn note_lost_clicks_whose_numbers_the_disk_refused(&mut self, lost: &[PendingClick]) {
+        if lost.is_empty() {
+            return;
+        }
+        let stored = self.delivery.as_ref().unwrap().read_stored_quarantined_ranges();
+        let is_stored = |key: &ClickKey| {
+            stored.iter().any(|(lane, ranges)| *lane == key.0 && ranges.iter().any(|range| contains(range, *key)))
+        };
+        self.unstored.extend(lost.iter().map(|click| click.key).filter(|key| !is_stored(key)));
     }
 
     /// A start has not found the click, which has lain on an unreadable page.
@@ -113,9 +127,12 @@ impl TopicSimulation {
     }
 }
 
-fn is_quarantined(status: &LaneStatus, (_, epoch, seq): ClickKey) -> bool {
-    let is_in = |range: &SeqRange| range.epoch.get() == epoch && (range.first.get()..range.end.get()).contains(&seq);
-    status.quarantined.iter().any(is_in)
+fn contains(range: &SeqRange, (_, epoch, seq): ClickKey) -> bool {
+    range.epoch.get() == epoch && (range.first.get()..range.end.get()).contains(&seq)
+}
+
+fn is_quarantined(status: &LaneStatus, key: ClickKey) -> bool {
+    status.quarantined.iter().any(|range| contains(range, key))
 }
 
 /// Whether a power cut may have taken the click, for all that the journal knows. What is lost there by other causes has

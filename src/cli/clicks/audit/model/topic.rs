@@ -58,6 +58,8 @@ pub(super) struct TopicSimulation {
     pub(super) damage: DamagedPages,
     /// Clicks that a power cut or an unreadable page lost.
     pub(super) lost: Vec<PendingClick>,
+    /// Those of them that the delivery passed while the disk refused to keep their numbers.
+    pub(super) unstored: BTreeSet<ClickKey>,
     /// How often each click is on its topic.
     pub(super) on_topic: BTreeMap<ClickKey, u64>,
     /// Clicks that are on their topic, and were stated as quarantined because the lane was damaged.
@@ -110,6 +112,7 @@ impl TopicSimulation {
             pending: Vec::new(),
             damage: DamagedPages::default(),
             lost: Vec::new(),
+            unstored: BTreeSet::new(),
             on_topic: BTreeMap::new(),
             quarantined_though_delivered: BTreeSet::new(),
             checked_records: 0,
