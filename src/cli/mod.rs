@@ -1,4 +1,4 @@
-//! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration.
+//! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration; a command may have others.
 
 mod check;
 mod check_directories;
@@ -10,6 +10,7 @@ mod healthcheck;
 mod journal;
 pub mod kafka;
 pub mod keys;
+pub mod links;
 mod log;
 mod ring_args;
 mod serve;
@@ -58,6 +59,11 @@ enum Command {
         from: ClickSourceArgs,
         #[command(subcommand)]
         command: Clicks,
+    },
+    /// The links: import
+    Links {
+        #[command(subcommand)]
+        command: links::Links,
     },
     /// The configuration: show
     Config {
@@ -217,6 +223,9 @@ impl Command {
                     );
                 }
             },
+            Command::Links { command: links::Links::Import(args) } => {
+                return links::import_files_and_print_report(&args, clock::wall_ms());
+            }
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "waypost", &mut out);
