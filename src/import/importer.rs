@@ -14,13 +14,13 @@ use std::{
 use crate::import::{
     file_error::FileError,
     options::{ImportOptions, InvalidOption},
-    outcome::{AcceptedRow, Mistake, RefusedRow, RowOutcome},
+    outcome::{AcceptedRow, Mistake, RefusedRow, RowOutcome, RowPosition},
     plan::ImportPlan,
     record_check::{CheckedRecord, CheckedRow, ImportRules},
     row_block::{ReceiverGone, RowBlock, RowSink},
     row_reader::{ReadBlock, ReadRow, RowReader},
     row_source::{FileFacts, ReadError, read_rows},
-    seen_codes::{CodeState, DomainCode, SeenCodes},
+    seen_codes::{CodeState, DomainCode, RowOfCode, SeenCodes},
     summary::Summary,
 };
 
@@ -200,11 +200,11 @@ impl RowTaker<'_> {
         let position = row.position;
         self.summary.rows += 1;
         let checked = row.result.and_then(|checked| {
-            let twice = self.find_codes_that_stand_twice(&checked);
+            let twice = self.find_codes_that_stand_twice(position.file, &checked);
             if twice.is_empty() { Ok(checked) } else { Err(twice) }
         });
         match checked {
-            Ok(checked) => RowOutcome::Accepted(self.accept(position.row, position.line, checked)),
+            Ok(checked) => RowOutcome::Accepted(self.accept(position, checked)),
             Err(mistakes) => {
                 self.summary.refused_rows += 1;
                 mistakes.iter().for_each(|mistake| *self.summary.mistakes.entry(mistake.rule).or_insert(0) += 1);
@@ -213,26 +213,33 @@ impl RowTaker<'_> {
         }
     }
 
-    fn find_codes_that_stand_twice(&self, row: &CheckedRow) -> Vec<Mistake> {
+    fn find_codes_that_stand_twice(&self, file: u32, row: &CheckedRow) -> Vec<Mistake> {
+        let name_of = |first: RowOfCode| match first {
+            RowOfCode { file: other, row } if other != file => format!("row {row} of file {}", other + 1),
+            RowOfCode { row, .. } => format!("row {row}"),
+        };
         let find = |checked: &CheckedRecord| {
             let code = &checked.record.code;
             let (rule, message) = match self.seen_codes.find(DomainCode { domain: checked.domain, code }) {
                 CodeState::New => return None,
-                CodeState::Taken { row } => ("code-twice", format!("{code:?} stands on row {row} already")),
-                CodeState::TakenInOtherCase { row } => (
-                    "code-twice-folded",
-                    format!("{code:?} stands on row {row} already in other case, and its domain ignores case"),
-                ),
+                CodeState::Taken(first) => ("code-twice", format!("{code:?} stands on {} already", name_of(first))),
+                CodeState::TakenInOtherCase(first) => {
+                    let first = name_of(first);
+                    let message = format!("{code:?} stands on {first} in other case, and its domain ignores case");
+                    ("code-twice-folded", message)
+                }
             };
             Some(Mistake::of_column(&checked.code_column, rule, message))
         };
         row.records.iter().filter_map(find).collect()
     }
 
-    fn accept(&mut self, row: u64, line: u64, checked: CheckedRow) -> AcceptedRow {
+    fn accept(&mut self, position: RowPosition, checked: CheckedRow) -> AcceptedRow {
+        let RowPosition { file, row, line } = position;
         let CheckedRow { records, notes } = checked;
         for record in &records {
-            self.seen_codes.insert(DomainCode { domain: record.domain, code: &record.record.code }, row);
+            self.seen_codes
+                .insert(DomainCode { domain: record.domain, code: &record.record.code }, RowOfCode { file, row });
             self.summary.ended_records += u64::from(record.has_ended);
         }
         self.summary.accepted_rows += 1;
