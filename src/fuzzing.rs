@@ -89,8 +89,8 @@ pub fn links(line: &[u8]) {
     url::Url::parse(&template.to_url_text_with_placeholders()).expect("a destination is a URL");
 }
 
-/// The export of another shortener, behind a byte that chooses the format: whatever the file, each record that an import
-/// accepts is one that a links file may have.
+/// The export of another shortener, behind a byte that chooses the format: each record that an import accepts is one
+/// that a links file may have.
 pub fn imports(bytes: &[u8]) {
     static DOMAINS: LazyLock<Domains> = LazyLock::new(|| {
         Domains::new(&toml::from_str("[\"go.example.com\"]\n[\"fold.example.com\"]\ncase_insensitive = true").unwrap())
@@ -111,8 +111,7 @@ pub fn imports(bytes: &[u8]) {
                 accepted += 1;
                 for record in row.records {
                     let line = serde_json::to_string(&record).unwrap();
-                    let again: Record =
-                        serde_json::from_str(&line).expect("an accepted record is a line of a links file");
+                    let again: Record = serde_json::from_str(&line).expect("a record is a line of a links file");
                     let link = Link::check_and_build_from_record(&again, rules.policy, rules.domains, NOW, 1);
                     assert!(link.is_ok(), "{line}");
                 }

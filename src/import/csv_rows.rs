@@ -1,5 +1,5 @@
-//! Tables: a header, then rows of fields. The reader cuts the file into rows, and the fields of a row are decoded later,
-//! on other threads.
+//! Tables: a header, then rows of fields. The reader cuts the file into rows; the fields of a row are decoded later, on
+//! other threads.
 //!
 //! A field that starts with `"` ends at the next single `"`; `""` inside stands for one. Elsewhere `"` is a character
 //! as any other. A row ends at a line feed outside quotes, a carriage return in front of it does not count. Blank lines
@@ -14,8 +14,8 @@ use crate::import::{
     column::Role,
     file_error::FileError,
     plan::{Column, ImportPlan, fold},
+    read_result::ReadError,
     row_block::RowSink,
-    row_source::ReadError,
 };
 
 /// Bytes read at a time.

@@ -250,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_every_time_written_by_jiff_is_read(text in "\\PC{0,30}", seconds in 0_i64..4_000_000_000) {
+        fn no_text_panics_and_every_time_of_jiff_is_read(text in "\\PC{0,30}", seconds in 0_i64..4_000_000_000) {
             let _ = utc(&text);
             let time = Timestamp::from_second(seconds).unwrap();
             prop_assert_eq!(utc(&time.to_string()), time.to_string());

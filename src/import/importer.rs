@@ -16,10 +16,11 @@ use crate::import::{
     options::{ImportOptions, InvalidOption},
     outcome::{AcceptedRow, Mistake, RefusedRow, RowOutcome, RowPosition},
     plan::ImportPlan,
+    read_result::{FileFacts, ReadError},
     record_check::{CheckedRecord, CheckedRow, ImportRules},
     row_block::{ReceiverGone, RowBlock, RowSink},
     row_reader::{ReadBlock, ReadRow, RowReader},
-    row_source::{FileFacts, ReadError, read_rows},
+    row_source::read_rows,
     seen_codes::{CodeState, DomainCode, RowOfCode, SeenCodes},
     summary::Summary,
 };
@@ -88,7 +89,7 @@ impl<'a> Importer<'a> {
             drop(send_read);
             let taken = taker.take_blocks_in_order(receive_read);
             if taken.is_err() {
-                // Without a receiver the thread that reads the file stops. The others have stopped, or do with their block.
+                // Without a receiver the thread that reads the file stops. The others stop with their block.
                 receive_block.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
             (reader.join(), taken)

@@ -14,8 +14,8 @@ use crate::import::{
     column::JsonEnvelope,
     file_error::FileError,
     plan::ImportPlan,
+    read_result::{FileFacts, ReadError},
     row_block::RowSink,
-    row_source::{FileFacts, ReadError},
 };
 
 /// Reads a file to its end.

@@ -10,8 +10,8 @@
 //! record is checked by the rules of a links file (`links::Link`); the checks here are those that a links file does not
 //! need: dates, short hosts, columns, features that Waypost lacks.
 //!
-//! A file whose form is broken is refused as a whole, perhaps after its last row: a caller keeps what it got aside until
-//! [`Importer::finish`] returns.
+//! A file whose form is broken is refused as a whole, perhaps behind its last row. So a caller keeps the records aside
+//! until [`Importer::finish`] returns.
 
 mod cell;
 mod column;
@@ -29,6 +29,7 @@ mod json_rows;
 mod options;
 mod outcome;
 mod plan;
+mod read_result;
 mod record_check;
 mod record_field;
 mod row_block;

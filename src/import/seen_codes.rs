@@ -148,17 +148,20 @@ mod tests {
     use crate::links::domains::Domains;
 
     fn domains() -> Domains {
-        Domains::new(&toml::from_str("[\"go.example.com\"]\n[\"fold.example.com\"]\ncase_insensitive = true").unwrap())
-            .unwrap()
+        let config = "[\"go.example.com\"]\n[\"fold.example.com\"]\ncase_insensitive = true";
+        Domains::new(&toml::from_str(config).unwrap()).unwrap()
     }
 
     proptest! {
         #[test]
-        fn codes_are_found_as_a_map_finds_them(codes in prop::collection::vec((any::<bool>(), "[abAB]{1,3}"), 1..200)) {
+        fn codes_are_found_as_a_map_finds_them(
+            codes in prop::collection::vec((any::<bool>(), "[abAB]{1,3}"), 1..200),
+        ) {
             let domains = domains();
             let (mut seen, mut model) = (SeenCodes::new(), HashMap::new());
             for (row, (folds, code)) in codes.iter().enumerate() {
-                let domain = domains.find_by_name(if *folds { "fold.example.com" } else { "go.example.com" }).unwrap().id;
+                let name = if *folds { "fold.example.com" } else { "go.example.com" };
+                let domain = domains.find_by_name(name).unwrap().id;
                 let key = (*folds, if *folds { code.to_lowercase() } else { code.clone() });
                 let row = RowOfCode { file: 3, row: row as u64 + (1 << 40) };
                 let expected = match model.get(&key) {

@@ -10,8 +10,8 @@ use crate::import::{
     csv_rows::resolve_columns,
     file_error::FileError,
     plan::{Column, ImportPlan},
+    read_result::ReadError,
     row_block::RowSink,
-    row_source::ReadError,
     sql_scanner::SqlScanner,
 };
 

@@ -28,12 +28,14 @@ const SAMPLES: [(&str, &str); 17] = [
     ("dub.csv", "--format dub-csv --map-host links.example.net=go.example.com"),
     (
         "dub.json",
-        "--format dub-json --map-host links.example.net=go.example.com --take partnerId=creator --ignore-field externalId",
+        "--format dub-json --map-host links.example.net=go.example.com --take partnerId=creator \
+         --ignore-field externalId",
     ),
     ("shlink.json", "--format shlink-json --domain go.example.com --map-host s2.example.net=fold.example.com"),
     (
         "shlink-web.csv",
-        "--format shlink-web-csv --map-host links.example.net=go.example.com --map-host s2.example.net=fold.example.com",
+        "--format shlink-web-csv --map-host links.example.net=go.example.com \
+         --map-host s2.example.net=fold.example.com",
     ),
     (
         "shlink-import.csv",
@@ -313,7 +315,9 @@ fn all_pages_of_a_list_are_one_import() {
 #[test]
 fn a_dump_without_a_list_of_columns_has_those_of_its_table() {
     let site = site();
-    let dump = "CREATE TABLE `db`.`my_url` (`url` text, `keyword` varchar(100) DEFAULT 'a,(b', `timestamp` timestamp, KEY `k` (`url`));\n\
+    let dump = "CREATE TABLE `db`.`my_url` (`url` text, `keyword` varchar(100) DEFAULT 'a,(b', `timestamp` timestamp,
+                 KEY `k` (`url`));
+\
                 insert ignore into `db`.`my_url` values ('https://shop.example.com/','a','2025-05-01 12:00:00');\n";
     let options = "--format yourls-sql --domain go.example.com --zone UTC";
     let output = import_text(&site, dump, options, &[]);
@@ -326,7 +330,8 @@ fn a_dump_without_a_list_of_columns_has_those_of_its_table() {
 #[test]
 fn a_title_of_two_lines_and_a_quote_inside_a_field_are_data() {
     let site = site();
-    let export = "Bitlink,Long URL,Title,Created\r\n\r\nb.example.net/a,https://shop.example.com/,\"two\r\n\"\"lines\"\"\",2025-05-01\r\n\
+    let export = "Bitlink,Long URL,Title,Created\r\n\r\n\
+                  b.example.net/a,https://shop.example.com/,\"two\r\n\"\"lines\"\"\",2025-05-01\r\n\
                   b.example.net/b,https://shop.example.com/,5\" pan,2025-05-01";
     let output = import_text(&site, export, BITLY, &["--report", "report"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
