@@ -2,7 +2,7 @@
 //! reader finds where a row ends; its values are decoded later, on other threads (`sql_values`).
 
 use std::{
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     sync::Arc,
 };
 
@@ -49,7 +49,7 @@ struct Dump<'p, 's, 'b, R> {
     has_table: bool,
 }
 
-impl<R: Read> Dump<'_, '_, '_, R> {
+impl<R: BufRead> Dump<'_, '_, '_, R> {
     fn read_statement(&mut self) -> Result<(), ReadError> {
         self.scanner.begin_statement();
         let word = self.scanner.read_word()?.to_ascii_uppercase();
