@@ -91,23 +91,6 @@ impl<E: Iterator<Item = (OsString, OsString)>> ConfigInputs<'_, E> {
         if errors.is_empty() { Ok(admin) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// Reads and validates the configuration of a process that serves: links are required too.
-    ///
-    /// # Errors
-    /// Every error of every section, and missing links.
-    pub fn load_and_require_links_file(self) -> Result<Config, ConfigErrors> {
-        let (config, mut errors) = parse_and_validate_sections(&mut self.read_file_environment_and_flags());
-        // If the links section has errors, it may have named a file.
-        if config.links.file.is_none() && !errors.iter().any(|error| error.key.starts_with("links")) {
-            errors.push(ConfigError {
-                source: ValueSource::Default,
-                key: "links.file".to_owned(),
-                message: "no links to serve: give --links FILE, or set this key".to_owned(),
-            });
-        }
-        into_result((config, errors))
-    }
-
     /// Reads and validates the configuration, and lists every key with its effective value and where it comes from.
     ///
     /// # Errors

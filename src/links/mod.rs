@@ -17,8 +17,9 @@ pub mod rules;
 mod table;
 
 pub use config::Config;
-pub use link::{Link, LinkState, ValidLink};
-pub use table::{LockedLink, Table};
+pub use link::{Link, LinkState, UnchangeableFields, ValidLink};
+pub use link_key::LinkKey;
+pub use table::{CODE_RESERVATION_MS, LockedLink, RemovedLink, Table};
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ struct LoadFixture {
     domains: Domains,
     threads: usize,
     allow_shrink: bool,
+    latest_version: std::sync::atomic::AtomicU64,
     now_ms: u64,
 }
 
@@ -44,13 +45,21 @@ impl LoadFixture {
             domains: Domains::new(&config).unwrap(),
             threads: 2,
             allow_shrink: false,
+            latest_version: Default::default(),
             now_ms: NOW,
         }
     }
 
     fn rules<'a>(&'a self, served: Option<&'a Table>) -> BatchRules<'a> {
         let LoadFixture { policy, domains, now_ms, allow_shrink, .. } = self;
-        BatchRules { policy, domains, now_ms: *now_ms, served, allow_shrink: *allow_shrink }
+        BatchRules {
+            policy,
+            domains,
+            now_ms: *now_ms,
+            served,
+            latest_version: &self.latest_version,
+            allow_shrink: *allow_shrink,
+        }
     }
 
     fn load(&self, text: &str, served: Option<&Table>) -> Result<LoadedFile, LoadError> {

@@ -1,0 +1,241 @@
+//! The catalog: every link, what changed it, and what must outlive a restart, in one SQLite file and one table in
+//! memory.
+//!
+//! A source makes batches of changes: a links file, or requests to the API. One thread (`writer`) checks a batch by the
+//! rules that a links file is checked by (`apply`), commits it to the file (`store`), serves it from the table, and
+//! answers. So an acknowledged change is on the disk, and whoever reads behind the answer reads the change.
+//!
+//! A links file is served first and kept behind (`file_commit`). At a start the table is made from the catalog
+//! (`load`): the last good links serve although the file is bad or gone, and its rules hold over restarts: fields that
+//! never change, and codes of removed links.
+//!
+//! The tables stand in `store/schema.sql`.
+
+mod apply;
+pub mod change;
+mod file_commit;
+mod load;
+mod mint;
+mod own_links;
+pub mod query;
+mod store;
+mod writer;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use rand::{
+    SeedableRng,
+    rngs::{StdRng, SysRng},
+};
+use tokio::sync::oneshot;
+
+pub use self::store::StoreError;
+use self::{
+    change::{Act, Batch, BatchReport, LinkName},
+    file_commit::FileCommit,
+    load::LoadedTable,
+    query::CatalogReader,
+    store::{Meta, OpenOutcome, Store, open_read_only},
+    writer::{CatalogWriter, Request},
+};
+use crate::{
+    clock,
+    file_watch::FileVersion,
+    links::{Table, destination::policy::DestinationPolicy, domains::Domains},
+    model::link::record::RecordError,
+};
+
+/// The catalog's file in the data directory.
+pub const FILE_NAME: &str = "catalog.db";
+
+/// Where links come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkSource {
+    /// A links file. Nothing else may change links.
+    File,
+    /// The catalog itself: requests to the API, and commands.
+    Store,
+}
+
+/// Why a change is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// Writes are frozen.
+    #[error("links are frozen: {reason}")]
+    Frozen {
+        /// Why.
+        reason: String,
+    },
+    /// The links are those of a file.
+    #[error("the links come from a file; change the file (links.file)")]
+    SourceIsFile,
+    /// The store fails.
+    #[error("the catalog cannot be written: {0}")]
+    StoreFailed(String),
+    /// The catalog has ended.
+    #[error("the process stops")]
+    Stopped,
+}
+
+/// A catalog whose links are loaded and not changed yet.
+pub struct OpenedCatalog {
+    store: Store,
+    policy: DestinationPolicy,
+    domains: Arc<Domains>,
+    /// The links.
+    pub table: Arc<Table>,
+    /// The version of the catalog.
+    pub version: u64,
+    /// The name under which a damaged file lies now, if the file was damaged.
+    pub set_aside: Option<PathBuf>,
+    /// The first links that the rules of today refuse, and why. They are kept, and not served.
+    pub refused: Vec<(LinkName, Vec<RecordError>)>,
+    /// How many of them there are.
+    pub refused_total: u64,
+    file_version: Option<String>,
+}
+
+impl OpenedCatalog {
+    /// Opens the catalog of a data directory, which this process has locked, or makes it; loads its links on so many
+    /// threads.
+    ///
+    /// # Errors
+    /// The file cannot be used; a damaged one is set aside instead.
+    pub fn open_or_create(
+        data_dir: &Path,
+        policy: DestinationPolicy,
+        domains: Arc<Domains>,
+        threads: usize,
+    ) -> Result<OpenedCatalog, StoreError> {
+        let (mut store, outcome) = Store::open_or_create(&data_dir.join(FILE_NAME))?;
+        let version = Meta::Version.read_number(&store.connection)?;
+        let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&store.connection)?);
+        let LoadedTable { table, refused, refused_total } =
+            load::load_table(&mut store, &policy, &domains, now_ms, threads)?;
+        let file_version = Meta::FileVersion.read(&store.connection)?;
+        let set_aside = if let OpenOutcome::SetAside(path) = outcome { Some(path) } else { None };
+        Ok(OpenedCatalog {
+            store,
+            policy,
+            domains,
+            table: Arc::new(table),
+            version,
+            set_aside,
+            refused,
+            refused_total,
+            file_version,
+        })
+    }
+
+    /// Whether the links are those of this version of the file, all of them.
+    pub fn holds_file_version(&self, path: &Path, version: &FileVersion) -> bool {
+        self.refused_total == 0 && self.file_version.as_deref() == Some(&*file_version_text(path, version))
+    }
+
+    /// Starts the thread `wp-catalog`, which ends after [`Catalog::stop`].
+    ///
+    /// # Errors
+    /// The system refuses the thread.
+    pub fn start(self, source: LinkSource) -> std::io::Result<Catalog> {
+        let (requests, received) = mpsc::channel();
+        let path = self.store.path.clone();
+        let writer = CatalogWriter {
+            store: self.store,
+            policy: self.policy,
+            domains: self.domains,
+            source,
+            table: self.table,
+            file_commit: None,
+            is_checkpointed: false,
+            random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
+        };
+        let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
+        Ok(Catalog { handle: CatalogHandle { requests, path }, thread })
+    }
+}
+
+/// A running catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    handle: CatalogHandle,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Catalog {
+    /// A handle to ask it by.
+    pub fn handle(&self) -> CatalogHandle {
+        self.handle.clone()
+    }
+
+    /// Ends the thread, after it has written what it was asked for.
+    pub fn stop(self) {
+        // An error: the thread has ended already.
+        let _ = self.handle.requests.send(Request::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Asks the catalog. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CatalogHandle {
+    requests: mpsc::Sender<Request>,
+    path: PathBuf,
+}
+
+impl CatalogHandle {
+    /// Changes links. Resolves once the changes are on the disk and served, or refused.
+    ///
+    /// # Errors
+    /// No row is applied.
+    pub async fn apply(&self, batch: Batch) -> Result<BatchReport, CatalogError> {
+        self.send_batch(batch)?.await.unwrap_or(Err(CatalogError::Stopped))
+    }
+
+    /// [`CatalogHandle::apply`] for a thread that may wait.
+    ///
+    /// # Errors
+    /// No row is applied.
+    pub fn apply_blocking(&self, batch: Batch) -> Result<BatchReport, CatalogError> {
+        self.send_batch(batch)?.blocking_recv().unwrap_or(Err(CatalogError::Stopped))
+    }
+
+    fn send_batch(&self, batch: Batch) -> Result<oneshot::Receiver<Result<BatchReport, CatalogError>>, CatalogError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Apply { batch, reply }).map_err(|_| CatalogError::Stopped)?;
+        Ok(answer)
+    }
+
+    /// Keeps the links of a file, which `table` serves already, for the next start. Does not wait.
+    pub fn keep_links_of_file(&self, path: &Path, file: File, version: &FileVersion, table: Arc<Table>) {
+        let text = file_version_text(path, version);
+        let act = Act { id: writer::new_act_id(), actor: format!("file {}", path.display()), reason: None };
+        let commit = FileCommit::new(path.to_owned(), file, text, table, act);
+        // An error: the process stops.
+        let _ = self.requests.send(Request::CommitFile(Box::new(commit)));
+    }
+
+    /// A new connection to read by.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open_reader(&self) -> Result<CatalogReader, StoreError> {
+        open_read_only(&self.path).map(CatalogReader)
+    }
+}
+
+/// A new act.
+pub fn new_act(actor: String, reason: Option<String>) -> Act {
+    Act { id: writer::new_act_id(), actor, reason }
+}
+
+fn file_version_text(path: &Path, version: &FileVersion) -> String {
+    format!("{} {version:?}", path.display())
+}
+
+#[cfg(test)]
+mod tests;
