@@ -12,12 +12,16 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
+    act::write_act,
     apply::{Application, ChangeRules},
     change::{Act, LinkName},
-    store::{Meta, StoreError, StoredLink},
-    writer::{CatalogWriter, write_act},
+    store::{Meta, Store, StoreError, StoredLink},
 };
-use crate::{clock, links::Table, model::link::record::Record};
+use crate::{
+    clock,
+    links::{Table, destination::policy::DestinationPolicy, domains::Domains},
+    model::link::record::Record,
+};
 
 /// Rows of one part: some 50 ms.
 const ROWS_PER_PART: usize = 2_000;
@@ -66,7 +70,7 @@ impl FileCommit {
         let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
         let mut application = Application {
             connection: &transaction,
-            rules: ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms },
+            rules: ChangeRules { policy, domains, now_ms },
             act: &self.act,
             // No code is minted here.
             random: &mut StdRng::seed_from_u64(0),
@@ -86,7 +90,7 @@ impl FileCommit {
         }
         transaction.commit()?;
         let Some(next) = next else {
-            writer.store.create_missing_indexes()?;
+            store.create_missing_indexes()?;
             return Ok(FileCommitState::Finished);
         };
         self.next = next;

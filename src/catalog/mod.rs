@@ -11,8 +11,10 @@
 //!
 //! The tables stand in `store/schema.sql`.
 
+mod act;
 mod apply;
 pub mod change;
+mod error;
 mod file_commit;
 mod load;
 mod mint;
@@ -34,7 +36,6 @@ use rand::{
 };
 use tokio::sync::oneshot;
 
-pub use self::store::StoreError;
 use self::{
     change::{Act, Batch, BatchReport, LinkName},
     file_commit::FileCommit,
@@ -42,6 +43,10 @@ use self::{
     query::CatalogReader,
     store::{Meta, OpenOutcome, Store, open_read_only},
     writer::{CatalogWriter, Request},
+};
+pub use self::{
+    error::{CatalogError, LinkSource},
+    store::StoreError,
 };
 use crate::{
     clock,
@@ -52,35 +57,6 @@ use crate::{
 
 /// The catalog's file in the data directory.
 pub const FILE_NAME: &str = "catalog.db";
-
-/// Where links come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkSource {
-    /// A links file. Nothing else may change links.
-    File,
-    /// The catalog itself: requests to the API, and commands.
-    Store,
-}
-
-/// Why a change is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// Writes are frozen.
-    #[error("links are frozen: {reason}")]
-    Frozen {
-        /// Why.
-        reason: String,
-    },
-    /// The links are those of a file.
-    #[error("the links come from a file; change the file (links.file)")]
-    SourceIsFile,
-    /// The store fails.
-    #[error("the catalog cannot be written: {0}")]
-    StoreFailed(String),
-    /// The catalog has ended.
-    #[error("the process stops")]
-    Stopped,
-}
 
 /// A catalog whose links are loaded and not changed yet.
 pub struct OpenedCatalog {
@@ -213,7 +189,7 @@ impl CatalogHandle {
     /// Keeps the links of a file, which `table` serves already, for the next start. Does not wait.
     pub fn keep_links_of_file(&self, path: &Path, file: File, version: &FileVersion, table: Arc<Table>) {
         let text = file_version_text(path, version);
-        let act = Act { id: writer::new_act_id(), actor: format!("file {}", path.display()), reason: None };
+        let act = Act { id: act::new_act_id(), actor: format!("file {}", path.display()), reason: None };
         let commit = FileCommit::new(path.to_owned(), file, text, table, act);
         // An error: the process stops.
         let _ = self.requests.send(Request::CommitFile(Box::new(commit)));
@@ -230,7 +206,7 @@ impl CatalogHandle {
 
 /// A new act.
 pub fn new_act(actor: String, reason: Option<String>) -> Act {
-    Act { id: writer::new_act_id(), actor, reason }
+    Act { id: act::new_act_id(), actor, reason }
 }
 
 fn file_version_text(path: &Path, version: &FileVersion) -> String {

@@ -9,17 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{
-    TryRng,
-    rngs::{StdRng, SysRng},
-};
+use rand::rngs::StdRng;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::{
-    CatalogError, LinkSource,
+    act::write_act,
     apply::{Application, ChangeRules, TableChange},
-    change::{Act, Batch, BatchMode, BatchReport, RowOutcome},
+    change::{Batch, BatchMode, BatchReport, RowOutcome},
+    error::{CatalogError, LinkSource},
     file_commit::{FileCommit, FileCommitState},
     store::{Meta, Store},
 };
@@ -174,7 +171,8 @@ impl CatalogWriter {
                 .map(|row| application.apply_row(row))
                 .collect::<rusqlite::Result<Vec<RowOutcome>>>()?;
             let has_refusal = outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Refused(_)));
-            let is_applied = !batch.is_dry_run && !(has_refusal && batch.mode == BatchMode::Atomic);
+            let is_refused_whole = has_refusal && batch.mode == BatchMode::Atomic;
+            let is_applied = !batch.is_dry_run && !is_refused_whole;
             if is_applied {
                 version = application.version;
                 changes.append(&mut application.table_changes);
@@ -199,7 +197,7 @@ impl CatalogWriter {
             self.is_checkpointed = true;
             return;
         };
-        match commit.commit_next_part(self) {
+        match commit.commit_next_part(&mut self.store, &self.policy, &self.domains) {
             Ok(FileCommitState::Finished) => {}
             Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
             Err(error) => {
@@ -237,30 +235,4 @@ fn serve_change(table: &Table, change: TableChange) {
         TableChange::Replace(link) => table.insert_or_replace(link),
         TableChange::Remove(key) => drop(table.remove(&key)),
     }
-}
-
-/// Writes who changed links and why.
-pub(super) fn write_act(
-    connection: &rusqlite::Connection,
-    act: &Act,
-    action: &str,
-    now_ms: u64,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT OR IGNORE INTO act (id, at_ms, actor, action, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let values = rusqlite::params![act.id.to_string(), now_ms, act.actor, action, act.reason];
-    connection.prepare_cached(sql)?.execute(values)?;
-    Ok(())
-}
-
-/// A new name for an act.
-pub(super) fn new_act_id() -> Uuid {
-    let mut bytes = [0; 16];
-    // An error: the time alone makes the id.
-    let _ = SysRng.try_fill_bytes(&mut bytes);
-    let now_ms = clock::wall_ms();
-    bytes[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);
-    uuid::Builder::from_bytes(bytes)
-        .with_variant(uuid::Variant::RFC4122)
-        .with_version(uuid::Version::SortRand)
-        .into_uuid()
 }

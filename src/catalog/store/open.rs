@@ -71,7 +71,8 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(64);
         if tables == 0 {
             connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT"
+                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; \
+                 COMMIT"
             ))?;
         }
         Ok(Store { connection, path: path.to_owned() })
