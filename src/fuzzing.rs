@@ -33,7 +33,7 @@ use crate::{
         domains::{self, Domains},
     },
     model::{
-        click::{AddressSource, Click, Flags, Text},
+        click::{AddressSource, Click, Flags, MAX_ROUTE_LEN, Text},
         link::{LinkFacts, record::Record},
     },
     net::{
@@ -98,6 +98,7 @@ pub fn journal_frames(bytes: &[u8]) {
             click.flags.set_if(Flags::TRUNCATED, text.len() > max_len);
             *text = cut_at_character(text, max_len);
         }
+        click.route = cut_at_character(click.route, MAX_ROUTE_LEN);
         assert_eq!(Click::decode(&again).as_ref(), Ok(&click), "a click that is encoded again is the same");
     }
 }
