@@ -17,6 +17,7 @@
 //! - `bad_input`: input that no browser sends
 //! - `limits`: the limits of one connection and of one address
 //! - `domains`: settings of a host
+//! - `routes`: old URLs of other trackers
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -105,6 +106,7 @@ mod prometheus;
 mod proxies;
 mod reload;
 mod request_duration;
+mod routes;
 mod sockets;
 mod stalled_log;
 mod telling;
