@@ -12,7 +12,7 @@
 //! 6. [`handler`] appends the bytes to the worker's lane, then sends the answer.
 //!
 //! Steps 1 to 5 wait for nothing, read no clock and cannot fail: times, random bytes and the lane's fill level come in
-//! with [`context`], and each failure is an outcome.
+//! with [`context`], and each failure is an outcome. So [`explain`] shows them for any request and time.
 
 pub mod acme;
 pub mod answer;
@@ -25,6 +25,7 @@ mod counters;
 mod decision;
 mod dispatch;
 mod domain_responses;
+pub mod explain;
 mod foreign_query;
 pub mod handler;
 mod hsts;

@@ -66,6 +66,7 @@ pub(crate) fn click() -> Click<'static> {
         token_at: Some(DESTINATION.len() as u16),
         token_kid: Some(*b"k7Qm2xZa"),
         texts,
+        route: b"",
     }
 }
 
