@@ -111,7 +111,15 @@ fn format_as_text(explanation: &Explanation) -> String {
         add(check.check, &check.result);
     }
     if let Some(link) = &explanation.link {
-        add("link", &format!("{} of {}, version {}", link.code, explanation.domain.as_deref().unwrap_or_default(), link.version));
+        add(
+            "link",
+            &format!(
+                "{} of {}, version {}",
+                link.code,
+                explanation.domain.as_deref().unwrap_or_default(),
+                link.version
+            ),
+        );
         add("link_url", &link.url);
     }
     add("status", &explanation.answer.status.to_string());

@@ -92,7 +92,9 @@ impl ConfigValues {
                     self.tables.insert(path.clone(), source);
                     self.add_values_of_table(path, inner, source_at);
                 }
-                DeValue::Array(entries) if path.len() == 1 && entries.iter().all(|entry| entry.get_ref().is_table()) => {
+                DeValue::Array(entries)
+                    if path.len() == 1 && entries.iter().all(|entry| entry.get_ref().is_table()) =>
+                {
                     self.add_values_of_tables_by_number(path, entries, source_at);
                 }
                 _ => match Value::deserialize(toml::de::ValueDeserializer::from(value.clone())) {

@@ -122,7 +122,9 @@ fn is_sub_id(name: &[u8], is_meant: impl Fn(u8) -> bool) -> bool {
 
 /// Whether an encoded name is this one. Its case and encoding do not count, as for every parameter that is for Waypost.
 fn is_name(encoded: &[u8], name: &str) -> bool {
-    percent::decode_form(encoded).map(|byte| byte.to_ascii_lowercase()).eq(name.bytes().map(|byte| byte.to_ascii_lowercase()))
+    percent::decode_form(encoded)
+        .map(|byte| byte.to_ascii_lowercase())
+        .eq(name.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 fn is_utm_or_ad_click_id(name: &[u8]) -> bool {

@@ -63,12 +63,7 @@ impl<'d> SecondLookup<'d> {
         }
     }
 
-    fn with_renamed_subs(
-        link: Option<Link>,
-        found_by: FoundBy<'d>,
-        query: &[u8],
-        domain: &Domain,
-    ) -> SecondLookup<'d> {
+    fn with_renamed_subs(link: Option<Link>, found_by: FoundBy<'d>, query: &[u8], domain: &Domain) -> SecondLookup<'d> {
         let names = &domain.sub_names;
         let query = (!names.is_empty()).then(|| ForeignQuery::with_renamed_subs(names, query));
         SecondLookup { link, found_by, query }

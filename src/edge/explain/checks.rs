@@ -45,7 +45,10 @@ pub(super) fn list_checks(
     found.add_request_line_checks(rejection);
     if let Some(host) = target.host() {
         found.domain = Some(host.domain.name.to_string());
-        found.add("domain", if &*host.domain.name == "*" { "*, which serves hosts without a section" } else { &host.domain.name });
+        found.add(
+            "domain",
+            if &*host.domain.name == "*" { "*, which serves hosts without a section" } else { &host.domain.name },
+        );
     }
     match target {
         RequestTarget::Rejected(_) => {}
@@ -147,7 +150,10 @@ impl LookedUp {
 
     fn add_checks_of_facts(&mut self, request: &CodeRequest<'_>) {
         let facts = &request.facts;
-        self.add("link_state", request.link.map_or("no link", |link| state_word(link.state_at(request.context.wall_ms))));
+        self.add(
+            "link_state",
+            request.link.map_or("no link", |link| state_word(link.state_at(request.context.wall_ms))),
+        );
         self.add(
             "prefetch",
             match (facts.is_prefetch, request.domain.prefetch) {
@@ -168,9 +174,19 @@ impl LookedUp {
             },
         );
         self.add("gpc", yes_or_no(facts.has_gpc));
-        self.add("consent", if request.query_facts.consent == Consent::None { "not said" } else { request.query_facts.consent.as_str() });
+        self.add(
+            "consent",
+            if request.query_facts.consent == Consent::None {
+                "not said"
+            } else {
+                request.query_facts.consent.as_str()
+            },
+        );
         self.add("privacy", request.privacy.as_str());
-        self.add("presented_cookie", if request.cookie_state == CookieState::None { "none" } else { request.cookie_state.as_str() });
+        self.add(
+            "presented_cookie",
+            if request.cookie_state == CookieState::None { "none" } else { request.cookie_state.as_str() },
+        );
         self.add("client_address", format!("{} ({})", request.client.address, request.client.source.as_str()));
     }
 

@@ -67,7 +67,8 @@ impl Explainer {
             Accounting::FixedPath | Accounting::HttpsRedirect | Accounting::Rejected(_) => None,
         };
         let id = ClickId::mint(context.id_ms, &context.entropy.click_id);
-        let token = if topic.is_some() { String::from_utf8_lossy(&self.scratch.token).into_owned() } else { String::new() };
+        let token =
+            if topic.is_some() { String::from_utf8_lossy(&self.scratch.token).into_owned() } else { String::new() };
         let id = String::from_utf8_lossy(&id.text()).into_owned();
         let redaction = Redaction { replacements: vec![(token, TOKEN), (id, "{click_id}")] };
         let event = topic.and_then(|topic| self.build_event(topic, &redaction));
@@ -85,7 +86,9 @@ impl Explainer {
         let fields = event.as_object_mut()?;
         let is_new_visitor = fields.get("visitor_new").is_some_and(|is_new| *is_new == true);
         let hidden_visitor = is_new_visitor.then_some("visitor_id");
-        fields.retain(|name, _| !FIELDS_OF_RECORDED_CLICKS.contains(&name.as_str()) && Some(name.as_str()) != hidden_visitor);
+        fields.retain(|name, _| {
+            !FIELDS_OF_RECORDED_CLICKS.contains(&name.as_str()) && Some(name.as_str()) != hidden_visitor
+        });
         Some(event)
     }
 }

@@ -80,8 +80,7 @@ impl DomainUrl {
     }
 }
 
-const MISPLACED: &str =
-    "has {code} in scheme, host, port, fragment or a parameter's name; it may stand in a segment of the path and in a \
+const MISPLACED: &str = "has {code} in scheme, host, port, fragment or a parameter's name; it may stand in a segment of the path and in a \
      parameter's value";
 
 /// The URL without its marks, and where each of them stood.
@@ -119,9 +118,17 @@ mod tests {
     fn a_code_stays_inside_its_segment_and_its_value() {
         for (written, code, expected) in [
             ("https://shop.example.com/404", "x", "https://shop.example.com/404"),
-            ("https://shop.example.com/gone/{code}?c={code}#top", "a-B_1", "https://shop.example.com/gone/a-B_1?c=a-B_1#top"),
+            (
+                "https://shop.example.com/gone/{code}?c={code}#top",
+                "a-B_1",
+                "https://shop.example.com/gone/a-B_1?c=a-B_1#top",
+            ),
             ("https://shop.example.com/{code}/x", "a/../b?c#d", "https://shop.example.com/a%2F..%2Fb%3Fc%23d/x"),
-            ("https://shop.example.com/?c=1{code}2&d=3", "\u{e9}&d=4", "https://shop.example.com/?c=1%C3%A9%26d%3D42&d=3"),
+            (
+                "https://shop.example.com/?c=1{code}2&d=3",
+                "\u{e9}&d=4",
+                "https://shop.example.com/?c=1%C3%A9%26d%3D42&d=3",
+            ),
             ("https://shop.example.com/{code}", "..", "https://shop.example.com/"),
             ("https://shop.example.com/?c={code}", "..", "https://shop.example.com/?c=.."),
         ] {

@@ -30,10 +30,8 @@ impl Domains {
         let default = Settings::default();
         let named = config.0.iter().filter(|(name, _)| *name != "*");
         let star = config.0.get("*").unwrap_or(&default);
-        let all = std::iter::once(("*", star))
-            .chain(named.map(|(name, settings)| (name.as_str(), settings)));
-        let mut domains =
-            Domains { all: Vec::new(), by_host: HashMap::default(), unknown_hosts: star.unknown_hosts };
+        let all = std::iter::once(("*", star)).chain(named.map(|(name, settings)| (name.as_str(), settings)));
+        let mut domains = Domains { all: Vec::new(), by_host: HashMap::default(), unknown_hosts: star.unknown_hosts };
         for (index, (name, settings)) in all.enumerate() {
             let id = DomainId::new(index, settings.case_insensitive).ok_or("too many hosts")?;
             let domain =

@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
     invalid_value::InvalidValue,
-    links::{domains::host::parse_host_or_asterisk, routes::{route::Route, settings::RouteSettings}},
+    links::{
+        domains::host::parse_host_or_asterisk,
+        routes::{route::Route, settings::RouteSettings},
+    },
 };
 
 /// The routes as written, by their number in the configuration, from 1.

@@ -51,7 +51,9 @@ impl Route {
         let path = parse_path(&settings.path, separator).map_err(|error| take("path", error));
         let translation = Translation::parse(&settings.translate).map_err(|error| take("translate", error));
         let code = match settings.code.as_str() {
-            "" => Err("is missing; write the code with the values it is made of, such as {query:offer}-{query:id}".into()),
+            "" => {
+                Err("is missing; write the code with the values it is made of, such as {query:offer}-{query:id}".into())
+            }
             text => CodeTemplate::parse(text, translation.clone().unwrap_or_default()),
         }
         .map_err(|error| take("code", error));
@@ -59,7 +61,8 @@ impl Route {
         if let Err(error) = check_split(settings) {
             take("split", error);
         }
-        let (Ok(name), Ok(path), Ok(code), Ok(subs), Ok(_), Ok(_)) = (name, path, code, subs, pairs, translation) else {
+        let (Ok(name), Ok(path), Ok(code), Ok(subs), Ok(_), Ok(_)) = (name, path, code, subs, pairs, translation)
+        else {
             return Err(errors);
         };
         let route = Route { name, shadowing: ShadowingCodes::of_path(&path), path, code, subs };
@@ -84,9 +87,7 @@ impl Route {
             ValueSource::PathSegment(name) if !self.path.has_variable(name) => {
                 Some(format!("has path:{name}, but the path has no segment {{{name}}}"))
             }
-            ValueSource::PathPair(name) if !has_pairs => {
-                Some(format!("has pair:{name}, but the route has no `pairs`"))
-            }
+            ValueSource::PathPair(name) if !has_pairs => Some(format!("has pair:{name}, but the route has no `pairs`")),
             _ => None,
         };
         errors.extend(self.code.sources().filter_map(missing).map(|message| InvalidValue::new("code", message)));

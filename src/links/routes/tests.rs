@@ -107,7 +107,8 @@ fn one_source_can_hold_several_subs() {
 #[test]
 fn every_error_of_a_route_is_told_with_its_key() {
     let keys = |toml: &str| errors(toml).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
-    let all = "path = \"c\"\ncode = \"{x}\"\npairs = \"::\"\nsub = [\"q\"]\nsplit = \"\"\ntranslate = { \".\" = \"..\" }";
+    let all =
+        "path = \"c\"\ncode = \"{x}\"\npairs = \"::\"\nsub = [\"q\"]\nsplit = \"\"\ntranslate = { \".\" = \"..\" }";
     assert_eq!(keys(all), ["pairs", "path", "translate", "code", "sub", "split"]);
     for (toml, key, holds) in [
         ("code = \"{query:a}\"", "path", "is missing"),
@@ -126,9 +127,21 @@ fn every_error_of_a_route_is_told_with_its_key() {
         ("path = \"/c/x?a=1\"\ncode = \"{query:a}\"", "path", "x?a=1"),
         ("path = \"/robots.txt\"\ncode = \"{query:a}\"", "path", "answers itself"),
         ("path = \"/c/x\"\npairs = \":\"\ncode = \"{query:a}\"", "pairs", "/**"),
-        ("path = \"/c/x\"\ncode = \"{query:a}\"\nsub = [\"query:a\", \"query:b\"]\nsplit = \",\"", "split", "`sub` has 2"),
-        ("path = \"/c/x\"\ncode = \"{query:a}-{query:b}\"\ntranslate = { \".\" = \"-\" }", "translate", "stands between"),
-        ("path = \"/c/x\"\ncode = \"{query:a}\"\ntranslate = { \".\" = \"_\", \"*\" = \"_\" }", "translate", "one code"),
+        (
+            "path = \"/c/x\"\ncode = \"{query:a}\"\nsub = [\"query:a\", \"query:b\"]\nsplit = \",\"",
+            "split",
+            "`sub` has 2",
+        ),
+        (
+            "path = \"/c/x\"\ncode = \"{query:a}-{query:b}\"\ntranslate = { \".\" = \"-\" }",
+            "translate",
+            "stands between",
+        ),
+        (
+            "path = \"/c/x\"\ncode = \"{query:a}\"\ntranslate = { \".\" = \"_\", \"*\" = \"_\" }",
+            "translate",
+            "one code",
+        ),
         ("path = \"/c/x\"\ncode = \"{query:a}\"\ntranslate = { \".\" = \"+\" }", "translate", "no code can hold"),
     ] {
         let found = errors(toml);

@@ -604,7 +604,9 @@ mod tests {
         assert!(errors_of(json!({"title":"ö".repeat(257)}))[0].contains("257 characters"));
         assert!(errors_of(json!({"title":""}))[0].starts_with("title: is empty"));
         assert!(errors_of(json!({"title":"a\tb"}))[0].contains("control character"));
-        assert!(errors_of(json!({"tags":(0..17).map(|tag| tag.to_string()).collect::<Vec<_>>()}))[0].contains("are 17"));
+        assert!(
+            errors_of(json!({"tags":(0..17).map(|tag| tag.to_string()).collect::<Vec<_>>()}))[0].contains("are 17")
+        );
         assert!(errors_of(json!({"tags":["x".repeat(65)]}))[0].contains("65 bytes"));
         assert!(errors_of(json!({"tags":[""]}))[0].contains("0 bytes"));
         assert!(errors_of(json!({"tags":["a","a"]}))[0].contains("stands twice"));

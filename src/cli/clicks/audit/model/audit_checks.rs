@@ -118,8 +118,7 @@ impl TopicSimulation {
             // neither the disk nor a statement holds.
             let is_explained = |seq| {
                 let key = (lane.lane, range.epoch, seq);
-                self.unstored.contains(&key)
-                    || cut(range.epoch) && lost.contains(&key) && self.may_be_unreadable(&key)
+                self.unstored.contains(&key) || cut(range.epoch) && lost.contains(&key) && self.may_be_unreadable(&key)
             };
             assert!((range.from..range.to).all(is_explained), "{range:?} is missing: {lane:#?}");
         }
