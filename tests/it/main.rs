@@ -49,6 +49,7 @@
 //! Operation:
 //!
 //! - `config`: mistakes of the configuration, and which source wins
+//! - `explain`, `shadow`: `waypost explain`, `waypost shadow`
 //! - `operate`, `telling`: starts, readiness, stops; metrics, logs and output for the operator
 //! - `stalled_log`: nobody reads the log
 //! - `reload`: links, keys and configuration change while clicks come
@@ -83,6 +84,7 @@ mod domains;
 mod drain;
 mod dsl;
 mod exactly_once;
+mod explain;
 mod full;
 mod h2;
 mod handshakes;
@@ -107,6 +109,7 @@ mod proxies;
 mod reload;
 mod request_duration;
 mod routes;
+mod shadow;
 mod sockets;
 mod stalled_log;
 mod telling;
