@@ -115,7 +115,11 @@ fn an_explanation_agrees_with_the_answer_of_the_server() {
 #[test]
 fn text_is_for_people_and_bad_usage_is_64() {
     let site = site();
-    let run = |args: &[&str]| site.command(&[&["explain", "--links", "links.jsonl"], args].concat()).output().unwrap();
+    let run = |args: &[&str]| {
+        site.command(&[&["explain", "--links", "links.jsonl", "--config", "waypost.toml"], args].concat())
+            .output()
+            .unwrap()
+    };
     let output = run(&["https://go.example.com/tea"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for line in [
