@@ -140,6 +140,7 @@ fn goldens() -> Vec<(&'static str, String)> {
 
     let mut app = with(&[(Text::UserAgent, b"okhttp/4.12.0"), (Text::SecFetch, none), (Text::Referer, none)]);
     (app.carrier, app.status, app.flags) = (Carrier::App, 200, Flags::VISITOR_NEW);
+    app.route = b"tune";
 
     let preview = with(&[
         (Text::UserAgent, b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),
