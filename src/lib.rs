@@ -12,10 +12,11 @@
 //! 4  events       a journaled click becomes an event: labels, duplicate, JSON    catalog    all links, in SQLite
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
-//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka   the client    file_series
+//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka    file_series    access_log
 //! 0  metrics · faults · lifecycle · file_watch · clock · size · text · uri · invalid_value · word_enum
 //! ```
 
+pub mod access_log;
 pub mod admin;
 pub mod attribution;
 pub mod catalog;

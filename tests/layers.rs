@@ -36,7 +36,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (4, &["events", "catalog"]),
     (3, &["links", "attribution", "client"]),
     (2, &["model"]),
-    (1, &["journal", "net", "kafka", "file_series"]),
+    (1, &["journal", "net", "kafka", "file_series", "access_log"]),
     (
         0,
         &["metrics", "faults", "lifecycle", "file_watch", "clock", "size", "text", "uri", "invalid_value", "word_enum"],

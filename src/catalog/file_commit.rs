@@ -64,9 +64,13 @@ impl FileCommit {
     }
 
     /// Commits the next part.
-    pub(super) fn commit_next_part(&mut self, writer: &mut CatalogWriter) -> Result<FileCommitState, StoreError> {
-        let transaction =
-            writer.store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    pub(super) fn commit_next_part(
+        &mut self,
+        store: &mut Store,
+        policy: &DestinationPolicy,
+        domains: &Domains,
+    ) -> Result<FileCommitState, StoreError> {
+        let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
         let mut application = Application {
             connection: &transaction,

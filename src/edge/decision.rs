@@ -4,14 +4,14 @@
 //! non-navigation. Privacy signals only ever take something away. An app gets JSON in each state, and for HEAD what it
 //! gets for GET.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::{
     client::request_facts::Navigation,
     edge::code_request::CodeRequest,
     links::{
         Link, LinkState,
-        domains::{Domain, OnExpired, Prefetch},
+        domains::{Domain, DomainUrl, OnExpired, Prefetch},
     },
     model::click::{Outcome, Privacy, Topic},
 };
@@ -24,7 +24,7 @@ pub(super) enum Action<'a> {
     /// A redirect to the link's fallback URL, which was checked when the link was loaded.
     RedirectToFallback(&'a str),
     /// A redirect to a URL of the domain.
-    RedirectToDomainUrl(&'a HeaderValue),
+    RedirectToDomainUrl(&'a DomainUrl),
     /// The click as JSON, for an app that resolves the link itself.
     ReturnJson(&'a Link),
     /// The page of a link that is not live.

@@ -10,7 +10,7 @@ use crate::{
     client::address::TrustedProxies,
     edge::{acme::AcmeChallenges, domain_responses::DomainResponses, https_redirect::HttpsRedirect},
     links::{
-        Table,
+        Link, Table,
         domains::{Domain, Domains},
     },
 };
@@ -76,6 +76,12 @@ impl Edge {
     /// `http`.
     pub fn with_tls(&self, default_hsts: Option<HeaderValue>, https_redirect: Option<HttpsRedirect>) -> Edge {
         Edge { default_hsts, https_redirect: https_redirect.map(Arc::new), ..self.clone() }
+    }
+
+    /// The link of a code, which may be any bytes. The clone releases the table's lock: what follows holds the link
+    /// alone.
+    pub(super) fn find_link(&self, domain: &Domain, code: &[u8]) -> Option<Link> {
+        self.links.get(domain.id, code).map(|found| Link::clone(&found))
     }
 
     /// The formatted responses of a domain.

@@ -120,6 +120,7 @@ impl EventEncoder {
         if click.flags.has(Flags::REPAIRED) {
             object.add_bool(key!("repaired"), true);
         }
+        object.add_text_unless_empty(text_key!("route"), click.route);
     }
 
     /// Adds the decoded value of a query parameter, cut to its limit.

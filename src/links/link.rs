@@ -24,9 +24,12 @@ use crate::{
         link_key::LinkKey,
         own_host::{CheckedLink, UrlTarget, check_url_leaves_own_hosts_unless_allowed},
     },
-    model::link::{
-        Kind, LinkFacts,
-        record::{Record, RecordError, ValidRecord},
+    model::{
+        code::Code,
+        link::{
+            Kind, LinkFacts,
+            record::{Record, RecordError, ValidRecord},
+        },
     },
     uri::host::find_scheme_and_host,
 };
@@ -109,6 +112,7 @@ impl Link {
                 }
             };
         let code = if domain.id.ignores_case() { valid.code.to_lowercase() } else { valid.code.clone() };
+        check_code_takes_no_route(&code, domain)?;
         let urls = LinkUrls::check_and_build(record, &valid, code.as_str(), domain, policy)?;
         let own_host_targets = urls.check_and_list_own_host_targets(record, code.as_str(), domain, domains)?;
         let flags =
@@ -288,6 +292,19 @@ fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -
         let message = format!("{:?} is not configured; configured are {}", record.domain, configured.join(", "));
         RecordError::new("domain", message)
     })
+}
+
+/// Checks that the link would not take the requests of a route, which is tried only where no link has the code.
+fn check_code_takes_no_route(code: &Code, domain: &Domain) -> Result<(), Vec<RecordError>> {
+    let Some(route) = domain.routes.find_shadowed_by(code.as_bytes(), domain.id.ignores_case()) else { return Ok(()) };
+    let message = format!(
+        "{code:?} is the path of the route {:?} of {}, which would never be tried again; give the link another code, or \
+         remove the route",
+        route.name(),
+        domain.name,
+        code = code.as_str()
+    );
+    Err(vec![RecordError::new("code", message)])
 }
 
 /// The URLs of a link in the form that clicks use.

@@ -3,7 +3,7 @@
 //!
 //! [`file`](mod@file) is a source of links: it reads records and adds them to a [`batch`], which checks them by the
 //! [`rules`] and builds a [`Table`] of [`Link`]s. [`domains`] are the hosts that links are served on, [`destination`]
-//! is the URL of a link.
+//! is the URL of a link. [`routes`] turn old URLs of other trackers into codes.
 
 pub mod batch;
 mod config;
@@ -13,6 +13,7 @@ pub mod file;
 mod link;
 mod link_key;
 mod own_host;
+pub mod routes;
 pub mod rules;
 mod table;
 

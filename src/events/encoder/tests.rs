@@ -66,6 +66,7 @@ pub(crate) fn click() -> Click<'static> {
         token_at: Some(DESTINATION.len() as u16),
         token_kid: Some(*b"k7Qm2xZa"),
         texts,
+        route: b"",
     }
 }
 
@@ -139,6 +140,7 @@ fn goldens() -> Vec<(&'static str, String)> {
 
     let mut app = with(&[(Text::UserAgent, b"okhttp/4.12.0"), (Text::SecFetch, none), (Text::Referer, none)]);
     (app.carrier, app.status, app.flags) = (Carrier::App, 200, Flags::VISITOR_NEW);
+    app.route = b"tune";
 
     let preview = with(&[
         (Text::UserAgent, b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),
