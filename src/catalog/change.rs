@@ -2,7 +2,11 @@
 
 use uuid::Uuid;
 
-use crate::model::link::record::{Record, RecordError};
+use super::suspension_rows::{NewSuspension, SuspensionRow};
+use crate::{
+    links::suspensions::Dimension,
+    model::link::record::{Record, RecordError},
+};
 
 /// Who changes links, why, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +162,39 @@ pub enum RowRefusal {
     },
     /// The patch, or the record behind it, is no record.
     NotARecord(String),
+}
+
+/// What the catalog is asked to write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Change links.
+    Batch(Batch),
+    /// Switch all links of a value off; a suspension of the same value is replaced.
+    Suspend(Act, NewSuspension),
+    /// End a suspension: each link is as it was before.
+    EndSuspension(Act, Dimension, String),
+    /// Take no changes of links until [`Write::Unfreeze`], for this reason. Suspensions are still taken.
+    Freeze(Act, String),
+    /// Take changes of links again.
+    Unfreeze(Act),
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteReport {
+    /// Of a batch.
+    Batch(BatchReport),
+    /// The suspension, and whether there was one of the value before.
+    Suspended {
+        /// The suspension.
+        suspension: SuspensionRow,
+        /// Whether it took the place of another one.
+        is_replaced: bool,
+    },
+    /// The suspension that was ended; `None`: there was none.
+    SuspensionEnded(Option<SuspensionRow>),
+    /// Changes of links are refused now, or taken.
+    FreezeChanged,
 }
 
 /// What became of a batch.

@@ -21,6 +21,8 @@ mod mint;
 mod own_links;
 pub mod query;
 mod store;
+pub mod suspension_rows;
+mod transaction;
 mod writer;
 
 use std::{
@@ -37,11 +39,12 @@ use rand::{
 use tokio::sync::oneshot;
 
 use self::{
-    change::{Act, Batch, BatchReport, LinkName},
+    change::{Act, Batch, BatchReport, LinkName, Write, WriteReport},
     file_commit::FileCommit,
     load::LoadedTable,
     query::CatalogReader,
     store::{Meta, OpenOutcome, Store, open_read_only},
+    suspension_rows::load_suspensions,
     writer::{CatalogWriter, Request},
 };
 pub use self::{
@@ -51,7 +54,8 @@ pub use self::{
 use crate::{
     clock,
     file_watch::FileVersion,
-    links::{Table, destination::policy::DestinationPolicy, domains::Domains},
+    links::{Table, destination::policy::DestinationPolicy, domains::Domains, suspensions::Suspensions},
+    metrics,
     model::link::record::RecordError,
 };
 
@@ -74,6 +78,8 @@ pub struct OpenedCatalog {
     /// How many of them there are.
     pub refused_total: u64,
     file_version: Option<String>,
+    /// The suspensions.
+    pub suspensions: Arc<Suspensions>,
 }
 
 impl OpenedCatalog {
@@ -94,6 +100,7 @@ impl OpenedCatalog {
         let LoadedTable { table, refused, refused_total } =
             load::load_table(&mut store, &policy, &domains, now_ms, threads)?;
         let file_version = Meta::FileVersion.read(&store.connection)?;
+        let suspensions = Arc::new(load_suspensions(&store.connection)?);
         let set_aside = if let OpenOutcome::SetAside(path) = outcome { Some(path) } else { None };
         Ok(OpenedCatalog {
             store,
@@ -105,6 +112,7 @@ impl OpenedCatalog {
             refused,
             refused_total,
             file_version,
+            suspensions,
         })
     }
 
@@ -128,6 +136,8 @@ impl OpenedCatalog {
             table: self.table,
             file_commit: None,
             is_checkpointed: false,
+            publish_suspensions: None,
+            links: metrics::gauge(&metrics::LINKS, &[]),
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };
         let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
@@ -164,12 +174,28 @@ pub struct CatalogHandle {
 }
 
 impl CatalogHandle {
+    /// Writes something. Resolves once it is on the disk and served, or refused.
+    ///
+    /// # Errors
+    /// Nothing is written.
+    pub async fn write(&self, write: Write) -> Result<WriteReport, CatalogError> {
+        self.send_write(write)?.await.unwrap_or(Err(CatalogError::Stopped))
+    }
+
+    /// [`CatalogHandle::write`] for a thread that may wait.
+    ///
+    /// # Errors
+    /// Nothing is written.
+    pub fn write_blocking(&self, write: Write) -> Result<WriteReport, CatalogError> {
+        self.send_write(write)?.blocking_recv().unwrap_or(Err(CatalogError::Stopped))
+    }
+
     /// Changes links. Resolves once the changes are on the disk and served, or refused.
     ///
     /// # Errors
     /// No row is applied.
     pub async fn apply(&self, batch: Batch) -> Result<BatchReport, CatalogError> {
-        self.send_batch(batch)?.await.unwrap_or(Err(CatalogError::Stopped))
+        self.write(Write::Batch(batch)).await.and_then(into_batch_report)
     }
 
     /// [`CatalogHandle::apply`] for a thread that may wait.
@@ -177,13 +203,19 @@ impl CatalogHandle {
     /// # Errors
     /// No row is applied.
     pub fn apply_blocking(&self, batch: Batch) -> Result<BatchReport, CatalogError> {
-        self.send_batch(batch)?.blocking_recv().unwrap_or(Err(CatalogError::Stopped))
+        self.write_blocking(Write::Batch(batch)).and_then(into_batch_report)
     }
 
-    fn send_batch(&self, batch: Batch) -> Result<oneshot::Receiver<Result<BatchReport, CatalogError>>, CatalogError> {
+    fn send_write(&self, write: Write) -> Result<oneshot::Receiver<Result<WriteReport, CatalogError>>, CatalogError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Apply { batch, reply }).map_err(|_| CatalogError::Stopped)?;
+        self.requests.send(Request::Write(write, reply)).map_err(|_| CatalogError::Stopped)?;
         Ok(answer)
+    }
+
+    /// Calls `publish` on the catalog's thread whenever the suspensions change.
+    pub fn publish_suspensions_to(&self, publish: impl Fn(Arc<Suspensions>) + Send + 'static) {
+        // An error: the process stops.
+        let _ = self.requests.send(Request::PublishSuspensions(Box::new(publish)));
     }
 
     /// Keeps the links of a file, which `table` serves already, for the next start. Does not wait.
@@ -201,6 +233,14 @@ impl CatalogHandle {
     /// The file cannot be opened.
     pub fn open_reader(&self) -> Result<CatalogReader, StoreError> {
         open_read_only(&self.path).map(CatalogReader)
+    }
+}
+
+fn into_batch_report(report: WriteReport) -> Result<BatchReport, CatalogError> {
+    match report {
+        WriteReport::Batch(report) => Ok(report),
+        // The thread answers a batch with its report.
+        _ => Err(CatalogError::Stopped),
     }
 }
 

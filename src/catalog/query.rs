@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::Value};
 
-use super::{change::LinkName, store::Meta};
+use super::{change::LinkName, store::Meta, suspension_rows::SuspensionRow};
 use crate::word_enum::word_enum;
 
 /// A link with its version.
@@ -125,6 +125,16 @@ impl CatalogReader {
         values.push((limit as i64).into());
         let mut statement = self.0.prepare_cached(&sql)?;
         statement.query_map(params_from_iter(values), versioned_link_of_row)?.collect()
+    }
+
+    /// Every suspension, by dimension and value.
+    pub fn list_suspensions(&self) -> rusqlite::Result<Vec<SuspensionRow>> {
+        SuspensionRow::list(&self.0)
+    }
+
+    /// Why links are frozen; `None`: they are not.
+    pub fn frozen_reason(&self) -> rusqlite::Result<Option<String>> {
+        Meta::Frozen.read(&self.0)
     }
 
     /// The changes of a link, the latest first; `limit` at most.

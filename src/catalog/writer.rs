@@ -10,20 +10,22 @@ use std::{
 };
 
 use rand::rngs::StdRng;
+use rusqlite::TransactionBehavior;
 use tokio::sync::oneshot;
 
 use super::{
-    act::write_act,
-    apply::{Application, ChangeRules, TableChange},
-    change::{Batch, BatchMode, BatchReport, RowOutcome},
+    apply::{ChangeRules, TableChange},
+    change::{Write, WriteReport},
     error::{CatalogError, LinkSource},
     file_commit::{FileCommit, FileCommitState},
-    store::{Meta, Store},
+    store::Store,
+    suspension_rows::load_suspensions,
+    transaction::WriteTransaction,
 };
 use crate::{
     clock,
     faults::{self, log_fault},
-    links::{Table, destination::policy::DestinationPolicy, domains::Domains},
+    links::{Table, destination::policy::DestinationPolicy, domains::Domains, suspensions::Suspensions},
 };
 
 /// Requests that share one commit at most.
@@ -34,10 +36,17 @@ const IDLE: Duration = Duration::from_secs(2);
 /// How long a file is kept on with while the process stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
+/// Where the answer to a write goes.
+pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+/// Makes the workers see other suspensions.
+pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
+
 /// What the thread is asked to do.
 pub(super) enum Request {
-    /// Change links.
-    Apply { batch: Batch, reply: oneshot::Sender<Result<BatchReport, CatalogError>> },
+    /// Write something.
+    Write(Write, Reply),
+    /// Call this function with the suspensions whenever they change.
+    PublishSuspensions(PublishSuspensions),
     /// Keep the links of a file that are served already.
     CommitFile(Box<FileCommit>),
     /// Write nothing more and end.
@@ -54,6 +63,9 @@ pub(super) struct CatalogWriter {
     pub(super) table: Arc<Table>,
     pub(super) file_commit: Option<Box<FileCommit>>,
     pub(super) is_checkpointed: bool,
+    pub(super) publish_suspensions: Option<PublishSuspensions>,
+    /// The gauge of links.
+    pub(super) links: ::metrics::Gauge,
     /// For the codes that are minted.
     pub(super) random: StdRng,
 }
@@ -77,11 +89,12 @@ impl CatalogWriter {
                 waiting.push(request);
             }
             self.is_checkpointed = false;
-            let mut batches = Vec::new();
+            let mut writes = Vec::new();
             let mut must_stop = false;
             for request in waiting {
                 match request {
-                    Request::Apply { batch, reply } => batches.push((batch, reply)),
+                    Request::Write(write, reply) => writes.push((write, reply)),
+                    Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
                         self.file_commit = Some(commit);
@@ -89,7 +102,7 @@ impl CatalogWriter {
                     Request::Stop => must_stop = true,
                 }
             }
-            self.apply_batches_in_one_commit(batches);
+            self.write_all_in_one_commit(writes);
             if must_stop {
                 return self.finish_file_commit_and_checkpoint();
             }
@@ -109,84 +122,46 @@ impl CatalogWriter {
         }
     }
 
-    fn apply_batches_in_one_commit(
-        &mut self,
-        batches: Vec<(Batch, oneshot::Sender<Result<BatchReport, CatalogError>>)>,
-    ) {
-        if batches.is_empty() {
+    fn write_all_in_one_commit(&mut self, writes: Vec<(Write, Reply)>) {
+        if writes.is_empty() {
             return;
         }
-        let (batches, replies): (Vec<Batch>, Vec<_>) = batches.into_iter().unzip();
-        let results = match self.try_apply_batches(&batches) {
-            Ok((results, changes)) => {
-                changes.into_iter().for_each(|change| serve_change(&self.table, change));
-                results
-            }
-            Err(error) => {
-                let message = error.to_string();
-                log_fault!(error, faults::CATALOG_FAILING, "no change of links is taken: {message}");
-                batches.iter().map(|_| Err(CatalogError::StoreFailed(message.clone()))).collect()
-            }
-        };
+        let (writes, replies): (Vec<Write>, Vec<Reply>) = writes.into_iter().unzip();
+        let count = writes.len();
+        let results = self.try_write_all(writes).unwrap_or_else(|error| {
+            let message = error.to_string();
+            log_fault!(error, faults::CATALOG_FAILING, "no change of links is taken: {message}");
+            (0..count).map(|_| Err(CatalogError::StoreFailed(message.clone()))).collect()
+        });
         for (reply, result) in replies.into_iter().zip(results) {
             // An error: who asked has gone.
             let _ = reply.send(result);
         }
     }
 
-    /// Applies the batches in one transaction. Nothing is written if the store fails.
-    #[allow(clippy::type_complexity, reason = "used once")]
-    fn try_apply_batches(
-        &mut self,
-        batches: &[Batch],
-    ) -> rusqlite::Result<(Vec<Result<BatchReport, CatalogError>>, Vec<TableChange>)> {
-        let CatalogWriter { store, policy, domains, source, random, .. } = self;
-        let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
-        let frozen = Meta::Frozen.read(&transaction)?;
-        let mut version = Meta::Version.read_number(&transaction)?;
-        let rules = ChangeRules { policy, domains, now_ms };
-        let (mut results, mut changes) = (Vec::new(), Vec::new());
-        for batch in batches {
-            if let Some(reason) = &frozen {
-                results.push(Err(CatalogError::Frozen { reason: reason.clone() }));
-                continue;
-            }
-            if *source == LinkSource::File {
-                results.push(Err(CatalogError::SourceIsFile));
-                continue;
-            }
-            transaction.execute_batch("SAVEPOINT batch")?;
-            let mut application = Application {
-                connection: &transaction,
-                rules,
-                act: &batch.act,
-                random,
-                version,
-                table_changes: Vec::new(),
-            };
-            let outcomes = batch
-                .rows
-                .iter()
-                .map(|row| application.apply_row(row))
-                .collect::<rusqlite::Result<Vec<RowOutcome>>>()?;
-            let has_refusal = outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Refused(_)));
-            let is_refused_whole = has_refusal && batch.mode == BatchMode::Atomic;
-            let is_applied = !batch.is_dry_run && !is_refused_whole;
-            if is_applied {
-                version = application.version;
-                changes.append(&mut application.table_changes);
-                write_act(&transaction, &batch.act, "change", now_ms)?;
-            } else {
-                transaction.execute_batch("ROLLBACK TO batch")?;
-            }
-            transaction.execute_batch("RELEASE batch")?;
-            results.push(Ok(BatchReport { outcomes, is_applied, version }));
-        }
-        Meta::Version.write(&transaction, Some(&version.to_string()))?;
-        Meta::LatestMs.write(&transaction, Some(&now_ms.to_string()))?;
+    /// Writes everything in one transaction, then serves it. Nothing is written if the store fails.
+    fn try_write_all(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Result<WriteReport, CatalogError>>> {
+        let transaction = self.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let rules = ChangeRules { policy: &self.policy, domains: &self.domains, now_ms: clock::wall_ms() };
+        let mut rows = WriteTransaction::begin(&transaction, rules, self.source, &mut self.random)?;
+        let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
+        let committed = rows.finish()?;
         transaction.commit()?;
-        Ok((results, changes))
+        for change in committed.table_changes {
+            serve_change(&self.table, change);
+        }
+        if committed.changes_suspensions {
+            self.load_and_publish_suspensions()?;
+        }
+        self.links.set(self.table.len() as f64);
+        Ok(results)
+    }
+
+    fn load_and_publish_suspensions(&self) -> rusqlite::Result<()> {
+        if let Some(publish) = &self.publish_suspensions {
+            publish(Arc::new(load_suspensions(&self.store.connection)?));
+        }
+        Ok(())
     }
 
     fn commit_next_part_of_file_or_checkpoint(&mut self) {

@@ -12,6 +12,7 @@ use crate::{
     links::{
         Link, Table,
         domains::{Domain, Domains},
+        suspensions::Suspensions,
     },
 };
 
@@ -20,6 +21,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Edge {
     pub(super) links: Arc<Table>,
+    pub(super) suspensions: Arc<Suspensions>,
     pub(super) keys: Arc<Keyring>,
     pub(super) domains: Arc<Domains>,
     /// In the order of the domains' ids.
@@ -41,6 +43,7 @@ impl Edge {
     ) -> Edge {
         Edge {
             links,
+            suspensions: Arc::default(),
             keys,
             domain_responses: domains.all().iter().map(DomainResponses::new).collect(),
             domains,
@@ -60,6 +63,11 @@ impl Edge {
     /// This snapshot with other links.
     pub fn with_links(&self, links: Arc<Table>) -> Edge {
         Edge { links, ..self.clone() }
+    }
+
+    /// This snapshot with other suspensions.
+    pub fn with_suspensions(&self, suspensions: Arc<Suspensions>) -> Edge {
+        Edge { suspensions, ..self.clone() }
     }
 
     /// This snapshot with other keys.

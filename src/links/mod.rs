@@ -15,6 +15,7 @@ mod link_key;
 mod own_host;
 pub mod routes;
 pub mod rules;
+pub mod suspensions;
 mod table;
 
 pub use config::Config;

@@ -16,6 +16,7 @@
 //!  88 token_kid 8 bytes of text, zero for none
 //!  96 texts
 //!     the route's name behind its length u16, if the flag ROUTED is set
+//!     the suspension's name behind its length u16, if the flag SUSPENDED is set
 //! ```
 //!
 //! `destination` is the `Location` without the token, which stood at byte `token_at`; further ones are replaced by
@@ -128,6 +129,8 @@ impl Flags {
     pub const REPAIRED: Flags = Flags(1 << 6);
     /// A route made the code of another tracker's URL; its name stands behind the texts.
     pub const ROUTED: Flags = Flags(1 << 7);
+    /// A suspension took the link out of service; its name stands behind the route's.
+    pub const SUSPENDED: Flags = Flags(1 << 8);
 
     /// Whether every bit of `flags` is set.
     pub const fn has(self, flags: Flags) -> bool {
@@ -183,9 +186,12 @@ impl Text {
 /// The most bytes of a route's name. A longer one is cut.
 pub const MAX_ROUTE_LEN: usize = 32;
 
+/// The most bytes of a suspension's name. A longer one is cut.
+pub const MAX_SUSPENSION_LEN: usize = 272;
+
 /// The most bytes of an encoded click.
 pub const MAX_ENCODED_LEN: usize = {
-    let mut sum = FIXED_LEN + 2 + MAX_ROUTE_LEN;
+    let mut sum = FIXED_LEN + 2 + MAX_ROUTE_LEN + 2 + MAX_SUSPENSION_LEN;
     let mut text = 0;
     while text < Text::COUNT {
         sum += 2 + Text::MAX_LENS[text];
@@ -237,6 +243,8 @@ pub struct Click<'a> {
     pub texts: [&'a [u8]; Text::COUNT],
     /// The name of the route that made the code; empty if none did.
     pub route: &'a [u8],
+    /// The name of the suspension that took the link out of service; empty if none did.
+    pub suspension: &'a [u8],
 }
 
 /// Why bytes cannot be decoded as a click.
@@ -263,16 +271,19 @@ impl<'a> Click<'a> {
         let is_cut = self.texts.iter().zip(Text::MAX_LENS).any(|(text, max_len)| text.len() > max_len);
         flags.set_if(Flags::TRUNCATED, is_cut);
         flags.set_if(Flags::ROUTED, !self.route.is_empty());
+        flags.set_if(Flags::SUSPENDED, !self.suspension.is_empty());
         out.extend_from_slice(&self.encode_fixed_part(flags));
         for (text, max_len) in self.texts.iter().zip(Text::MAX_LENS) {
             let kept = cut_at_character(text, max_len);
             out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
             out.extend_from_slice(kept);
         }
-        if !self.route.is_empty() {
-            let kept = cut_at_character(self.route, MAX_ROUTE_LEN);
-            out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
-            out.extend_from_slice(kept);
+        for (name, max_len) in [(self.route, MAX_ROUTE_LEN), (self.suspension, MAX_SUSPENSION_LEN)] {
+            if !name.is_empty() {
+                let kept = cut_at_character(name, max_len);
+                out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
+                out.extend_from_slice(kept);
+            }
         }
     }
 
@@ -327,7 +338,10 @@ impl<'a> Click<'a> {
         let address_mode = decode_enum(&AddressMode::ALL, fixed[80])?;
         let address = id_at(64).map(|octets| Ipv6Addr::from(octets).to_canonical());
         let flags = Flags(u16_at(84));
-        let route = if flags.has(Flags::ROUTED) { decode_route(rest).ok_or(Malformed)? } else { &[] };
+        let (route, rest) =
+            if flags.has(Flags::ROUTED) { decode_name(rest).ok_or(Malformed)? } else { (&[][..], rest) };
+        let (suspension, _) =
+            if flags.has(Flags::SUSPENDED) { decode_name(rest).ok_or(Malformed)? } else { (&[][..], rest) };
         Ok(Click {
             id: id_at(16).ok_or(Malformed)?,
             at_ms: u64::from_le_bytes(at_ms),
@@ -349,6 +363,7 @@ impl<'a> Click<'a> {
             token_kid: Some(kid).filter(|kid| *kid != [0; 8]),
             texts,
             route,
+            suspension,
         })
     }
 }
@@ -363,10 +378,10 @@ fn decode_texts(mut rest: &[u8]) -> Option<([&[u8]; Text::COUNT], &[u8])> {
     Some((texts, rest))
 }
 
-/// The route's name, which is not empty; `None` if the bytes end early.
+/// A name, which is not empty, and the bytes behind it; `None` if the bytes end early.
 #[cold]
-fn decode_route(bytes: &[u8]) -> Option<&[u8]> {
-    split_text(bytes).map(|(route, _)| route).filter(|route| !route.is_empty())
+fn decode_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    split_text(bytes).filter(|(name, _)| !name.is_empty())
 }
 
 /// A text behind its length, and the bytes behind it; `None` if the bytes end early.
@@ -425,6 +440,7 @@ mod tests {
                 b"navigate/document/?1",
             ],
             route: b"",
+            suspension: b"",
         }
     }
 

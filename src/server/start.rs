@@ -18,7 +18,7 @@ use crate::{
     faults::{self, log_fault},
     file_watch::FileVersion,
     journal::{DirectoryLocks, LaneCondition, RecoveryReport},
-    links::{Table, domains::Domains, file::Progress},
+    links::{Table, domains::Domains, file::Progress, suspensions::Suspensions},
     metrics::{self, EDGE_INFO},
     model::click::Topic,
     net::tls::{self, ServedCertificates, TlsServer},
@@ -87,9 +87,10 @@ pub(super) fn lock_data_dir_and_load_files(
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
     let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
-    let LoadedLinks { catalog, table, file } = load_links(config, domains.clone(), on_progress)?;
+    let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
+    let edge = edge.with_suspensions(suspensions);
 
     let mut reloader = Reloader::default();
     if let Some(loaded) = file {
@@ -106,6 +107,10 @@ pub(super) fn lock_data_dir_and_load_files(
         reloader.check_config_file(ConfigFileCheck::new(file));
     }
     let edge = Arc::new(ArcSwap::from_pointee(edge));
+    let served = edge.clone();
+    catalog.handle().publish_suspensions_to(move |suspensions| {
+        served.rcu(|edge| edge.with_suspensions(suspensions.clone()));
+    });
     Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog })
 }
 
@@ -113,6 +118,7 @@ pub(super) fn lock_data_dir_and_load_files(
 struct LoadedLinks {
     catalog: Catalog,
     table: Arc<Table>,
+    suspensions: Arc<Suspensions>,
     /// The links file, if links come from one.
     file: Option<LoadedSource<LinkReloader>>,
 }
@@ -124,9 +130,11 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     let opened = OpenedCatalog::open_or_create(&config.server.data_dir, policy, domains.clone(), threads)?;
     log_what_catalog_lost(&opened);
     let (last_good, catalog_version) = (opened.table.clone(), opened.version);
+    let suspensions = opened.suspensions.clone();
     let Some(path) = config.links.file.clone() else {
         metrics::gauge(&metrics::LINKS, &[]).set(last_good.len() as f64);
-        return Ok(LoadedLinks { catalog: opened.start(LinkSource::Store)?, table: last_good, file: None });
+        let catalog = opened.start(LinkSource::Store)?;
+        return Ok(LoadedLinks { catalog, table: last_good, suspensions, file: None });
     };
     let held_version = FileVersion::read(&path).filter(|version| opened.holds_file_version(&path, version));
     let catalog = opened.start(LinkSource::File)?;
@@ -141,7 +149,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
         progress: on_progress,
     };
     let file = LinkReloader::load_first_or_serve_last_good(first)?;
-    Ok(LoadedLinks { catalog, table: file.source.table(), file: Some(file) })
+    Ok(LoadedLinks { catalog, table: file.source.table(), suspensions, file: Some(file) })
 }
 
 fn log_what_catalog_lost(opened: &OpenedCatalog) {

@@ -154,6 +154,7 @@ impl LookedUp {
             "link_state",
             request.link.map_or("no link", |link| state_word(link.state_at(request.context.wall_ms))),
         );
+        self.add("suspension", request.suspension.map_or("none", |suspension| suspension.name()));
         self.add(
             "prefetch",
             match (facts.is_prefetch, request.domain.prefetch) {
@@ -196,7 +197,7 @@ impl LookedUp {
             "leads_to",
             match decision.action {
                 Action::RedirectToDestination(_) => "the link's destination",
-                Action::RedirectToFallback(_) => "the link's fallback_url",
+                Action::RedirectToFallback(_) => "the fallback_url of the link or the suspension",
                 Action::RedirectToDomainUrl(_) => "a URL of the domain",
                 Action::ReturnJson(_) => "the click as JSON",
                 Action::ShowGonePage => "the page of a link that is not live",
