@@ -138,6 +138,12 @@ faults_table! {
         "The links file cannot be read.";
     LINKS_REFUSED = "links_refused", Bounded, "links-stale",
         "A version of the links file was refused.";
+    CATALOG_FAILING = "catalog_failing", Bounded, "catalog-failing",
+        "The catalog's file cannot be written, so changes of links are refused or forgotten by the next start.";
+    CATALOG_SET_ASIDE = "catalog_set_aside", Bounded, "catalog-failing",
+        "The catalog's file was damaged. It was renamed, and a new one is in its place.";
+    LINKS_NOT_SERVED = "links_not_served", Bounded, "links-stale",
+        "Links of the catalog break the rules or name a domain that is not configured, and are not served.";
     KEYRING_UNREADABLE = "keyring_unreadable", Bounded, "key-ring-stale",
         "The key ring's file cannot be read.";
     KEYRING_REFUSED = "keyring_refused", Bounded, "key-ring-stale",

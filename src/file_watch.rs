@@ -40,12 +40,6 @@ impl FileVersion {
         std::fs::metadata(path).ok().map(|metadata| FileVersion::from_metadata(&metadata))
     }
 
-    /// The modification time, milliseconds since the epoch.
-    pub fn modified_ms(&self) -> u64 {
-        let seconds = u64::try_from(self.modified.0).unwrap_or(0);
-        seconds * 1000 + u64::try_from(self.modified.1).unwrap_or(0) / 1_000_000
-    }
-
     /// The file's size in bytes.
     pub fn size(&self) -> u64 {
         self.size

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Request};
 
 pub use crate::sinks::kafka::assert_decoded_checkpoint_survives_encoding as checkpoint;
 use crate::{
+    access_log::{self, BoundedLines, LogLine, MAX_LINE_LEN},
     attribution::{
         UrlKeyCache,
         claims::{CookieClaims, UrlClaims, UrlFlags},
@@ -32,9 +33,10 @@ use crate::{
         Link, ValidLink,
         destination::PlaceholderValues,
         domains::{self, Domains},
+        routes::{Routes, SUB_COUNT},
     },
     model::{
-        click::{AddressSource, Click, Flags, Text},
+        click::{AddressSource, Click, Flags, MAX_ROUTE_LEN, Text},
         link::{LinkFacts, record::Record},
     },
     net::{
@@ -58,6 +60,8 @@ pub const TARGETS: &[NamedTarget] = &[
     ("target", target),
     ("proxy", proxy),
     ("checkpoint", checkpoint),
+    ("routes", routes),
+    ("access_log", access_log),
 ];
 
 /// A time at which every token of `token_golden.jsonl` is valid, milliseconds since the epoch.
@@ -164,6 +168,7 @@ pub fn journal_frames(bytes: &[u8]) {
             click.flags.set_if(Flags::TRUNCATED, text.len() > max_len);
             *text = cut_at_character(text, max_len);
         }
+        click.route = cut_at_character(click.route, MAX_ROUTE_LEN);
         assert_eq!(Click::decode(&again).as_ref(), Ok(&click), "a click that is encoded again is the same");
     }
 }
@@ -274,6 +279,53 @@ pub fn target(lines: &[u8]) {
     let path = request.uri().path().as_bytes();
     let decoded_once: Vec<u8> = percent_encoding::percent_decode(&path[1..]).take(MAX_SEGMENT_LEN).collect();
     assert_eq!(code, decoded_once);
+}
+
+/// Path and query of a request, one a line: a route that matches makes a code, and the same one once more with a
+/// parameter behind that no route reads.
+pub fn routes(lines: &[u8]) {
+    static ROUTES: LazyLock<Vec<Routes>> = LazyLock::new(|| {
+        let config = include_str!("../tests/fixtures/routes/routes.toml").parse::<toml::Table>().unwrap();
+        let written = config["routes"].as_array().unwrap();
+        let numbered = written.iter().zip(1..).map(|(route, number): (_, u32)| (number.to_string(), route.clone()));
+        let routes = toml::Value::Table(numbered.collect()).try_into().unwrap();
+        let mut config = domains::Config::default();
+        config.add_routes(&routes);
+        Domains::new(&config).unwrap().all().iter().map(|domain| domain.routes.clone()).collect()
+    });
+    let (path, query) = match memchr::memchr(b'\n', lines) {
+        Some(at) => (&lines[..at], &lines[at + 1..]),
+        None => (lines, &[][..]),
+    };
+    for routes in ROUTES.iter() {
+        let Some((route, found)) = routes.find_match(path, query) else { continue };
+        assert!((1..=64).contains(&found.code.as_bytes().len()), "a code");
+        assert!(found.subs.iter().all(|sub| sub.len() <= lines.len()) && found.subs.len() == SUB_COUNT);
+        let more = [query, b"&nobody_reads_this=https://evil.example"].concat();
+        assert_eq!(
+            routes.find_match(path, &more).map(|(again, found)| (again.name(), found)),
+            Some((route.name(), found))
+        );
+    }
+}
+
+/// An access log: each line is read without a panic and in bounded memory, and a target that is found can be asked for.
+pub fn access_log(bytes: &[u8]) {
+    let mut lines = BoundedLines::new(bytes);
+    let mut count = 0;
+    while let Some(line) = lines.read_next().unwrap() {
+        count += 1;
+        let LogLine::Whole(line) = line else { continue };
+        assert!(line.len() <= MAX_LINE_LEN);
+        if let Some(entry) = access_log::parse_line(line)
+            && !entry.method.is_empty()
+        {
+            assert!(entry.target.starts_with('/'), "{entry:?}");
+            assert!(entry.location.is_none_or(|location| location.contains("://")));
+        }
+    }
+    let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(count, ends + usize::from(bytes.last().is_some_and(|last| *last != b'\n')));
 }
 
 fn ip(text: &str) -> IpAddr {

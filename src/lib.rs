@@ -9,15 +9,17 @@
 //! 7  config       one file, the environment and flags; all errors at once
 //! 6  admin        /metrics, /livez, /readyz on a thread of their own    sinks   Kafka with exactly-once; click files
 //! 5  edge         request to answer and click record          delivery   the engine: read, send, acknowledge
-//! 4  events       a journaled click becomes an event          import   exports of other shorteners become records
+//! 4  events       a click becomes an event    catalog   all links, in SQLite    import   exports of other shorteners
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
-//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka   the client    file_series
+//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka    file_series    access_log
 //! 0  metrics · faults · lifecycle · file_watch · clock · size · text · uri · invalid_value · word_enum
 //! ```
 
+pub mod access_log;
 pub mod admin;
 pub mod attribution;
+pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -33,10 +33,10 @@ const LAYERS: &[(u8, &[&str])] = &[
     (7, &["config"]),
     (6, &["admin", "sinks"]),
     (5, &["edge", "delivery"]),
-    (4, &["events", "import"]),
+    (4, &["events", "catalog", "import"]),
     (3, &["links", "attribution", "client"]),
     (2, &["model"]),
-    (1, &["journal", "net", "kafka", "file_series"]),
+    (1, &["journal", "net", "kafka", "file_series", "access_log"]),
     (
         0,
         &["metrics", "faults", "lifecycle", "file_watch", "clock", "size", "text", "uri", "invalid_value", "word_enum"],

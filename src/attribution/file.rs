@@ -168,6 +168,16 @@ impl Keyring {
         Keyring::load(path)
     }
 
+    /// A ring with one new key that is in no file: its tokens are worth nothing.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn generate_without_file(now_ms: u64) -> Result<Keyring, KeyringError> {
+        let path = Path::new("(in memory)");
+        let keys = vec![KeyEntry::generate_with_random_secret(path, now_ms)?];
+        KeyringFile { version: VERSION, keys }.into_keyring_if_one_key_can_sign(path)
+    }
+
     /// Parses the bytes of a ring's file. `path` names them in errors.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Keyring, KeyringError> {
         KeyringFile::parse_and_check_keys(path, bytes)?.into_keyring_if_one_key_can_sign(path)

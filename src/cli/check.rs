@@ -1,6 +1,6 @@
 //! `waypost check`
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::atomic::AtomicU64};
 
 use anyhow::Result;
 
@@ -53,6 +53,7 @@ fn load_links_file_and_format_summary(config: &Config) -> Result<String> {
         domains: &domains,
         now_ms: clock::wall_ms(),
         served: None,
+        latest_version: &AtomicU64::new(0),
         allow_shrink: config.links.allow_shrink,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

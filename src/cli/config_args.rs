@@ -34,14 +34,6 @@ impl ConfigArgs {
         self.build_inputs_with_data_dir_flag(flags).load()
     }
 
-    /// Like [`ConfigArgs::load`], for commands that need links too.
-    ///
-    /// # Errors
-    /// As [`ConfigArgs::load`]; also if no links file is configured.
-    pub(super) fn load_to_serve(&self, flags: FlagValues) -> Result<Config, ConfigErrors> {
-        self.build_inputs_with_data_dir_flag(flags).load_and_require_links_file()
-    }
-
     /// Loads and validates `[admin]` alone.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration; a command may have others.
+//! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration; a command can have more.
 
 mod check;
 mod check_directories;
@@ -6,14 +6,17 @@ pub mod clicks;
 mod config_args;
 mod config_show;
 mod exit;
+mod explain;
 mod healthcheck;
 mod journal;
 pub mod kafka;
 pub mod keys;
 pub mod links;
 mod log;
+mod offline_edge;
 mod ring_args;
 mod serve;
+mod shadow;
 pub mod token;
 mod version;
 
@@ -40,6 +43,10 @@ enum Command {
     Serve(serve::Serve),
     /// Check configuration, links, keys and certificates without serving; report every error at once
     Check(serve::Serve),
+    /// Explain the answer to one request: each check, the answer and the event; nothing is recorded
+    Explain(explain::ExplainArgs),
+    /// Answer an old access log without a server, and list what would lead elsewhere (exit 0 nothing, 2 some)
+    Shadow(shadow::ShadowArgs),
     /// Ask a running server whether it is ready: exit 0 if it is, 1 if not
     Healthcheck(healthcheck::Healthcheck),
     /// The key ring: list, rotate, export, import
@@ -172,6 +179,8 @@ impl Command {
         match self {
             Command::Serve(serve) => return serve.load_config_init_logging_and_run_server(),
             Command::Check(serve) => return check::validate_what_serve_would_read_and_print_results(&serve, &mut out),
+            Command::Explain(args) => args.explain_and_print(&mut out)?,
+            Command::Shadow(args) => return args.compare_log_and_print_differences(&mut out),
             Command::Healthcheck(healthcheck) => return healthcheck.check_health_and_print_answer_or_fail(&mut out),
             Command::Journal(args) => return args.run_journal_command(&mut out),
             Command::Keys(args) => keys::run_keys_command_and_print_result(&args, clock::wall_ms(), &mut out)?,

@@ -39,6 +39,9 @@ pub(super) struct Serve {
     /// Accept a links file that is empty or lost more than a tenth of the live links
     #[arg(long)]
     allow_shrink: bool,
+    /// Do not start with the last good links if the links file is bad or missing
+    #[arg(long)]
+    require_file: bool,
 }
 
 impl Serve {
@@ -53,7 +56,8 @@ impl Serve {
         flags.set("--admin", &["admin", "listen"], self.admin.clone());
         flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
         flags.set("--allow-shrink", &["links", "allow_shrink"], self.allow_shrink.then(|| "true".to_owned()));
-        let loaded = self.config.load_to_serve(flags);
+        flags.set("--require-file", &["links", "require_file"], self.require_file.then(|| "true".to_owned()));
+        let loaded = self.config.load(flags);
         // The errors of both are told at once.
         match (log::find_log_directives(&ServerConfig::default()), loaded) {
             (Ok(_), loaded) => loaded,

@@ -24,13 +24,14 @@ pub struct EffectiveValue {
 
 /// Every key in the order of the sections; within a table plain keys come before inner tables.
 pub(super) fn list_effective_values(config: &Config, values: &ConfigValues) -> Vec<EffectiveValue> {
-    let sections: [(&str, Value); 10] = [
+    let sections: [(&str, Value); 11] = [
         ("server", to_json(&config.server)),
         ("edge", to_json(&config.edge)),
         ("tls", to_json(&config.tls)),
         ("admin", to_json(&config.admin)),
         ("attribution", to_json(&config.attribution)),
         ("domains", to_json(&config.domains)),
+        ("routes", to_json(&config.routes)),
         ("journal", to_json(&config.journal)),
         ("links", to_json(&config.links)),
         ("delivery", to_json(&config.delivery)),

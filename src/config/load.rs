@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{
     admin, attribution, delivery, journal, kafka,
-    links::{self, domains},
+    links::{self, domains, routes},
     net,
 };
 
 /// The sections, in the order in which the error about an unknown one lists them.
 pub(super) const SECTIONS: &[&str] =
-    &["server", "edge", "admin", "tls", "journal", "links", "domains", "delivery", "attribution", "kafka"];
+    &["server", "edge", "admin", "tls", "journal", "links", "domains", "routes", "delivery", "attribution", "kafka"];
 
 /// The values that flags of the command line set; they win over all others.
 #[derive(Clone, Debug, Default)]
@@ -91,23 +91,6 @@ impl<E: Iterator<Item = (OsString, OsString)>> ConfigInputs<'_, E> {
         if errors.is_empty() { Ok(admin) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// Reads and validates the configuration of a process that serves: links are required too.
-    ///
-    /// # Errors
-    /// Every error of every section, and missing links.
-    pub fn load_and_require_links_file(self) -> Result<Config, ConfigErrors> {
-        let (config, mut errors) = parse_and_validate_sections(&mut self.read_file_environment_and_flags());
-        // If the links section has errors, it may have named a file.
-        if config.links.file.is_none() && !errors.iter().any(|error| error.key.starts_with("links")) {
-            errors.push(ConfigError {
-                source: ValueSource::Default,
-                key: "links.file".to_owned(),
-                message: "no links to serve: give --links FILE, or set this key".to_owned(),
-            });
-        }
-        into_result((config, errors))
-    }
-
     /// Reads and validates the configuration, and lists every key with its effective value and where it comes from.
     ///
     /// # Errors
@@ -125,7 +108,7 @@ pub(super) fn into_result((config, errors): (Config, Vec<ConfigError>)) -> Resul
 
 /// Reads and validates every section, then checks the rules between sections.
 pub(super) fn parse_and_validate_sections(values: &mut ConfigValues) -> (Config, Vec<ConfigError>) {
-    let config = Config {
+    let mut config = Config {
         server: values.parse_and_validate_section("server", ServerConfig::list_invalid_values),
         edge: values.parse_and_validate_section("edge", EdgeConfig::list_invalid_values),
         tls: values.parse_and_validate_section("tls", net::tls::Config::list_invalid_values),
@@ -133,11 +116,13 @@ pub(super) fn parse_and_validate_sections(values: &mut ConfigValues) -> (Config,
         journal: values.parse_and_validate_section("journal", journal::Config::list_invalid_values),
         links: values.parse_and_validate_section("links", links::Config::list_invalid_values),
         domains: values.parse_and_validate_section("domains", domains::Config::list_invalid_values),
+        routes: values.parse_and_validate_section("routes", routes::Config::list_invalid_values),
         delivery: values.parse_and_validate_section("delivery", delivery::Config::list_invalid_values),
         attribution: values.parse_and_validate_section("attribution", attribution::Config::list_invalid_values),
         kafka: values.parse_and_validate_section("kafka", kafka::Config::list_invalid_values),
         origin: ConfigOrigin { file: values.take_file(), overridden: values.take_overridden_values() },
     };
+    config.domains.add_routes(&config.routes);
     values.add_errors_of_unknown_sections(SECTIONS);
     let mut errors = values.take_errors_in_source_order();
     // If the tls section has errors, it may have named certificates.

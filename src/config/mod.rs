@@ -18,7 +18,7 @@ mod values;
 
 use crate::{
     admin, attribution, delivery, journal, kafka,
-    links::{self, domains},
+    links::{self, domains, routes},
     net,
 };
 pub use edge::{EdgeConfig, is_edge_id};
@@ -46,6 +46,8 @@ pub struct Config {
     pub links: links::Config,
     /// `[domains."host"]`
     pub domains: domains::Config,
+    /// `[[routes]]`; `domains` has each of them too.
+    pub routes: routes::Config,
     /// `[delivery]`
     pub delivery: delivery::Config,
     /// `[attribution]`

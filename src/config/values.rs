@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{
-    Table, Value,
+    Spanned, Table, Value,
     de::{DeTable, DeValue},
 };
 
@@ -92,6 +92,11 @@ impl ConfigValues {
                     self.tables.insert(path.clone(), source);
                     self.add_values_of_table(path, inner, source_at);
                 }
+                DeValue::Array(entries)
+                    if path.len() == 1 && entries.iter().all(|entry| entry.get_ref().is_table()) =>
+                {
+                    self.add_values_of_tables_by_number(path, entries, source_at);
+                }
                 _ => match Value::deserialize(toml::de::ValueDeserializer::from(value.clone())) {
                     Ok(value) => {
                         let value = ConfigValue { value, source, is_untyped_text: false };
@@ -103,6 +108,28 @@ impl ConfigValues {
                         message: single_line(error.message()),
                     }),
                 },
+            }
+            path.pop();
+        }
+    }
+
+    /// Adds the values of a section that is a list of tables: the second table's `path` has the key `SECTION.2.path`.
+    fn add_values_of_tables_by_number(
+        &mut self,
+        path: &mut KeyPath,
+        tables: &[Spanned<DeValue<'_>>],
+        source_at: &impl Fn(usize) -> ValueSource,
+    ) {
+        for (number, table) in (1..).zip(tables) {
+            let DeValue::Table(inner) = table.get_ref() else { continue };
+            path.push(u32::to_string(&number));
+            let source = source_at(table.span().start);
+            if inner.is_empty() {
+                let value = ConfigValue { value: Value::Table(Table::new()), source, is_untyped_text: false };
+                self.values.insert(path.clone(), value);
+            } else {
+                self.tables.insert(path.clone(), source);
+                self.add_values_of_table(path, inner, source_at);
             }
             path.pop();
         }

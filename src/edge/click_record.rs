@@ -49,6 +49,8 @@ pub(super) fn encode_click_without_token_into_scratch(
         token_at,
         token_kid: minted.token_key,
         texts: click_texts(request, recorded_texts, recorded_destination, sec_fetch),
+        route: request.target.route.map_or(&[], |route| route.name().as_bytes()),
+        suspension: request.suspension.map_or(&[], |suspension| suspension.name().as_bytes()),
     }
     .encode(click);
 }

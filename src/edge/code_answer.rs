@@ -13,10 +13,10 @@ use crate::{
         decision::{Action, CookieAction, Decision},
         minted_click::MintedClick,
         pages::Page,
-        path_repair::RepairedPath,
         scratch::ScratchBuffers,
+        second_lookup::SecondLookup,
         snapshot::Edge,
-        target::{CodeSegment, RequestedCode, RequestedHost},
+        target::RequestedCode,
     },
     links::Link,
     model::click::CookieState,
@@ -30,34 +30,26 @@ pub(super) fn answer_code_and_encode_click<B>(
     context: &RequestContext,
     scratch: &mut ScratchBuffers,
 ) -> Answer {
-    match find_link(edge, target.host, target.code.as_bytes()) {
-        Some(link) => answer_for_link_and_encode_click(edge, request, target, Some(&link), context, scratch),
-        None => answer_missed_code_and_encode_click(edge, request, target, context, scratch),
+    match edge.find_link(target.host.domain, target.code.as_bytes()) {
+        Some(link) if target.host.domain.sub_names.is_empty() => {
+            answer_for_link_and_encode_click(edge, request, target, Some(&link), context, scratch)
+        }
+        link => answer_second_lookup_and_encode_click(edge, request, target, link, context, scratch),
     }
 }
 
-/// The link of a code. The clone releases the table's lock: what follows holds the link alone.
-fn find_link(edge: &Edge, host: RequestedHost<'_>, code: &[u8]) -> Option<Link> {
-    edge.links.get(host.domain.id, code).map(|found| Link::clone(&found))
-}
-
-/// Answers for a code that no link has: looks again for a link whose code something was glued to.
+/// Answers for a code that no link has, and on a host whose sub ids have names of an old tracker.
 #[cold]
-fn answer_missed_code_and_encode_click<B>(
+fn answer_second_lookup_and_encode_click<B>(
     edge: &Edge,
     request: &Request<B>,
     target: &RequestedCode<'_>,
+    link: Option<Link>,
     context: &RequestContext,
     scratch: &mut ScratchBuffers,
 ) -> Answer {
-    if let Some(repaired) = RepairedPath::find(request.uri().path().as_bytes())
-        && let Some(link) = find_link(edge, target.host, &repaired.code)
-    {
-        let query = repaired.into_query_before(target.query);
-        let target = RequestedCode { code: CodeSegment::Raw(link.code()), query: &query, is_repaired: true, ..*target };
-        return answer_for_link_and_encode_click(edge, request, &target, Some(&link), context, scratch);
-    }
-    answer_for_link_and_encode_click(edge, request, target, None, context, scratch)
+    let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), target, link);
+    answer_for_link_and_encode_click(edge, request, &found.target(target), found.link(), context, scratch)
 }
 
 /// Answers a request for a link, or for a code without one.
@@ -131,7 +123,10 @@ fn build_redirect_headers_if_redirect(
 ) -> Option<RedirectHeaders> {
     let location = match decision.action {
         _ if decision.is_for_app() => return None,
-        Action::RedirectToDomainUrl(url) => url.clone(),
+        Action::RedirectToDomainUrl(url) => match url.as_constant_header() {
+            Some(constant) => constant.clone(),
+            None => scratch.location_header()?,
+        },
         Action::RedirectToDestination(_) | Action::RedirectToFallback(_) => scratch.location_header()?,
         Action::ReturnJson(_) | Action::ShowGonePage | Action::ShowNotFoundPage | Action::Empty => return None,
     };

@@ -18,6 +18,7 @@ use crate::{
     links::{
         Link,
         domains::{Domain, Gpc},
+        suspensions::Suspension,
     },
     model::click::{AddressMode, Consent, CookieState, HttpVersion, Privacy},
 };
@@ -31,6 +32,8 @@ pub(super) struct CodeRequest<'a> {
     pub(super) responses: &'a DomainResponses,
     /// The code's link, if there is one.
     pub(super) link: Option<&'a Link>,
+    /// The suspension that takes the link out of service.
+    pub(super) suspension: Option<&'a Suspension>,
     /// The link's own code, which has one form in a domain that ignores case; of an unknown code the requested one.
     pub(super) code: &'a [u8],
     pub(super) http_version: HttpVersion,
@@ -77,6 +80,10 @@ impl<'a> CodeRequest<'a> {
             domain,
             responses,
             link,
+            suspension: match link {
+                Some(link) if !edge.suspensions.is_empty() => edge.suspensions.find(link, domain, context.wall_ms),
+                _ => None,
+            },
             code: link.map_or(target.code.as_bytes(), Link::code),
             http_version: to_click_http_version(request.version()),
             is_app_resolve: domain.app_resolves && accepts_click_json(request.headers()),

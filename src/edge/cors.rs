@@ -32,7 +32,7 @@ pub(super) fn answer_preflight_of_listed_origin<B>(edge: &Edge, request: &Reques
     if *request.method() != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return None;
     }
-    let domain = edge.domains.of_host(find_valid_host(request)?);
+    let domain = edge.domains.find_serving_host(find_valid_host(request)?)?;
     let mut cors = headers_for_listed_origin(domain, headers)?;
     let allow_headers = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     cors.preflight = Some(PreflightHeaders { allow_headers });

@@ -1,17 +1,18 @@
 //! The decision about a click: from the link's state and the facts about the request to one outcome.
 //!
-//! More than one rule can apply. They are tried in this order: prefetch, the link's state, preview fetcher, app, HEAD,
+//! More than one rule can apply. They are tried in this order: prefetch, suspension, the link's state, preview fetcher, app, HEAD,
 //! non-navigation. Privacy signals only ever take something away. An app gets JSON in each state, and for HEAD what it
 //! gets for GET.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::{
     client::request_facts::Navigation,
     edge::code_request::CodeRequest,
     links::{
         Link, LinkState,
-        domains::{Domain, OnExpired, Prefetch},
+        domains::{Domain, DomainUrl, OnExpired, Prefetch},
+        suspensions::Suspension,
     },
     model::click::{Outcome, Privacy, Topic},
 };
@@ -21,10 +22,10 @@ use crate::{
 pub(super) enum Action<'a> {
     /// A redirect to the link's destination.
     RedirectToDestination(&'a Link),
-    /// A redirect to the link's fallback URL, which was checked when the link was loaded.
+    /// A redirect to the fallback URL of the link or of its suspension, which was checked before it was served.
     RedirectToFallback(&'a str),
     /// A redirect to a URL of the domain.
-    RedirectToDomainUrl(&'a HeaderValue),
+    RedirectToDomainUrl(&'a DomainUrl),
     /// The click as JSON, for an app that resolves the link itself.
     ReturnJson(&'a Link),
     /// The page of a link that is not live.
@@ -69,10 +70,18 @@ impl<'a> Decision<'a> {
     /// Decides about one request.
     pub(super) fn new(request: &CodeRequest<'a>) -> Decision<'a> {
         let state = request.link.map(|link| (link, link.state_at(request.context.wall_ms)));
-        let topic = if matches!(state, Some((_, LinkState::Live))) { Topic::Clicks } else { Topic::Orphan };
+        let is_live = matches!(state, Some((_, LinkState::Live))) && request.suspension.is_none();
+        let topic = if is_live { Topic::Clicks } else { Topic::Orphan };
         if request.facts.is_prefetch && request.domain.prefetch == Prefetch::Refuse {
             let (outcome, status) = (Outcome::RefusedPrefetch, StatusCode::SERVICE_UNAVAILABLE);
             return Decision::bare(topic, outcome, status, Action::Empty);
+        }
+        if let (Some((link, _)), Some(suspension)) = (state, request.suspension) {
+            return Decision::fallback_or_gone_for_suspended_link(link, suspension, request.domain).as_json_if(
+                request.is_app_resolve,
+                StatusCode::GONE,
+                Outcome::Disabled.as_str(),
+            );
         }
         match state {
             None => Decision::redirect_or_404_for_unknown_code(request.domain).as_json_if(
@@ -132,6 +141,21 @@ impl<'a> Decision<'a> {
             Decision { cookie: CookieAction::Keep, allows_token: false, ..redirect }
         } else {
             redirect
+        }
+    }
+
+    /// A suspended link is answered as a disabled one, but for a fallback URL of the suspension.
+    fn fallback_or_gone_for_suspended_link(
+        link: &'a Link,
+        suspension: &'a Suspension,
+        domain: &'a Domain,
+    ) -> Decision<'a> {
+        match suspension.fallback_url() {
+            Some(url) => {
+                let action = Action::RedirectToFallback(url);
+                Decision::bare(Topic::Orphan, Outcome::Fallback, StatusCode::FOUND, action)
+            }
+            None => Decision::fallback_or_gone_for_link_not_live(link, LinkState::Disabled, domain),
         }
     }
 

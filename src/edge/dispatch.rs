@@ -82,8 +82,8 @@ impl Edge {
     fn answer_fixed_path(&self, fixed_path: FixedPath, domain: &Domain, path: &str) -> Answer {
         let responses = self.responses_of(domain);
         let (status, page) = match fixed_path {
-            FixedPath::Root => match &domain.root_url {
-                Some(url) => return Answer::redirect_302_to(url.clone(), domain, Accounting::FixedPath),
+            FixedPath::Root => match domain.root_url.as_ref().and_then(|url| url.to_header_with_code(b"")) {
+                Some(url) => return Answer::redirect_302_to(url, domain, Accounting::FixedPath),
                 None => (StatusCode::OK, responses.root.clone()),
             },
             FixedPath::Robots => (StatusCode::OK, responses.robots.clone()),

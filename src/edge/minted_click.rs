@@ -112,13 +112,13 @@ fn render_location_into_scratch_and_return_token_offset(
             let values = PlaceholderValues {
                 click_id: &id.text(),
                 token: (!scratch.token.is_empty()).then_some(&scratch.token[..]),
-                query: request.target.query,
+                query: request.target.destination_query,
                 token_param: request.domain.token_param.as_bytes(),
             };
             return link.url_template().render_and_return_token_offset(&values, &mut scratch.location);
         }
         Action::RedirectToFallback(url) => scratch.location.extend_from_slice(url.as_bytes()),
-        Action::RedirectToDomainUrl(url) => scratch.location.extend_from_slice(url.as_bytes()),
+        Action::RedirectToDomainUrl(url) => url.append_with_code(request.code, &mut scratch.location),
         Action::ShowGonePage | Action::ShowNotFoundPage | Action::Empty => {}
     }
     None

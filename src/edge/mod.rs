@@ -3,7 +3,8 @@
 //! The life of a click:
 //!
 //! 1. [`target`] reads the request line and the host: which code in which domain. Rejected requests and fixed paths end
-//!    here. If no link has the code, `path_repair` looks for one that something was glued to.
+//!    here. If no link has the code, `second_lookup` looks for one that something was glued to (`path_repair`), then for
+//!    the code of another tracker's URL (`links::routes`).
 //! 2. `code_request` resolves everything about the request once: link, client facts, consent, cookie, client address.
 //! 3. `decision` chooses the outcome by the link's state and these facts, and what the answer may carry.
 //! 4. `minted_click` makes the click's ids, its URL token and its destination; `code_answer` makes the answer.
@@ -11,7 +12,7 @@
 //! 6. [`handler`] appends the bytes to the worker's lane, then sends the answer.
 //!
 //! Steps 1 to 5 wait for nothing, read no clock and cannot fail: times, random bytes and the lane's fill level come in
-//! with [`context`], and each failure is an outcome.
+//! with [`context`], and each failure is an outcome. So [`explain`] shows them for any request and time.
 
 pub mod acme;
 pub mod answer;
@@ -24,6 +25,8 @@ mod counters;
 mod decision;
 mod dispatch;
 mod domain_responses;
+pub mod explain;
+mod foreign_query;
 pub mod handler;
 mod hsts;
 pub mod https_redirect;
@@ -35,5 +38,6 @@ mod preview_fetchers;
 mod recorded_texts;
 mod response;
 pub mod scratch;
+mod second_lookup;
 pub mod snapshot;
 pub mod target;

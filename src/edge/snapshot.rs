@@ -10,8 +10,9 @@ use crate::{
     client::address::TrustedProxies,
     edge::{acme::AcmeChallenges, domain_responses::DomainResponses, https_redirect::HttpsRedirect},
     links::{
-        Table,
+        Link, Table,
         domains::{Domain, Domains},
+        suspensions::Suspensions,
     },
 };
 
@@ -20,6 +21,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Edge {
     pub(super) links: Arc<Table>,
+    pub(super) suspensions: Arc<Suspensions>,
     pub(super) keys: Arc<Keyring>,
     pub(super) domains: Arc<Domains>,
     /// In the order of the domains' ids.
@@ -41,6 +43,7 @@ impl Edge {
     ) -> Edge {
         Edge {
             links,
+            suspensions: Arc::default(),
             keys,
             domain_responses: domains.all().iter().map(DomainResponses::new).collect(),
             domains,
@@ -62,6 +65,11 @@ impl Edge {
         Edge { links, ..self.clone() }
     }
 
+    /// This snapshot with other suspensions.
+    pub fn with_suspensions(&self, suspensions: Arc<Suspensions>) -> Edge {
+        Edge { suspensions, ..self.clone() }
+    }
+
     /// This snapshot with other keys.
     pub fn with_keys(&self, keys: Arc<Keyring>) -> Edge {
         Edge { keys, ..self.clone() }
@@ -76,6 +84,12 @@ impl Edge {
     /// `http`.
     pub fn with_tls(&self, default_hsts: Option<HeaderValue>, https_redirect: Option<HttpsRedirect>) -> Edge {
         Edge { default_hsts, https_redirect: https_redirect.map(Arc::new), ..self.clone() }
+    }
+
+    /// The link of a code, which may be any bytes. The clone releases the table's lock: what follows holds the link
+    /// alone.
+    pub(super) fn find_link(&self, domain: &Domain, code: &[u8]) -> Option<Link> {
+        self.links.get(domain.id, code).map(|found| Link::clone(&found))
     }
 
     /// The formatted responses of a domain.

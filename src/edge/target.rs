@@ -4,7 +4,10 @@
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 use crate::{
-    links::domains::{Domain, Domains},
+    links::{
+        domains::{Domain, Domains},
+        routes::Route,
+    },
     model::code,
     uri::{host::find_valid_host_of_authority, percent},
     word_enum::word_enum,
@@ -43,12 +46,17 @@ pub struct RequestedCode<'a> {
     pub host: RequestedHost<'a>,
     /// The path without its first slash, percent-decoded once.
     pub code: CodeSegment<'a>,
-    /// The raw query without `?`; empty if there is none.
+    /// The raw query without `?`, as it is recorded; empty if there is none.
     pub query: &'a [u8],
+    /// The query that the destination is built from. It differs from `query` where the request has the shape of another
+    /// tracker's URL.
+    pub destination_query: &'a [u8],
     /// Whether the method is HEAD.
     pub is_head: bool,
     /// Whether something was glued to the code in the path, and left out.
     pub is_repaired: bool,
+    /// The route that made the code of another tracker's URL.
+    pub route: Option<&'a Route>,
 }
 
 /// A path that is no code on any host.
@@ -76,6 +84,8 @@ word_enum! {
         /// The target is neither a path nor an absolute URL: `*` and `host:port` belong to OPTIONS and CONNECT (RFC
         /// 9112 §3.2).
         TargetForm = "form",
+        /// The host is not configured, and such hosts are refused (`unknown_hosts`).
+        UnknownHost = "unknown_host",
     }
 }
 
@@ -86,6 +96,7 @@ impl RequestRejection {
             RequestRejection::Method => StatusCode::METHOD_NOT_ALLOWED,
             RequestRejection::Host | RequestRejection::TargetForm => StatusCode::BAD_REQUEST,
             RequestRejection::TargetTooLong => StatusCode::URI_TOO_LONG,
+            RequestRejection::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
         }
     }
 
@@ -96,6 +107,7 @@ impl RequestRejection {
             RequestRejection::Host => "exactly one valid Host header is needed\n",
             RequestRejection::TargetTooLong => "the request target is longer than 4096 bytes\n",
             RequestRejection::TargetForm => "the request target is neither a path nor a whole URL\n",
+            RequestRejection::UnknownHost => "this host is not served here\n",
         }
     }
 }
@@ -135,7 +147,7 @@ impl CodeSegment<'_> {
 
 impl<'a> RequestTarget<'a> {
     /// Reads a request and finds its domain. The checks have an order: method, host, length of the target, form of the
-    /// target.
+    /// target, whether the host is served.
     pub fn reject_or_classify_and_find_domain<B>(request: &'a Request<B>, domains: &'a Domains) -> RequestTarget<'a> {
         let is_head = match *request.method() {
             Method::GET => false,
@@ -154,15 +166,21 @@ impl<'a> RequestTarget<'a> {
         let Some(segment) = path.strip_prefix('/') else {
             return RequestTarget::Rejected(RequestRejection::TargetForm);
         };
-        let host = RequestedHost { name, domain: domains.of_host(name) };
+        let Some(domain) = domains.find_serving_host(name) else {
+            return RequestTarget::Rejected(RequestRejection::UnknownHost);
+        };
+        let host = RequestedHost { name, domain };
+        let query = uri.query().unwrap_or_default().as_bytes();
         match FixedPath::from_path(path) {
-            Some(fixed_path) => RequestTarget::Fixed(fixed_path, host),
-            None => RequestTarget::Code(RequestedCode {
+            Some(fixed_path) if !is_root_of_route(fixed_path, query, domain) => RequestTarget::Fixed(fixed_path, host),
+            _ => RequestTarget::Code(RequestedCode {
                 host,
                 code: CodeSegment::decode_percent_once_and_truncate(segment.as_bytes()),
-                query: uri.query().unwrap_or_default().as_bytes(),
+                query,
+                destination_query: query,
                 is_head,
                 is_repaired: false,
+                route: None,
             }),
         }
     }
@@ -175,6 +193,12 @@ impl<'a> RequestTarget<'a> {
             RequestTarget::Rejected(_) => None,
         }
     }
+}
+
+/// Whether a request for `/` has the shape of a route. Its code is then made from the query.
+#[cold]
+fn is_root_of_route(fixed_path: FixedPath, query: &[u8], domain: &Domain) -> bool {
+    fixed_path == FixedPath::Root && domain.routes.find_match(b"/", query).is_some()
 }
 
 impl FixedPath {

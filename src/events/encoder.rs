@@ -120,6 +120,8 @@ impl EventEncoder {
         if click.flags.has(Flags::REPAIRED) {
             object.add_bool(key!("repaired"), true);
         }
+        object.add_text_unless_empty(text_key!("route"), click.route);
+        object.add_text_unless_empty(text_key!("suspended_by"), click.suspension);
     }
 
     /// Adds the decoded value of a query parameter, cut to its limit.

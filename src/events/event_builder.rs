@@ -164,16 +164,40 @@ impl EventBuilder {
         out: &mut Vec<u8>,
     ) -> Option<DuplicateVerdictState> {
         let click = DecodedClick::decode(frame.payload).ok()?;
-        let labels = self.compute_labels(&click);
-        let can_count = can_count(topic, &click, &labels);
+        let identity = ClickIdentity { edge, lane, epoch: frame.epoch.get(), seq: frame.seq.get(), safe: 0 };
+        Some(self.append_undelivered_event_of_click(topic, &click, &identity, out))
+    }
+
+    /// Appends the event of a click that is in no journal, as it would be delivered, and remembers nothing. Its number
+    /// and place are zero. `false`, and nothing appended, if the bytes are no click.
+    pub(crate) fn try_append_event_of_unrecorded_click(
+        &mut self,
+        topic: Topic,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Ok(click) = DecodedClick::decode(payload) else { return false };
+        let identity = ClickIdentity { edge: "", lane: 0, epoch: 0, seq: 0, safe: 0 };
+        self.append_undelivered_event_of_click(topic, &click, &identity, out);
+        true
+    }
+
+    fn append_undelivered_event_of_click(
+        &mut self,
+        topic: Topic,
+        click: &DecodedClick<'_>,
+        identity: &ClickIdentity<'_>,
+        out: &mut Vec<u8>,
+    ) -> DuplicateVerdictState {
+        let labels = self.compute_labels(click);
+        let can_count = can_count(topic, click, &labels);
         let verdict = match can_count {
             true => self.duplicates.decide_duplicate_by_cookie_alone(&click.click),
             false => DuplicateVerdict::First,
         };
-        let identity = ClickIdentity { edge, lane, epoch: frame.epoch.get(), seq: frame.seq.get(), safe: 0 };
-        self.append_event_json(out, &identity, &click, &labels, verdict);
+        self.append_event_json(out, identity, click, &labels, verdict);
         let undecided = can_count && !verdict.is_duplicate();
-        Some(if undecided { DuplicateVerdictState::Undecided } else { DuplicateVerdictState::Decided })
+        if undecided { DuplicateVerdictState::Undecided } else { DuplicateVerdictState::Decided }
     }
 
     /// Appends the event of a frame as it would be delivered now, and remembers the click. `safe` is 0: only the

@@ -3,7 +3,10 @@
 //! A batch knows nothing of the source of its records. A source numbers its records, adds them from one or several
 //! threads, and translates the violations, which are values, into positions of its own (`file` into lines and columns).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crate::{
     links::{
@@ -29,6 +32,8 @@ pub struct BatchRules<'a> {
     pub now_ms: u64,
     /// The links that are served now, if any: some fields of them never change.
     pub served: Option<&'a Table>,
+    /// Gives each new or changed link a version of its own: the number behind this one.
+    pub latest_version: &'a AtomicU64,
     /// Whether the batch may be empty, or lack more than a tenth of the live links.
     pub allow_shrink: bool,
 }
@@ -74,7 +79,6 @@ pub struct FinishedBatch {
 /// A new version of all links while it is collected. Shared by the threads of a source.
 pub struct LinkBatch<'a> {
     rules: BatchRules<'a>,
-    version: u64,
     table: Table,
     candidates: Mutex<ConflictCandidates>,
 }
@@ -94,37 +98,40 @@ struct MoveCandidate {
 }
 
 impl<'a> LinkBatch<'a> {
-    /// An empty batch with space for `capacity` links. `version` goes into the facts of each link and of its clicks.
-    pub fn new(rules: BatchRules<'a>, version: u64, capacity: usize) -> LinkBatch<'a> {
-        LinkBatch { rules, version, table: Table::with_capacity(capacity), candidates: Mutex::default() }
+    /// An empty batch with space for `capacity` links.
+    pub fn new(rules: BatchRules<'a>, capacity: usize) -> LinkBatch<'a> {
+        LinkBatch { rules, table: Table::with_capacity(capacity), candidates: Mutex::default() }
     }
 
     /// Checks a record against every rule that needs no other record of the batch, and adds its link.
     /// `record_number` is the source's name for the record.
     pub fn check_record_alone_and_add_link(&self, record_number: u64, record: &Record) -> RecordResult {
-        let BatchRules { policy, domains, now_ms, served, .. } = self.rules;
-        let ValidLink { link, warnings, own_host_targets } =
-            match Link::check_and_build_from_record(record, policy, domains, now_ms, self.version) {
+        let BatchRules { policy, domains, now_ms, served, latest_version, .. } = self.rules;
+        let version = latest_version.fetch_add(1, Ordering::Relaxed) + 1;
+        let ValidLink { mut link, warnings, own_host_targets } =
+            match Link::check_and_build_from_record(record, policy, domains, now_ms, version) {
                 Ok(valid) => valid,
                 Err(errors) => return RecordResult::Invalid(errors),
             };
         if let Some(served) = served {
-            match rules::check_unchangeable_fields_against_previous(&link, served, now_ms) {
+            match rules::compare_with_previous(&link, served, now_ms) {
                 PreviousComparison::NoPreviousLink => {
                     self.record_possible_moves_from_other_domains(record_number, &link, served)
                 }
+                // It keeps its version, and both tables share its memory.
+                PreviousComparison::Unchanged(previous) => link = previous,
                 PreviousComparison::NoForbiddenChange => {}
                 PreviousComparison::ForbiddenChanges(errors) => return RecordResult::Invalid(errors),
             }
         }
         if !own_host_targets.is_empty() {
-            let own = OwnHostLink { number: record_number, key: key_of(&link), targets: own_host_targets };
+            let own = OwnHostLink { number: record_number, key: link.key(), targets: own_host_targets };
             self.with_candidates(|candidates| candidates.own_host_links.push(own));
         }
         match self.table.try_insert_or_give_back(link) {
             Ok(()) => RecordResult::Added(warnings),
             Err(link) => {
-                let key = key_of(&link);
+                let key = link.key();
                 self.with_candidates(|candidates| candidates.duplicates.push(key));
                 RecordResult::DuplicateCode
             }
@@ -168,8 +175,4 @@ impl<'a> LinkBatch<'a> {
         let removed = served.map_or(0, |served| table.remember_and_count_links_removed_since(served, now_ms));
         Ok(FinishedBatch { table, removed })
     }
-}
-
-fn key_of(link: &Link) -> LinkKey {
-    LinkKey { domain: link.domain(), code: link.code().to_owned() }
 }

@@ -13,10 +13,12 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The links file, JSON lines.
+    /// The links file, JSON lines. Without it the links are those of the catalog in the data directory.
     pub file: Option<PathBuf>,
     /// Whether a version may be empty, at the start too, or remove more than a tenth of the live links.
     pub allow_shrink: bool,
+    /// Whether a start with a bad or missing file is refused. By default the last good links are served, with an alarm.
+    pub require_file: bool,
     /// How often the file is checked for a change; a change counts once two checks saw the same version.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub poll_interval: Duration,
@@ -31,6 +33,7 @@ impl Default for Config {
         Config {
             file: None,
             allow_shrink: false,
+            require_file: false,
             poll_interval: Duration::from_millis(500),
             app_schemes: Vec::new(),
             allowed_hosts: Vec::new(),

@@ -24,10 +24,14 @@ use crate::{
         link_key::LinkKey,
         own_host::{CheckedLink, UrlTarget, check_url_leaves_own_hosts_unless_allowed},
     },
-    model::link::{
-        LinkFacts,
-        record::{Record, RecordError, ValidRecord},
+    model::{
+        code::Code,
+        link::{
+            Kind, LinkFacts,
+            record::{Record, RecordError, ValidRecord},
+        },
     },
+    uri::host::find_scheme_and_host,
 };
 
 /// Whether a link redirects at a time.
@@ -69,6 +73,21 @@ pub struct ValidLink {
     pub own_host_targets: Vec<LinkKey>,
 }
 
+/// What never changes about a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnchangeableFields<'a> {
+    /// Its creation, milliseconds since the epoch.
+    pub created_ms: u64,
+    /// Whether the record of a test link left `created_at` out. The time of loading may change.
+    pub is_created_at_default: bool,
+    /// What the link refers to.
+    pub kind: Kind,
+    /// The creator's id; "" for none.
+    pub creator: &'a str,
+    /// The partner's id; "" for none.
+    pub partner: &'a str,
+}
+
 impl Link {
     /// Checks `record` against every rule that needs no other record, and builds the link. `version` goes into the
     /// facts of each click, `now_ms` is the wall's time.
@@ -93,6 +112,7 @@ impl Link {
                 }
             };
         let code = if domain.id.ignores_case() { valid.code.to_lowercase() } else { valid.code.clone() };
+        check_code_takes_no_route(&code, domain)?;
         let urls = LinkUrls::check_and_build(record, &valid, code.as_str(), domain, policy)?;
         let own_host_targets = urls.check_and_list_own_host_targets(record, code.as_str(), domain, domains)?;
         let flags =
@@ -148,10 +168,74 @@ impl Link {
         &self.key_bytes()[2..]
     }
 
+    /// The version of the catalog that made the link what it is.
+    pub fn version(&self) -> u64 {
+        LinkFacts::decode_version(self.facts()).unwrap_or(0)
+    }
+
+    /// Domain and code.
+    pub fn key(&self) -> LinkKey {
+        LinkKey { domain: self.domain(), code: self.code().to_owned() }
+    }
+
     /// The domain that the code belongs to.
     pub fn domain(&self) -> DomainId {
         let bytes = self.bytes();
         DomainId::from_bytes([bytes[0], bytes[1]])
+    }
+
+    /// What never changes about the link.
+    pub fn unchangeable_fields(&self) -> Option<UnchangeableFields<'_>> {
+        let facts = LinkFacts::decode(self.facts())?;
+        Some(UnchangeableFields {
+            created_ms: facts.created_ms,
+            is_created_at_default: self.has_default_created_at(),
+            kind: facts.kind,
+            creator: facts.creator,
+            partner: facts.partner,
+        })
+    }
+
+    /// Whether the links serve every request in the same way, and say the same in events, but for the version. The
+    /// creation of a test link that leaves it out is the time of loading, and does not count.
+    pub fn is_same_except_version(&self, other: &Link) -> bool {
+        let ignore_times = self.has_default_created_at() && other.has_default_created_at();
+        self.key_bytes() == other.key_bytes()
+            && self.header().flags == other.header().flags
+            && LinkFacts::are_same_except_version(self.facts(), other.facts(), ignore_times)
+            && self.bytes()[self.starts_ms_offset()..] == other.bytes()[other.starts_ms_offset()..]
+    }
+
+    /// The host of the destination, in lower case; `None` if an app opens it.
+    pub fn destination_host(&self) -> Option<&str> {
+        let parts = find_scheme_and_host(self.url_template().text_without_placeholders())?;
+        matches!(parts.scheme, b"http" | b"https").then(|| str::from_utf8(parts.host).ok())?
+    }
+
+    /// Appends the link's bytes, from which [`Link::from_bytes`] makes it again.
+    pub fn write_bytes(&self, out: &mut Vec<u8>) {
+        let Header { code_len, flags, facts_len } = *self.header();
+        out.extend_from_slice(&[code_len, flags]);
+        out.extend_from_slice(&facts_len.to_le_bytes());
+        out.extend_from_slice(self.bytes());
+    }
+
+    /// The link of bytes that [`Link::write_bytes`] wrote in a build with the same format. `None` if their lengths
+    /// contradict each other or the facts are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Link> {
+        let (header, bytes) = bytes.split_first_chunk::<4>()?;
+        let header =
+            Header { code_len: header[0], flags: header[1], facts_len: u16::from_le_bytes([header[2], header[3]]) };
+        let facts_at = 2 + usize::from(header.code_len);
+        let facts_end = facts_at + usize::from(header.facts_len);
+        LinkFacts::decode(bytes.get(facts_at..facts_end)?)?;
+        let mut template_at = facts_end + if header.flags & HAS_START == 0 { 0 } else { 8 };
+        if header.flags & HAS_FALLBACK != 0 {
+            let len = bytes.get(template_at..)?.first_chunk::<2>()?;
+            template_at += 2 + usize::from(u16::from_le_bytes(*len));
+        }
+        let has_template = bytes.len() > template_at;
+        has_template.then(|| Link(ThinArc::from_header_and_slice(header, bytes)))
     }
 
     /// Whether the record of a test link left `created_at` out; it is then the time of loading.
@@ -180,7 +264,8 @@ impl Link {
         self.facts_offset() + usize::from(self.header().facts_len)
     }
 
-    pub(super) fn starts_ms(&self) -> u64 {
+    /// When the link starts, milliseconds since the epoch; 0 if it has no start.
+    pub fn starts_ms(&self) -> u64 {
         if self.header().flags & HAS_START == 0 {
             return 0;
         }
@@ -207,6 +292,19 @@ fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -
         let message = format!("{:?} is not configured; configured are {}", record.domain, configured.join(", "));
         RecordError::new("domain", message)
     })
+}
+
+/// Checks that the link would not take the requests of a route, which is tried only where no link has the code.
+fn check_code_takes_no_route(code: &Code, domain: &Domain) -> Result<(), Vec<RecordError>> {
+    let Some(route) = domain.routes.find_shadowed_by(code.as_bytes(), domain.id.ignores_case()) else { return Ok(()) };
+    let message = format!(
+        "{code:?} is the path of the route {:?} of {}, which would never be tried again; give the link another code, or \
+         remove the route",
+        route.name(),
+        domain.name,
+        code = code.as_str()
+    );
+    Err(vec![RecordError::new("code", message)])
 }
 
 /// The URLs of a link in the form that clicks use.

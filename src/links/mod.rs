@@ -3,7 +3,7 @@
 //!
 //! [`file`](mod@file) is a source of links: it reads records and adds them to a [`batch`], which checks them by the
 //! [`rules`] and builds a [`Table`] of [`Link`]s. [`domains`] are the hosts that links are served on, [`destination`]
-//! is the URL of a link.
+//! is the URL of a link. [`routes`] turn old URLs of other trackers into codes.
 
 pub mod batch;
 mod config;
@@ -13,12 +13,15 @@ pub mod file;
 mod link;
 mod link_key;
 mod own_host;
+pub mod routes;
 pub mod rules;
+pub mod suspensions;
 mod table;
 
 pub use config::Config;
-pub use link::{Link, LinkState, ValidLink};
-pub use table::{LockedLink, Table};
+pub use link::{Link, LinkState, UnchangeableFields, ValidLink};
+pub use link_key::LinkKey;
+pub use table::{CODE_RESERVATION_MS, LockedLink, RemovedLink, Table};
 
 #[cfg(test)]
 mod tests;

@@ -4,16 +4,18 @@
 use crate::{
     links::{
         domains::{Domain, Domains},
-        link::{Link, LinkState},
+        link::{Link, LinkState, UnchangeableFields},
         table::Table,
     },
-    model::link::{LinkFacts, record::RecordError},
+    model::link::record::RecordError,
 };
 
 /// A link beside the link of the same domain and code in the version before.
 pub(super) enum PreviousComparison {
     /// The version before had no such link, and its code is not reserved by a removed one.
     NoPreviousLink,
+    /// The served link says the same, but for its version.
+    Unchanged(Link),
     /// Every field that never changes is as it was.
     NoForbiddenChange,
     /// These fields never change, and did.
@@ -22,24 +24,43 @@ pub(super) enum PreviousComparison {
 
 /// Compares `link` with the served link of the same domain and code, else with the removed link that still reserves the
 /// code.
-pub(super) fn check_unchangeable_fields_against_previous(
-    link: &Link,
-    served: &Table,
-    now_ms: u64,
-) -> PreviousComparison {
-    let served_link = served.get(link.domain(), link.code());
-    let Some(previous) = served_link.as_deref().or_else(|| served.find_removed(link, now_ms)) else {
+pub(super) fn compare_with_previous(link: &Link, served: &Table, now_ms: u64) -> PreviousComparison {
+    let Some(is) = link.unchangeable_fields() else { return PreviousComparison::NoForbiddenChange };
+    let errors = if let Some(previous) = served.get(link.domain(), link.code()) {
+        if previous.is_same_except_version(link) {
+            return PreviousComparison::Unchanged(previous.clone());
+        }
+        previous.unchangeable_fields().map(|was| find_changed_unchangeable_fields(&is, &was, CodeState::Served))
+    } else if let Some(removed) = served.find_removed(link, now_ms) {
+        Some(find_changed_unchangeable_fields(&is, &removed.unchangeable_fields(), CodeState::Reserved))
+    } else {
         return PreviousComparison::NoPreviousLink;
     };
-    let errors = find_changed_unchangeable_fields(link, previous, served_link.is_none());
-    if errors.is_empty() { PreviousComparison::NoForbiddenChange } else { PreviousComparison::ForbiddenChanges(errors) }
+    match errors {
+        Some(errors) if !errors.is_empty() => PreviousComparison::ForbiddenChanges(errors),
+        _ => PreviousComparison::NoForbiddenChange,
+    }
 }
 
-fn find_changed_unchangeable_fields(link: &Link, previous: &Link, previous_is_removed: bool) -> Vec<RecordError> {
-    let (Some(was), Some(is)) = (LinkFacts::decode(previous.facts()), LinkFacts::decode(link.facts())) else {
-        return Vec::new();
+/// Whether the link that had a code before is served or was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeState {
+    /// It is served.
+    Served,
+    /// It was removed, and reserves its code.
+    Reserved,
+}
+
+/// The errors of the fields that never change, and did.
+pub fn find_changed_unchangeable_fields(
+    is: &UnchangeableFields<'_>,
+    was: &UnchangeableFields<'_>,
+    code: CodeState,
+) -> Vec<RecordError> {
+    let when = match code {
+        CodeState::Served => "",
+        CodeState::Reserved => " when it was removed, and a code is free again after 114 days",
     };
-    let when = if previous_is_removed { " when it was removed, and a code is free again after 114 days" } else { "" };
     let mut errors = Vec::new();
     let mut check = |field: &'static str, is_same: bool, was: &str, why: &str| {
         if !is_same {
@@ -49,7 +70,7 @@ fn find_changed_unchangeable_fields(link: &Link, previous: &Link, previous_is_re
         }
     };
     // A test link without created_at is as old as its load.
-    let is_created_same = was.created_ms == is.created_ms || previous.has_default_created_at();
+    let is_created_same = was.created_ms == is.created_ms || was.is_created_at_default;
     check("created_at", is_created_same, &format_time(was.created_ms), " (a new date would renew the 100 days)");
     check("kind", was.kind == is.kind, was.kind.as_str(), "");
     check("creator", was.creator == is.creator, was.creator, "");

@@ -1,4 +1,4 @@
-//! The table of links: filled once by one or several threads, then published and only read.
+//! The table of links. Every worker reads it; one thread changes it.
 //!
 //! The table holds one thin pointer a link: the key (domain and code) lies at the front of the link's allocation, so a
 //! code costs neither an allocation of its own nor space in the table. A look-up hashes the requested key from the
@@ -8,8 +8,8 @@
 //! because a click reads the allocation anyway. Only a miss takes half the time, and it takes a sixth of a hit as it
 //! is.
 //!
-//! A table is not written to after it is published: a reload fills another one, and the server swaps it in. So no
-//! look-up ever meets a resize.
+//! A new version of all links fills another table, which the server swaps in. A change of few links replaces their
+//! pointers under the lock of their shard: a look-up sees the old link or the new one, whole.
 
 use std::{collections::HashMap, ops::Deref};
 
@@ -17,23 +17,76 @@ use dashmap::{DashMap, Entry, mapref::one::Ref};
 use foldhash::fast::RandomState;
 
 use crate::{
-    links::{domains::DomainId, link::Link},
-    model::code::MAX as MAX_CODE,
+    links::{
+        domains::DomainId,
+        link::{Link, UnchangeableFields},
+        link_key::LinkKey,
+    },
+    model::{code::MAX as MAX_CODE, link::Kind},
 };
 
-/// Shards of the table. A bulk insert stops a look-up beside it for 133 ms with 8 shards, for 9 ms with 1024
-/// (measured at 10 million links).
-const SHARDS: usize = 1024;
+/// Shards of a small table.
+const MIN_SHARDS: usize = 4096;
+/// Links of a shard at most, if the table was made with enough capacity. A shard that grows moves its links while no
+/// look-up can read them: some 100 ns a link, 0.4 ms for all.
+const LINKS_PER_SHARD: usize = 4096;
 
 /// How long the code of a removed link is reserved, milliseconds: its clicks can earn for 100 days and 14 more.
-pub(super) const CODE_RESERVATION_MS: u64 = 114 * 24 * 60 * 60 * 1000;
+pub const CODE_RESERVATION_MS: u64 = 114 * 24 * 60 * 60 * 1000;
 
 /// Every link, by domain and code.
 pub struct Table {
     links: DashMap<Link, (), RandomState>,
-    /// Links that earlier tables of this process had and this one lacks, with the time of their removal, milliseconds
-    /// since the epoch.
-    removed: HashMap<Link, u64, RandomState>,
+    /// Links that earlier versions had and this one lacks.
+    removed: HashMap<LinkKey, RemovedLink, RandomState>,
+}
+
+/// What is remembered of a link that was removed, as long as it reserves its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedLink {
+    /// When it was removed, milliseconds since the epoch.
+    pub since_ms: u64,
+    /// Its creation, milliseconds since the epoch.
+    pub created_ms: u64,
+    /// Whether it was a test link without `created_at`.
+    pub is_created_at_default: bool,
+    /// What the link referred to.
+    pub kind: Kind,
+    /// The creator's id; "" for none.
+    pub creator: Box<str>,
+    /// The partner's id; "" for none.
+    pub partner: Box<str>,
+}
+
+impl RemovedLink {
+    /// What to remember of `link`; `None` if its facts are of a newer format.
+    pub fn new(link: &Link, since_ms: u64) -> Option<RemovedLink> {
+        let fields = link.unchangeable_fields()?;
+        Some(RemovedLink {
+            since_ms,
+            created_ms: fields.created_ms,
+            is_created_at_default: fields.is_created_at_default,
+            kind: fields.kind,
+            creator: fields.creator.into(),
+            partner: fields.partner.into(),
+        })
+    }
+
+    /// What never changes about the link.
+    pub fn unchangeable_fields(&self) -> UnchangeableFields<'_> {
+        UnchangeableFields {
+            created_ms: self.created_ms,
+            is_created_at_default: self.is_created_at_default,
+            kind: self.kind,
+            creator: &self.creator,
+            partner: &self.partner,
+        }
+    }
+
+    /// When another link may have the code, milliseconds since the epoch.
+    pub fn reusable_at_ms(&self) -> u64 {
+        self.since_ms.saturating_add(CODE_RESERVATION_MS)
+    }
 }
 
 /// A link under the read lock of its shard; drop it before doing anything slow.
@@ -50,7 +103,8 @@ impl Deref for LockedLink<'_> {
 impl Table {
     /// An empty table with space for `capacity` links.
     pub fn with_capacity(capacity: usize) -> Table {
-        let links = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, RandomState::default(), SHARDS);
+        let shards = (capacity / LINKS_PER_SHARD).next_power_of_two().max(MIN_SHARDS);
+        let links = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, RandomState::default(), shards);
         Table { links, removed: HashMap::default() }
     }
 
@@ -80,6 +134,25 @@ impl Table {
         }
     }
 
+    /// Adds a link, or replaces the link with its domain and code, while workers read the table.
+    pub fn insert_or_replace(&self, link: Link) {
+        match self.links.entry(link) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(());
+            }
+            // The key is the link, so the entry's key has to be replaced. The old link is freed behind the lock.
+            Entry::Occupied(occupied) => drop(occupied.replace_entry(())),
+        }
+    }
+
+    /// Removes a link while workers read the table. Returns it.
+    pub fn remove(&self, key: &LinkKey) -> Option<Link> {
+        let mut bytes = Vec::with_capacity(2 + key.code.len());
+        bytes.extend_from_slice(&key.domain.to_bytes());
+        bytes.extend_from_slice(&key.code);
+        self.links.remove(&*bytes).map(|(link, ())| link)
+    }
+
     /// The number of links.
     pub fn len(&self) -> usize {
         self.links.len()
@@ -95,18 +168,24 @@ impl Table {
         self.links.iter().for_each(|entry| visit(entry.key()));
     }
 
+    /// Remembers links that earlier versions had. Called before the table is published.
+    pub fn set_removed(&mut self, removed: impl IntoIterator<Item = (LinkKey, RemovedLink)>) {
+        self.removed = removed.into_iter().collect();
+    }
+
     /// Keeps the links that `previous` had and this table lacks, for [`CODE_RESERVATION_MS`] from their removal, and
     /// counts them. Called before the table is published.
     pub(super) fn remember_and_count_links_removed_since(&mut self, previous: &Table, now_ms: u64) -> u64 {
-        let lacks = |link: &Link| !self.links.contains_key(link);
-        let earlier =
-            previous.removed.iter().filter(|(link, removed_ms)| is_code_reserved(**removed_ms, now_ms) && lacks(link));
-        let mut removed: HashMap<_, _, _> = earlier.map(|(link, removed_ms)| (link.clone(), *removed_ms)).collect();
+        let is_reserved = |key: &LinkKey, removed: &RemovedLink| {
+            removed.reusable_at_ms() > now_ms && self.get(key.domain, &key.code).is_none()
+        };
+        let earlier = previous.removed.iter().filter(|(key, removed)| is_reserved(key, removed));
+        let mut removed: HashMap<_, _, _> = earlier.map(|(key, removed)| (key.clone(), removed.clone())).collect();
         let mut count = 0;
         previous.for_each(|link| {
-            if lacks(link) {
+            if !self.links.contains_key(link) {
                 count += 1;
-                removed.insert(link.clone(), now_ms);
+                removed.extend(RemovedLink::new(link, now_ms).map(|removed| (link.key(), removed)));
             }
         });
         self.removed = removed;
@@ -114,9 +193,8 @@ impl Table {
     }
 
     /// The removed link with the domain and code of `link`, while the code is reserved.
-    pub(super) fn find_removed(&self, link: &Link, now_ms: u64) -> Option<&Link> {
-        let (removed, removed_ms) = self.removed.get_key_value(link)?;
-        is_code_reserved(*removed_ms, now_ms).then_some(removed)
+    pub(super) fn find_removed(&self, link: &Link, now_ms: u64) -> Option<&RemovedLink> {
+        self.removed.get(&link.key()).filter(|removed| removed.reusable_at_ms() > now_ms)
     }
 
     /// The number of removed links that are remembered.
@@ -124,9 +202,4 @@ impl Table {
     pub(super) fn removed_len(&self) -> usize {
         self.removed.len()
     }
-}
-
-/// Whether the code of a link that was removed at `removed_ms` must not name another link yet.
-const fn is_code_reserved(removed_ms: u64, now_ms: u64) -> bool {
-    now_ms.saturating_sub(removed_ms) < CODE_RESERVATION_MS
 }

@@ -15,6 +15,8 @@
 //!  84 flags u16 | token_at u16 (0xffff: no token in the destination)
 //!  88 token_kid 8 bytes of text, zero for none
 //!  96 texts
+//!     the route's name behind its length u16, if the flag ROUTED is set
+//!     the suspension's name behind its length u16, if the flag SUSPENDED is set
 //! ```
 //!
 //! `destination` is the `Location` without the token, which stood at byte `token_at`; further ones are replaced by
@@ -125,6 +127,10 @@ impl Flags {
     pub const NON_NAVIGATION: Flags = Flags(1 << 5);
     /// Something was glued to the code in the path; the code was found without it.
     pub const REPAIRED: Flags = Flags(1 << 6);
+    /// A route made the code of another tracker's URL; its name stands behind the texts.
+    pub const ROUTED: Flags = Flags(1 << 7);
+    /// A suspension took the link out of service; its name stands behind the route's.
+    pub const SUSPENDED: Flags = Flags(1 << 8);
 
     /// Whether every bit of `flags` is set.
     pub const fn has(self, flags: Flags) -> bool {
@@ -177,9 +183,15 @@ impl Text {
     pub const MAX_LENS: [usize; Text::COUNT] = [255, 64, 2048, 12 * 1024, 255, 64, 4096, 512, 512, 64, 128, 64];
 }
 
+/// The most bytes of a route's name. A longer one is cut.
+pub const MAX_ROUTE_LEN: usize = 32;
+
+/// The most bytes of a suspension's name. A longer one is cut.
+pub const MAX_SUSPENSION_LEN: usize = 272;
+
 /// The most bytes of an encoded click.
 pub const MAX_ENCODED_LEN: usize = {
-    let mut sum = FIXED_LEN;
+    let mut sum = FIXED_LEN + 2 + MAX_ROUTE_LEN + 2 + MAX_SUSPENSION_LEN;
     let mut text = 0;
     while text < Text::COUNT {
         sum += 2 + Text::MAX_LENS[text];
@@ -229,6 +241,10 @@ pub struct Click<'a> {
     pub token_kid: Option<[u8; 8]>,
     /// The texts, by [`Text`].
     pub texts: [&'a [u8]; Text::COUNT],
+    /// The name of the route that made the code; empty if none did.
+    pub route: &'a [u8],
+    /// The name of the suspension that took the link out of service; empty if none did.
+    pub suspension: &'a [u8],
 }
 
 /// Why bytes cannot be decoded as a click.
@@ -254,11 +270,20 @@ impl<'a> Click<'a> {
         let mut flags = self.flags;
         let is_cut = self.texts.iter().zip(Text::MAX_LENS).any(|(text, max_len)| text.len() > max_len);
         flags.set_if(Flags::TRUNCATED, is_cut);
+        flags.set_if(Flags::ROUTED, !self.route.is_empty());
+        flags.set_if(Flags::SUSPENDED, !self.suspension.is_empty());
         out.extend_from_slice(&self.encode_fixed_part(flags));
         for (text, max_len) in self.texts.iter().zip(Text::MAX_LENS) {
             let kept = cut_at_character(text, max_len);
             out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
             out.extend_from_slice(kept);
+        }
+        for (name, max_len) in [(self.route, MAX_ROUTE_LEN), (self.suspension, MAX_SUSPENSION_LEN)] {
+            if !name.is_empty() {
+                let kept = cut_at_character(name, max_len);
+                out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
+                out.extend_from_slice(kept);
+            }
         }
     }
 
@@ -302,7 +327,7 @@ impl<'a> Click<'a> {
             return Err(Malformed);
         }
         let (fixed, rest) = bytes.split_first_chunk::<FIXED_LEN>().ok_or(Malformed)?;
-        let texts = decode_texts(rest).ok_or(Malformed)?;
+        let (texts, rest) = decode_texts(rest).ok_or(Malformed)?;
         let id_at = |at: usize| -> Option<[u8; 16]> { fixed[at..at + 16].try_into().ok() };
         let nonzero = |at: usize| id_at(at).filter(|id| *id != [0; 16]);
         let u16_at = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
@@ -312,6 +337,11 @@ impl<'a> Click<'a> {
         kid.copy_from_slice(&fixed[88..96]);
         let address_mode = decode_enum(&AddressMode::ALL, fixed[80])?;
         let address = id_at(64).map(|octets| Ipv6Addr::from(octets).to_canonical());
+        let flags = Flags(u16_at(84));
+        let (route, rest) =
+            if flags.has(Flags::ROUTED) { decode_name(rest).ok_or(Malformed)? } else { (&[][..], rest) };
+        let (suspension, _) =
+            if flags.has(Flags::SUSPENDED) { decode_name(rest).ok_or(Malformed)? } else { (&[][..], rest) };
         Ok(Click {
             id: id_at(16).ok_or(Malformed)?,
             at_ms: u64::from_le_bytes(at_ms),
@@ -328,23 +358,37 @@ impl<'a> Click<'a> {
             address_source: decode_enum(&AddressSource::ALL, fixed[81])?,
             consent: decode_enum(&Consent::ALL, fixed[82])?,
             privacy: decode_enum(&Privacy::ALL, fixed[83])?,
-            flags: Flags(u16_at(84)),
+            flags,
             token_at: Some(u16_at(86)).filter(|at| *at != NO_TOKEN),
             token_kid: Some(kid).filter(|kid| *kid != [0; 8]),
             texts,
+            route,
+            suspension,
         })
     }
 }
 
-/// The texts, each behind its length; `None` if the bytes end early.
+/// The texts, each behind its length, and the bytes behind them; `None` if the bytes end early.
 #[inline]
-fn decode_texts(mut rest: &[u8]) -> Option<[&[u8]; Text::COUNT]> {
+fn decode_texts(mut rest: &[u8]) -> Option<([&[u8]; Text::COUNT], &[u8])> {
     let mut texts = [&[][..]; Text::COUNT];
     for text in &mut texts {
-        let (len, behind) = rest.split_first_chunk::<2>()?;
-        (*text, rest) = behind.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+        (*text, rest) = split_text(rest)?;
     }
-    Some(texts)
+    Some((texts, rest))
+}
+
+/// A name, which is not empty, and the bytes behind it; `None` if the bytes end early.
+#[cold]
+fn decode_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    split_text(bytes).filter(|(name, _)| !name.is_empty())
+}
+
+/// A text behind its length, and the bytes behind it; `None` if the bytes end early.
+#[inline]
+fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, behind) = bytes.split_first_chunk::<2>()?;
+    behind.split_at_checked(usize::from(u16::from_le_bytes(*len)))
 }
 
 /// The variant of a byte; an error if this build does not know the byte.
@@ -395,6 +439,8 @@ mod tests {
                 b"com.instagram.android",
                 b"navigate/document/?1",
             ],
+            route: b"",
+            suspension: b"",
         }
     }
 

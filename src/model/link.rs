@@ -88,7 +88,7 @@ word_enum! {
 /// The facts about a link that each of its clicks carries, as they were at the click.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFacts<'a> {
-    /// The version of the links: the modification time of the links file, milliseconds since the epoch.
+    /// The version of the catalog that made the link what it was.
     pub version: u64,
     /// What the link refers to.
     pub kind: Kind,
@@ -204,6 +204,27 @@ impl<'a> LinkFacts<'a> {
         let partner = str::from_utf8(take_length_prefixed(&mut rest)?).ok()?;
         let seller = str::from_utf8(take_length_prefixed(&mut rest)?).ok()?;
         Some(SellerAndPartner { seller, partner })
+    }
+
+    /// Decodes the version alone.
+    pub fn decode_version(bytes: &[u8]) -> Option<u64> {
+        take_leb128_integer(&mut skip_fixed_part_and_own_end(bytes)?)
+    }
+
+    /// Whether two encoded facts say the same but for the version. With `ignore_times` their times may differ too.
+    pub fn are_same_except_version(one: &'a [u8], other: &'a [u8], ignore_times: bool) -> bool {
+        let split = |bytes: &'a [u8]| {
+            let mut rest = skip_fixed_part_and_own_end(bytes)?;
+            let fixed = &bytes[..bytes.len() - rest.len()];
+            take_leb128_integer(&mut rest)?;
+            Some((fixed, rest))
+        };
+        let is_same_fixed_part = |one: &[u8], other: &[u8]| match ignore_times {
+            true => one[..2] == other[..2] && one[8..10] == other[8..10],
+            false => one == other,
+        };
+        let (Some(one), Some(other)) = (split(one), split(other)) else { return false };
+        is_same_fixed_part(one.0, other.0) && one.1 == other.1
     }
 
     /// Decodes the link's creation and end alone, for the click path.

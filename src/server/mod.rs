@@ -9,9 +9,9 @@
 //! 6. **drain**: not ready, wait for load balancers, finish connections, deliver what the lanes hold (`drain`).
 //!
 //! Threads: the main one (admin listener, signals, service manager), `wp-worker-N`, for each topic `wp-send-TOPIC`,
-//! `wp-spill-TOPIC` and `wp-observer`, `wp-kafka-watch`, `wp-reload`, and `wp-log`, which alone writes to the standard
-//! error stream. The main thread reads no file while the process serves. A second stop signal exits at once, at any
-//! step and whatever hangs: the journal is made for that.
+//! `wp-spill-TOPIC` and `wp-observer`, `wp-kafka-watch`, `wp-reload`, `wp-catalog`, and `wp-log`, which alone writes to
+//! the standard error stream. The main thread reads no file while the process serves. A second stop signal exits at
+//! once, at any step and whatever hangs: the journal is made for that.
 
 mod drain;
 mod edge_id;

@@ -12,10 +12,12 @@ use anyhow::{Context, Result, bail};
 use tokio::{
     runtime::{Builder, LocalOptions},
     task::{JoinHandle, spawn_blocking, spawn_local},
+    time::timeout,
 };
 
 use crate::{
     admin,
+    catalog::Catalog,
     config::Config,
     faults::{self, log_fault},
     lifecycle::{self, Readiness, StopHandle},
@@ -41,6 +43,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often it checks, while the process starts, whether every condition of readiness holds.
 const READY_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long the catalog has to end. What is acknowledged is on the disk before.
+const CATALOG_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until the process is told to stop.
 ///
@@ -74,7 +79,7 @@ async fn start_serve_and_drain(
     tracing::info!(event = "listening", listen = listen.join(","), admin = %bound.admin_address, "listening");
 
     let prepared = load_and_open_journals_unless_stopped(&config, bound.edge.len(), &observer, &mut signals).await?;
-    let Some(mut prepared) = prepared else { return Ok(ExitCode::SUCCESS) };
+    let Some((mut prepared, catalog)) = prepared else { return Ok(ExitCode::SUCCESS) };
     loaded.set(true);
     if let Some(certificates) = admin.certificates {
         prepared.reloader.add(certificates);
@@ -98,6 +103,8 @@ async fn start_serve_and_drain(
     // The admin listener ends last, so that a scrape sees the drain. Its own failure was logged.
     admin.stop.stop();
     let _ = admin.task.await;
+    // A catalog that hangs in a disk must not keep the process.
+    let _ = timeout(CATALOG_GRACE, spawn_blocking(move || catalog.stop())).await;
     exit_code
 }
 
@@ -161,7 +168,7 @@ async fn load_and_open_journals_unless_stopped(
     workers: usize,
     observer: &Arc<dyn StartupObserver>,
     signals: &mut Signals,
-) -> Result<Option<PreparedServer>> {
+) -> Result<Option<(PreparedServer, Catalog)>> {
     let (config_to_load, observer) = (config.clone(), observer.clone());
     let loading = spawn_blocking(move || {
         lock_data_dir_and_load_files(&config_to_load, &|progress| observer.on_links_progress(progress))

@@ -6,17 +6,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arc_swap::ArcSwap;
 
 use crate::{
     attribution::keyring::Keyring,
+    catalog::{Catalog, LinkSource, OpenedCatalog},
     client::address::TrustedProxies,
     config::Config,
     edge::{https_redirect::HttpsRedirect, snapshot::Edge},
     faults::{self, log_fault},
+    file_watch::FileVersion,
     journal::{DirectoryLocks, LaneCondition, RecoveryReport},
-    links::{Table, domains::Domains, file::Progress},
+    links::{Table, domains::Domains, file::Progress, suspensions::Suspensions},
     metrics::{self, EDGE_INFO},
     model::click::Topic,
     net::tls::{self, ServedCertificates, TlsServer},
@@ -24,8 +26,12 @@ use crate::{
         edge_id::load_edge_id_or_save_configured_or_random,
         journals::{TopicJournal, open_journals},
         reload::{
-            Reloader, certificates::CertificateReloader, challenges::ChallengeReloader, config_file::ConfigFileCheck,
-            keyring::KeyringReloader, links::LinkReloader,
+            LoadedSource, Reloader,
+            certificates::CertificateReloader,
+            challenges::ChallengeReloader,
+            config_file::ConfigFileCheck,
+            keyring::KeyringReloader,
+            links::{FirstLoad, LinkReloader},
         },
     },
     sinks::{
@@ -42,6 +48,7 @@ pub(super) struct LoadedServer {
     reloader: Reloader,
     tls: Option<TlsServer>,
     links: u64,
+    catalog: Catalog,
 }
 
 /// What the threads of a serving process are started with.
@@ -80,15 +87,15 @@ pub(super) fn lock_data_dir_and_load_files(
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
     let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
-    let file = config.links.file.clone().context("no links: give --links FILE, or set links.file")?;
-    let links =
-        LinkReloader::load_first_retrying_if_changed_while_reading(file, &config.links, domains.clone(), on_progress)?;
-    let table = links.source.table();
+    let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
+    let edge = edge.with_suspensions(suspensions);
 
     let mut reloader = Reloader::default();
-    reloader.add(links);
+    if let Some(loaded) = file {
+        reloader.add(loaded);
+    }
     reloader.add(keyring);
     if let Some(loaded) = certificates {
         reloader.add(loaded);
@@ -100,7 +107,72 @@ pub(super) fn lock_data_dir_and_load_files(
         reloader.check_config_file(ConfigFileCheck::new(file));
     }
     let edge = Arc::new(ArcSwap::from_pointee(edge));
-    Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count })
+    let served = edge.clone();
+    catalog.handle().publish_suspensions_to(move |suspensions| {
+        served.rcu(|edge| edge.with_suspensions(suspensions.clone()));
+    });
+    Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog })
+}
+
+/// The links, and what keeps them up to date.
+struct LoadedLinks {
+    catalog: Catalog,
+    table: Arc<Table>,
+    suspensions: Arc<Suspensions>,
+    /// The links file, if links come from one.
+    file: Option<LoadedSource<LinkReloader>>,
+}
+
+/// Opens the catalog and loads its links; then loads the links file, if there is one.
+fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Progress) + Sync)) -> Result<LoadedLinks> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let policy = config.links.destination_policy();
+    let opened = OpenedCatalog::open_or_create(&config.server.data_dir, policy, domains.clone(), threads)?;
+    log_what_catalog_lost(&opened);
+    let (last_good, catalog_version) = (opened.table.clone(), opened.version);
+    let suspensions = opened.suspensions.clone();
+    let Some(path) = config.links.file.clone() else {
+        metrics::gauge(&metrics::LINKS, &[]).set(last_good.len() as f64);
+        let catalog = opened.start(LinkSource::Store)?;
+        return Ok(LoadedLinks { catalog, table: last_good, suspensions, file: None });
+    };
+    let held_version = FileVersion::read(&path).filter(|version| opened.holds_file_version(&path, version));
+    let catalog = opened.start(LinkSource::File)?;
+    let first = FirstLoad {
+        path,
+        config: &config.links,
+        domains,
+        last_good,
+        catalog_version,
+        held_version,
+        catalog: catalog.handle(),
+        progress: on_progress,
+    };
+    let file = LinkReloader::load_first_or_serve_last_good(first)?;
+    Ok(LoadedLinks { catalog, table: file.source.table(), suspensions, file: Some(file) })
+}
+
+fn log_what_catalog_lost(opened: &OpenedCatalog) {
+    if let Some(path) = &opened.set_aside {
+        log_fault!(
+            error,
+            faults::CATALOG_SET_ASIDE,
+            "the catalog was damaged, and lies in {} now; reserved codes, suspensions and the audit are lost",
+            path.display()
+        );
+    }
+    for (name, errors) in &opened.refused {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        tracing::warn!("the link {}/{} is not served: {}", name.domain, name.code, errors.join("; "));
+    }
+    if opened.refused_total > 0 {
+        log_fault!(
+            error,
+            faults::LINKS_NOT_SERVED,
+            links = opened.refused_total,
+            "links of the catalog break the rules of this configuration; they are kept, and not served"
+        );
+    }
 }
 
 /// Finds the mistakes for which a sink would refuse to open, as far as they show without the journal's notes.
@@ -122,15 +194,19 @@ impl LoadedServer {
     ///
     /// # Errors
     /// See [`crate::journal::OpenError`].
-    pub(super) fn recover_and_open_journals(self, config: &Config, workers: usize) -> Result<PreparedServer> {
-        let LoadedServer { locks, edge_id, edge, reloader, tls, links } = self;
+    pub(super) fn recover_and_open_journals(
+        self,
+        config: &Config,
+        workers: usize,
+    ) -> Result<(PreparedServer, Catalog)> {
+        let LoadedServer { locks, edge_id, edge, reloader, tls, links, catalog } = self;
         let journal_config = match config.kafka.is_enabled() && config.kafka.exactly_once() {
             true => config.journal.for_acknowledgements_after(USUAL_COMMIT_DELAY),
             false => config.journal.clone(),
         };
         let journals = open_journals(&config.server.data_dir, &journal_config, workers, &locks)?;
         journals.iter().flat_map(|journal| &journal.reports).for_each(log_lane_recovery_unless_clean);
-        Ok(PreparedServer { edge_id, journals, edge, reloader, tls, links })
+        Ok((PreparedServer { edge_id, journals, edge, reloader, tls, links }, catalog))
     }
 }
 

@@ -467,3 +467,58 @@ fn the_length_of_a_target_is_bounded_to_the_byte() {
         assert_eq!(site.get(&target, &[]).status, if long { 414 } else { 302 });
     }
 }
+
+#[test]
+fn a_url_of_the_host_gets_the_code_inside_a_segment_or_a_value() {
+    let settings = format!(
+        "not_found_url = \"{SHOP}/404/{{code}}?c={{code}}\"\nfallback_url = \"{SHOP}/gone?c={{code}}&x=1\"\n\
+         root_url = \"{SHOP}/home/{{code}}\""
+    );
+    let site = site(&settings, &[on(HOST, &disabled("off"))]);
+    for (path, expected) in [
+        ("/nobody", "/404/nobody?c=nobody"),
+        ("/a%2Fb%3Fc=d%26e%23f", "/404/a%2Fb%3Fc%3Dd%26e%23f?c=a%2Fb%3Fc%3Dd%26e%23f"),
+        ("/%2E%2E", "/404/?c=.."),
+        ("/https:%2F%2Fevil.example", "/404/https%3A%2F%2Fevil.example?c=https%3A%2F%2Fevil.example"),
+        ("/off", "/gone?c=off&x=1"),
+        ("/", "/home/"),
+    ] {
+        let answer = get(&site, path, &[]);
+        assert_eq!((answer.status, location(&answer)), (302, &*format!("{SHOP}{expected}")), "{path}");
+    }
+    assert_eq!(event(&site, "clicks.orphan", "off")["destination"], format!("{SHOP}/gone?c=off&x=1"));
+    for url in [
+        format!("https://{{code}}.example.com/"),
+        format!("{SHOP}/?{{code}}=1"),
+        format!("{SHOP}/#{{code}}"),
+        format!("{SHOP}/{{sub1}}"),
+    ] {
+        let refused = Site::new(&[link("live")]).config(&format!("[domains.\"{HOST}\"]\nroot_url = \"{url}\"\n"));
+        let (code, error) = refused.run_refused_start();
+        assert!(code == Some(64) && error.contains("root_url") && error.contains("{code}"), "{url}: {error}");
+    }
+}
+
+#[test]
+fn a_host_that_is_not_configured_is_served_or_refused_as_the_star_says() {
+    let links = [on(HOST, &link("mine")), link("theirs")];
+    let with_star = |settings: &str| {
+        Site::new(&links).config(&format!("[domains.\"{HOST}\"]\n[domains.\"*\"]\n{settings}\n")).start()
+    };
+    let serving = with_star("");
+    assert_eq!(send_request(&serving, "GET", "other.example.com", "/theirs", &[]).status, 302);
+    let refusing = with_star("unknown_hosts = \"refuse\"");
+    for path in ["/theirs", "/nobody", "/", "/robots.txt", "/.well-known/assetlinks.json"] {
+        let answer = send_request(&refusing, "GET", "other.example.com", path, &[]);
+        assert_eq!(answer.status, 421, "{path}");
+        assert!(answer.header("location").is_none() && answer.header("set-cookie").is_none(), "{path}");
+    }
+    assert_eq!(send_request(&refusing, "GET", HOST, "/mine", &[]).status, 302);
+    until("the refused requests are counted", || {
+        let refused = refusing.metric("waypost_requests_refused_total", "reason=\"unknown_host\"");
+        (refused == 5.0).then_some(())
+    });
+    let (code, error) =
+        Site::new(&links).config(&format!("[domains.\"{HOST}\"]\nunknown_hosts = \"refuse\"\n")).run_refused_start();
+    assert!(code == Some(64) && error.contains("unknown_hosts"), "{error}");
+}

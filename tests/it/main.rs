@@ -17,6 +17,7 @@
 //! - `bad_input`: input that no browser sends
 //! - `limits`: the limits of one connection and of one address
 //! - `domains`: settings of a host
+//! - `routes`: old URLs of other trackers
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -48,6 +49,7 @@
 //! Operation:
 //!
 //! - `config`: mistakes of the configuration, and which source wins
+//! - `explain`, `shadow`: `waypost explain`, `waypost shadow`
 //! - `operate`, `telling`: starts, readiness, stops; metrics, logs and output for the operator
 //! - `stalled_log`: nobody reads the log
 //! - `reload`: links, keys and configuration change while clicks come
@@ -83,6 +85,7 @@ mod domains;
 mod drain;
 mod dsl;
 mod exactly_once;
+mod explain;
 mod full;
 mod h2;
 mod handshakes;
@@ -107,6 +110,8 @@ mod prometheus;
 mod proxies;
 mod reload;
 mod request_duration;
+mod routes;
+mod shadow;
 mod sockets;
 mod stalled_log;
 mod telling;

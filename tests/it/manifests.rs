@@ -72,7 +72,7 @@ fn pod(root: &Path) -> (Config, Vec<(String, String)>) {
     assert_eq!(args[..2], ["serve", "--config"]);
     let ours = environment.iter().map(|(name, value)| (name.into(), value.into()));
     let inputs = ConfigInputs { file: Some(Path::new(&args[2])), environment: ours, flags: FlagValues::default() };
-    (inputs.load_and_require_links_file().unwrap_or_else(|errors| panic!("{errors}")), environment)
+    (inputs.load().unwrap_or_else(|errors| panic!("{errors}")), environment)
 }
 
 fn longest_stop(config: &Config) -> Duration {
@@ -264,7 +264,7 @@ fn compose_names_files_flags_and_ports_that_exist() {
     let file = dir.path().join("waypost.toml");
     std::fs::write(&file, image_config()).unwrap();
     let inputs = ConfigInputs { file: Some(&file), environment: ours, flags: FlagValues::default() };
-    let config = inputs.load_and_require_links_file().unwrap_or_else(|errors| panic!("{errors}"));
+    let config = inputs.load().unwrap_or_else(|errors| panic!("{errors}"));
     let mounted: Vec<&str> =
         list(&services["waypost"]["volumes"]).iter().map(|volume| str(volume).split(':').nth(1).unwrap()).collect();
     assert_eq!(mounted[0], config.server.data_dir.display().to_string());

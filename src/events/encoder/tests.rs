@@ -66,6 +66,8 @@ pub(crate) fn click() -> Click<'static> {
         token_at: Some(DESTINATION.len() as u16),
         token_kid: Some(*b"k7Qm2xZa"),
         texts,
+        route: b"",
+        suspension: b"",
     }
 }
 
@@ -139,6 +141,8 @@ fn goldens() -> Vec<(&'static str, String)> {
 
     let mut app = with(&[(Text::UserAgent, b"okhttp/4.12.0"), (Text::SecFetch, none), (Text::Referer, none)]);
     (app.carrier, app.status, app.flags) = (Carrier::App, 200, Flags::VISITOR_NEW);
+    app.route = b"tune";
+    app.suspension = b"creator:c_1";
 
     let preview = with(&[
         (Text::UserAgent, b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),

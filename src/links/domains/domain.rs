@@ -8,9 +8,12 @@ use crate::{
         destination::policy,
         domains::{
             app_links::{AppAssociationFiles, AppLinks},
+            domain_url::DomainUrl,
             host::is_same_or_subdomain,
             settings::{Gpc, MAX_DOMAINS, OnExpired, Prefetch, Settings, check_and_normalize_cookie_domain},
+            sub_names::SubNames,
         },
+        routes::Routes,
     },
     model::click::AddressMode,
     net::tls,
@@ -60,11 +63,11 @@ pub struct Domain {
     /// The host in lower case and punycode, or `*`.
     pub name: Box<str>,
     /// `Location` for an unknown code.
-    pub not_found_url: Option<HeaderValue>,
+    pub not_found_url: Option<DomainUrl>,
     /// `Location` for `/`.
-    pub root_url: Option<HeaderValue>,
+    pub root_url: Option<DomainUrl>,
     /// `Location` for a link that is not live and has no fallback of its own.
-    pub fallback_url: Option<HeaderValue>,
+    pub fallback_url: Option<DomainUrl>,
     /// The URL of the shop, linked on 404 and 410 pages.
     pub shop_url: Option<Box<str>>,
     /// The answer to an expired link without a fallback.
@@ -91,6 +94,10 @@ pub struct Domain {
     pub app_origins: Box<[HeaderValue]>,
     /// Bodies of the app association files.
     pub app_association_files: AppAssociationFiles,
+    /// The names of the sub ids, if they are not `sub1` to `sub5`.
+    pub sub_names: SubNames,
+    /// The shapes of other trackers' URLs.
+    pub routes: Routes,
 }
 
 impl Domain {
@@ -107,9 +114,9 @@ impl Domain {
             .transpose()?;
         Ok(Domain {
             id,
-            not_found_url: check_web_url_and_convert_to_location_header(settings.not_found_url.as_deref())?,
-            root_url: check_web_url_and_convert_to_location_header(settings.root_url.as_deref())?,
-            fallback_url: check_web_url_and_convert_to_location_header(settings.fallback_url.as_deref())?,
+            not_found_url: settings.not_found_url.as_deref().map(DomainUrl::check_and_build).transpose()?,
+            root_url: settings.root_url.as_deref().map(DomainUrl::check_and_build).transpose()?,
+            fallback_url: settings.fallback_url.as_deref().map(DomainUrl::check_and_build).transpose()?,
             shop_url: shop_url.map_err(|error| error.to_string())?.map(String::into_boxed_str),
             on_expired: settings.on_expired,
             prefetch: settings.prefetch,
@@ -127,6 +134,8 @@ impl Domain {
                 .as_ref()
                 .map(AppLinks::build_association_files)
                 .unwrap_or_default(),
+            sub_names: SubNames::parse(&settings.sub_names, &settings.token_param)?,
+            routes: Routes::compile(&settings.routes)?,
             name: name.into(),
         })
     }
@@ -139,12 +148,6 @@ impl Domain {
             None => *host == *self.name,
         }
     }
-}
-
-fn check_web_url_and_convert_to_location_header(url: Option<&str>) -> Result<Option<HeaderValue>, String> {
-    let Some(url) = url else { return Ok(None) };
-    let url = policy::check_and_normalize_web_url(url).map_err(|error| error.to_string())?;
-    HeaderValue::try_from(url).map(Some).map_err(|error| error.to_string())
 }
 
 fn check_origins_and_convert_to_headers(origins: &[String]) -> Result<Box<[HeaderValue]>, String> {

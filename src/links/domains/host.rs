@@ -4,7 +4,7 @@
 pub(super) const MAX_HOST: usize = 255;
 
 /// Parses a configured host into the form that browsers send: lower case, punycode. `*` stays as it is.
-pub(super) fn parse_host_or_asterisk(name: &str) -> Result<String, String> {
+pub(in crate::links) fn parse_host_or_asterisk(name: &str) -> Result<String, String> {
     if name == "*" {
         return Ok(name.to_owned());
     }

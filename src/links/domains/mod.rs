@@ -5,15 +5,20 @@
 
 mod app_links;
 mod domain;
-mod host;
+mod domain_url;
+pub(in crate::links) mod host;
 mod loops;
+mod param_name;
 mod registry;
 mod settings;
+mod sub_names;
 
 pub use app_links::{AndroidApp, AppAssociationFiles, AppLinks};
 pub use domain::{Domain, DomainId};
+pub use domain_url::DomainUrl;
 pub use registry::Domains;
-pub use settings::{ClientIp, Config, Gpc, OnExpired, Prefetch, Settings};
+pub use settings::{ClientIp, Config, Gpc, OnExpired, Prefetch, Settings, UnknownHosts};
+pub use sub_names::SubNames;
 
 #[cfg(test)]
 mod tests;

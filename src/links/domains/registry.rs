@@ -6,7 +6,7 @@ use crate::{
     links::domains::{
         domain::{Domain, DomainId},
         host::{MAX_HOST, parse_host_or_asterisk},
-        settings::{Config, Settings},
+        settings::{Config, Settings, UnknownHosts},
     },
     uri,
 };
@@ -18,6 +18,7 @@ pub struct Domains {
     all: Vec<Domain>,
     /// Indices in `all`, by host.
     by_host: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+    unknown_hosts: UnknownHosts,
 }
 
 impl Domains {
@@ -28,9 +29,9 @@ impl Domains {
     pub fn new(config: &Config) -> Result<Domains, String> {
         let default = Settings::default();
         let named = config.0.iter().filter(|(name, _)| *name != "*");
-        let all = std::iter::once(("*", config.0.get("*").unwrap_or(&default)))
-            .chain(named.map(|(name, settings)| (name.as_str(), settings)));
-        let mut domains = Domains { all: Vec::new(), by_host: HashMap::default() };
+        let star = config.0.get("*").unwrap_or(&default);
+        let all = std::iter::once(("*", star)).chain(named.map(|(name, settings)| (name.as_str(), settings)));
+        let mut domains = Domains { all: Vec::new(), by_host: HashMap::default(), unknown_hosts: star.unknown_hosts };
         for (index, (name, settings)) in all.enumerate() {
             let id = DomainId::new(index, settings.case_insensitive).ok_or("too many hosts")?;
             let domain =
@@ -44,10 +45,14 @@ impl Domains {
     }
 
     /// The domain that serves a `Host` header. Ignores the port, one trailing dot and case; a host that is not
-    /// configured has `*`. Makes no allocation.
-    pub fn of_host(&self, host: &[u8]) -> &Domain {
+    /// configured has `*`, or nothing if such hosts are refused. Makes no allocation.
+    pub fn find_serving_host(&self, host: &[u8]) -> Option<&Domain> {
         let index = if self.by_host.is_empty() { None } else { self.find_index_of_host(host) };
-        &self.all[index.unwrap_or(0)]
+        match (index, self.unknown_hosts) {
+            (Some(index), _) => Some(&self.all[index]),
+            (None, UnknownHosts::Serve) => Some(&self.all[0]),
+            (None, UnknownHosts::Refuse) => None,
+        }
     }
 
     /// The domain that is configured for a host; `None` if `*` serves it.

@@ -10,9 +10,13 @@ use crate::{
         destination::policy,
         domains::{
             app_links::AppLinks,
+            domain_url::DomainUrl,
             host::{is_same_or_subdomain, parse_host_or_asterisk},
             loops::{DomainRedirects, list_redirects_in_circles},
+            param_name::is_param_name,
+            sub_names::SubNames,
         },
+        routes::{self, RouteSettings},
     },
     model::{click::AddressMode, link_parameter::LinkParameter},
     net::tls,
@@ -65,6 +69,13 @@ pub struct Settings {
     /// The app that resolves this host's links. Without it no app association file is served: the app would open and no
     /// click would reach Waypost.
     pub app_links: Option<AppLinks>,
+    /// The names of `sub1`, `sub2` and so on in requests for this host, as an old tracker named them.
+    pub sub_names: Vec<String>,
+    /// Of `*` alone: whether hosts that are not configured are served.
+    pub unknown_hosts: UnknownHosts,
+    /// The routes of this host. They are written as `[[routes]]`.
+    #[serde(skip)]
+    pub routes: Vec<RouteSettings>,
 }
 
 impl Default for Settings {
@@ -87,6 +98,9 @@ impl Default for Settings {
             app_resolves: None,
             app_origins: Vec::new(),
             app_links: None,
+            sub_names: Vec::new(),
+            unknown_hosts: UnknownHosts::default(),
+            routes: Vec::new(),
         }
     }
 }
@@ -100,6 +114,17 @@ pub enum OnExpired {
     Pass,
     /// `410` with a link to the shop.
     Gone,
+}
+
+/// The answer to a request whose host is not configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownHosts {
+    /// The links and settings of `*`.
+    #[default]
+    Serve,
+    /// `421` without a click.
+    Refuse,
 }
 
 /// The answer to a prefetch or prerender.
@@ -163,6 +188,17 @@ const REFERRER_POLICIES: [&str; 8] = [
 ];
 
 impl Config {
+    /// Gives each host its routes. A host that only routes name is a configured host with default settings. A route of
+    /// a host that is no name is left out; its error is one of the section `routes`.
+    pub fn add_routes(&mut self, routes: &routes::Config) {
+        for route in routes.0.values() {
+            let Ok(host) = parse_host_or_asterisk(&route.domain) else { continue };
+            let is_host = |name: &&String| parse_host_or_asterisk(name).is_ok_and(|known| known == host);
+            let written = self.0.keys().find(is_host).cloned();
+            self.0.entry(written.unwrap_or(host)).or_default().routes.push(route.clone());
+        }
+    }
+
     /// Every error, as a key (relative to `domains`) and a message that says what is allowed.
     pub fn list_invalid_values(&self) -> Vec<InvalidValue> {
         let mut errors = Vec::new();
@@ -193,27 +229,36 @@ impl Config {
 impl Settings {
     /// The URLs that requests for this host are redirected to.
     fn list_redirects<'a>(&'a self, name: &'a str) -> DomainRedirects<'a> {
+        DomainRedirects { name, urls: self.redirect_urls().filter_map(|(key, url)| Some((key, url?))).collect() }
+    }
+
+    /// The URLs that may hold `{code}`, each with its key.
+    fn redirect_urls(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
         let urls = [
             ("not_found_url", &self.not_found_url),
             ("root_url", &self.root_url),
             ("fallback_url", &self.fallback_url),
         ];
-        DomainRedirects { name, urls: urls.into_iter().filter_map(|(key, url)| Some((key, url.as_deref()?))).collect() }
+        urls.into_iter().map(|(key, url)| (key, url.as_deref()))
     }
 
     /// The errors of the settings of `host`, each with its key.
     fn list_invalid_values(&self, host: &str) -> Vec<InvalidValue> {
         let mut errors = Vec::new();
-        let urls = [
-            ("not_found_url", &self.not_found_url),
-            ("root_url", &self.root_url),
-            ("fallback_url", &self.fallback_url),
-            ("shop_url", &self.shop_url),
-        ];
-        for (key, url) in urls {
-            if let Some(Err(error)) = url.as_deref().map(policy::check_and_normalize_web_url) {
-                errors.push(InvalidValue::new(key, error.to_string()));
+        for (key, url) in self.redirect_urls() {
+            if let Some(Err(error)) = url.map(DomainUrl::check_and_build) {
+                errors.push(InvalidValue::new(key, error));
             }
+        }
+        if let Some(Err(error)) = self.shop_url.as_deref().map(policy::check_and_normalize_web_url) {
+            errors.push(InvalidValue::new("shop_url", error.to_string()));
+        }
+        if let Err(message) = SubNames::parse(&self.sub_names, &self.token_param) {
+            errors.push(InvalidValue::new("sub_names", message));
+        }
+        if self.unknown_hosts == UnknownHosts::Refuse && host != "*" {
+            let message = "is a setting of [domains.\"*\"], the hosts that have no section";
+            errors.push(InvalidValue::new("unknown_hosts", message));
         }
         if let Some(Err(message)) =
             self.cookie_domain.as_deref().map(|domain| check_and_normalize_cookie_domain(domain, host))
@@ -276,11 +321,6 @@ fn is_origin(text: &str) -> bool {
         && scheme.bytes().all(is_scheme_byte)
         && !host.is_empty()
         && host.bytes().all(is_host_byte)
-}
-
-fn is_param_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    matches!(name.len(), 1..=32) && name.bytes().all(plain)
 }
 
 /// Parses `cookie_domain` of `host` into lower case and punycode.

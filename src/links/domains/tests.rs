@@ -8,14 +8,14 @@ fn config(text: &str) -> Config {
 fn a_host_finds_its_domain_whatever_its_case_port_and_trailing_dot() {
     let domains = Domains::new(&config("[\"Go.Example.com\"]\n[\"bücher.example\"]\n[\"[::1]\"]")).unwrap();
     for host in ["go.example.com", "GO.example.COM:8443", "go.example.com.", "go.example.com.:80"] {
-        assert_eq!(&*domains.of_host(host.as_bytes()).name, "go.example.com", "{host}");
+        assert_eq!(&*domains.find_serving_host(host.as_bytes()).unwrap().name, "go.example.com", "{host}");
     }
-    assert_eq!(&*domains.of_host(b"xn--bcher-kva.example").name, "xn--bcher-kva.example");
+    assert_eq!(&*domains.find_serving_host(b"xn--bcher-kva.example").unwrap().name, "xn--bcher-kva.example");
     assert_eq!(&*domains.find_by_name("bücher.example").unwrap().name, "xn--bcher-kva.example");
-    assert_eq!(&*domains.of_host(b"[::1]:8080").name, "[::1]");
-    assert_eq!(&*domains.of_host(b"[::1]").name, "[::1]");
+    assert_eq!(&*domains.find_serving_host(b"[::1]:8080").unwrap().name, "[::1]");
+    assert_eq!(&*domains.find_serving_host(b"[::1]").unwrap().name, "[::1]");
     for host in ["", "other.example", "127.0.0.1:8080", &"a".repeat(300), "go.example.com:x"] {
-        assert_eq!(&*domains.of_host(host.as_bytes()).name, "*", "{host}");
+        assert_eq!(&*domains.find_serving_host(host.as_bytes()).unwrap().name, "*", "{host}");
     }
     assert_eq!(&*domains.find_by_name("*").unwrap().name, "*");
     assert!(domains.find_by_name("other.example").is_none());
@@ -24,7 +24,7 @@ fn a_host_finds_its_domain_whatever_its_case_port_and_trailing_dot() {
 #[test]
 fn without_configuration_every_host_is_served_by_the_default_domain() {
     let domains = Domains::new(&Config::default()).unwrap();
-    let domain = domains.of_host(b"localhost:8080");
+    let domain = domains.find_serving_host(b"localhost:8080").unwrap();
     assert_eq!((&*domain.name, &*domain.token_param, domain.id.ignores_case()), ("*", "wp", false));
     assert_eq!(domain.referrer_policy, "strict-origin-when-cross-origin");
     assert!(std::ptr::eq(domain, domains.domain(domain.id)));
@@ -35,11 +35,11 @@ fn without_configuration_every_host_is_served_by_the_default_domain() {
 fn the_cookie_reaches_its_domain_and_what_lies_below() {
     let domains = Domains::new(&config("[\"go.shop.example\"]\ncookie_domain = \".Shop.example\"\n[\"go.x.example\"]"));
     let domains = domains.unwrap();
-    let domain = domains.of_host(b"go.shop.example");
+    let domain = domains.find_serving_host(b"go.shop.example").unwrap();
     assert_eq!(domain.cookie_domain.as_deref(), Some("shop.example"));
     assert!(domain.is_cookie_sent_to_host("shop.example") && domain.is_cookie_sent_to_host("www.shop.example"));
     assert!(!domain.is_cookie_sent_to_host("myshop.example") && !domain.is_cookie_sent_to_host("example"));
-    let own = domains.of_host(b"go.x.example");
+    let own = domains.find_serving_host(b"go.x.example").unwrap();
     assert!(own.is_cookie_sent_to_host("go.x.example") && !own.is_cookie_sent_to_host("x.example"));
 }
 
@@ -87,11 +87,11 @@ fn every_error_is_reported_with_its_key() {
 fn association_files_exist_only_for_the_apps_that_are_named() {
     let text = "[\"go.example.com\"]\napp_links = { android = [{ package = \"com.shop\", sha256 = [\"AB:CD\"] }] }";
     let domains = Domains::new(&config(text)).unwrap();
-    let files = &domains.of_host(b"go.example.com").app_association_files;
+    let files = &domains.find_serving_host(b"go.example.com").unwrap().app_association_files;
     assert!(files.apple.is_none());
     let body: serde_json::Value = serde_json::from_slice(files.android.as_ref().unwrap()).unwrap();
     assert_eq!(body[0]["target"]["package_name"], "com.shop");
-    assert!(domains.of_host(b"other").app_association_files.android.is_none());
+    assert!(domains.find_serving_host(b"other").unwrap().app_association_files.android.is_none());
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub fn load_and_validate_file(request: &LoadRequest<'_>) -> Result<LoadedFile, L
     let version = FileVersion::from_metadata(&file.metadata().map_err(io_error)?);
     let mut blocks = BlockReader::new(&file);
     let capacity = blocks.read_first_block_and_estimate_line_count(version.size()).map_err(io_error)?;
-    let mut batch = LinkBatch::new(request.rules, version.modified_ms(), capacity);
+    let mut batch = LinkBatch::new(request.rules, capacity);
     let parallel = ParallelLoad {
         batch: &batch,
         blocks: Mutex::new(blocks),

@@ -31,6 +31,7 @@ struct LoadFixture {
     domains: Domains,
     threads: usize,
     allow_shrink: bool,
+    latest_version: std::sync::atomic::AtomicU64,
     now_ms: u64,
 }
 
@@ -44,13 +45,21 @@ impl LoadFixture {
             domains: Domains::new(&config).unwrap(),
             threads: 2,
             allow_shrink: false,
+            latest_version: Default::default(),
             now_ms: NOW,
         }
     }
 
     fn rules<'a>(&'a self, served: Option<&'a Table>) -> BatchRules<'a> {
         let LoadFixture { policy, domains, now_ms, allow_shrink, .. } = self;
-        BatchRules { policy, domains, now_ms: *now_ms, served, allow_shrink: *allow_shrink }
+        BatchRules {
+            policy,
+            domains,
+            now_ms: *now_ms,
+            served,
+            latest_version: &self.latest_version,
+            allow_shrink: *allow_shrink,
+        }
     }
 
     fn load(&self, text: &str, served: Option<&Table>) -> Result<LoadedFile, LoadError> {
@@ -89,15 +98,15 @@ fn links_are_found_by_domain_and_code() {
     ];
     let loaded = fixture.load(&text.join("\n"), None).unwrap();
     assert_eq!((loaded.links, loaded.table.len()), (4, 4));
-    let default = fixture.domains.of_host(b"x").id;
-    let fold = fixture.domains.of_host(b"fold.example.com").id;
+    let default = fixture.domains.find_serving_host(b"x").unwrap().id;
+    let fold = fixture.domains.find_serving_host(b"fold.example.com").unwrap().id;
     for (domain, code, found) in [
         (default, "a", true),
         (default, "A", true),
         (default, "b", false),
         (default, "", false),
-        (fixture.domains.of_host(b"go.example.com").id, "a", true),
-        (fixture.domains.of_host(b"go.example.com").id, "A", false),
+        (fixture.domains.find_serving_host(b"go.example.com").unwrap().id, "a", true),
+        (fixture.domains.find_serving_host(b"go.example.com").unwrap().id, "A", false),
         (fold, "mixed", true),
         (fold, "mIXED", true),
         (default, "mixed", false),

@@ -1,18 +1,21 @@
-//! Reloads the links file: builds a table of its links, publishes it, and frees the table that it replaces.
+//! Reloads the links file: builds a table of its links, publishes it, lets the catalog keep them, and frees the table
+//! that it replaces.
 
 use std::{
+    fs::File,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 
 use crate::{
+    catalog::CatalogHandle,
     clock,
     edge::snapshot::Edge,
     faults,
-    file_watch::{FileVersions, read_versions},
+    file_watch::{FileVersion, FileVersions, read_versions},
     links::{
         Config, Table,
         batch::BatchRules,
@@ -32,9 +35,12 @@ pub(in crate::server) struct LinkReloader {
     path: PathBuf,
     policy: DestinationPolicy,
     domains: Arc<Domains>,
+    latest_version: AtomicU64,
     allow_shrink: bool,
     poll_interval: Duration,
     served: Arc<Table>,
+    /// Keeps the links for the next start.
+    catalog: CatalogHandle,
     /// Replaced tables that a worker may still be reading.
     replaced: Vec<Arc<Table>>,
     metrics: LinkMetrics,
@@ -57,26 +63,45 @@ impl LinkMetrics {
     }
 }
 
+/// What the links file is loaded with for the first time.
+pub(in crate::server) struct FirstLoad<'a> {
+    /// The file.
+    pub(in crate::server) path: PathBuf,
+    pub(in crate::server) config: &'a Config,
+    pub(in crate::server) domains: Arc<Domains>,
+    /// The links of the last good version; empty if there was none.
+    pub(in crate::server) last_good: Arc<Table>,
+    /// The version of the catalog.
+    pub(in crate::server) catalog_version: u64,
+    /// The version of the file that the catalog has all links of, if it is that of the file now.
+    pub(in crate::server) held_version: Option<FileVersion>,
+    pub(in crate::server) catalog: CatalogHandle,
+    /// Called as the load proceeds, from several threads.
+    pub(in crate::server) progress: &'a (dyn Fn(Progress) + Sync),
+}
+
 impl LinkReloader {
-    /// Loads the file for the first time, on every core. `progress` is called as the load proceeds, from several
-    /// threads.
+    /// Loads the file for the first time, on every core. If the file is bad or missing, the last good links are served
+    /// with an alarm, unless `links.require_file` forbids it. A file that the catalog has all links of is not read.
     ///
     /// # Errors
-    /// The file is not loaded, or changed while it was read at each of [`FIRST_LOAD_ATTEMPTS`] attempts.
-    pub(in crate::server) fn load_first_retrying_if_changed_while_reading(
-        path: PathBuf,
-        config: &Config,
-        domains: Arc<Domains>,
-        progress: &(dyn Fn(Progress) + Sync),
+    /// The file is not loaded, or changed while it was read at each of [`FIRST_LOAD_ATTEMPTS`] attempts; and no last
+    /// good links are there, or may be served.
+    pub(in crate::server) fn load_first_or_serve_last_good(
+        first: FirstLoad<'_>,
     ) -> Result<LoadedSource<LinkReloader>, LoadError> {
+        let FirstLoad { path, config, domains, last_good, catalog_version, held_version, catalog, progress } = first;
         let counter = |result| metrics::counter(&metrics::LINKS_RELOADS, &[result]);
+        let has_last_good = !last_good.is_empty();
         let mut reloader = LinkReloader {
             path,
             policy: config.destination_policy(),
             domains,
+            latest_version: AtomicU64::new(catalog_version),
             allow_shrink: config.allow_shrink,
             poll_interval: config.poll_interval,
-            served: Arc::new(Table::with_capacity(0)),
+            served: last_good,
+            catalog,
             replaced: Vec::new(),
             metrics: LinkMetrics::register(),
             counters: ReloadCounters {
@@ -85,18 +110,49 @@ impl LinkReloader {
                 unreadable: counter("failed"),
             },
         };
+        if let Some(version) = held_version.filter(|_| has_last_good) {
+            reloader.measure_links();
+            tracing::info!(
+                links = reloader.served.len(),
+                "{}: is as it was; its links are those of the catalog",
+                reloader.path.display()
+            );
+            let versions = FileVersions::from([(reloader.path.clone(), Some(version))]);
+            return Ok(LoadedSource { source: reloader, versions });
+        }
+        let versions = reloader.read_file_versions();
+        match reloader.load_file_retrying_if_changed_while_reading(has_last_good, progress) {
+            Ok(loaded) => {
+                let versions = FileVersions::from([(reloader.path.clone(), Some(loaded.version))]);
+                reloader.log_and_replace_served_table(loaded);
+                Ok(LoadedSource { source: reloader, versions })
+            }
+            Err(error) if has_last_good && !config.require_file => {
+                let outcome = ReloadOutcome::Failed(vec![to_reload_error(&error)]);
+                reloader.counters.count_outcome(&outcome);
+                to_reload_error(&error).log_with_kept_content(reloader.kept_content());
+                reloader.metrics.links.set(reloader.served.len() as f64);
+                Ok(LoadedSource { source: reloader, versions })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn load_file_retrying_if_changed_while_reading(
+        &self,
+        has_last_good: bool,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<LoadedFile, LoadError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let mut loaded = reloader.load_links_file(None, threads, progress);
+        let served = has_last_good.then_some(&*self.served);
+        let mut loaded = self.load_links_file(served, threads, progress);
         for _ in 1..FIRST_LOAD_ATTEMPTS {
             if !matches!(loaded, Err(LoadError::ChangedWhileReading(_))) {
                 break;
             }
-            loaded = reloader.load_links_file(None, threads, progress);
+            loaded = self.load_links_file(served, threads, progress);
         }
-        let loaded = loaded?;
-        let versions = FileVersions::from([(reloader.path.clone(), Some(loaded.version))]);
-        reloader.log_and_replace_served_table(loaded);
-        Ok(LoadedSource { source: reloader, versions })
+        loaded
     }
 
     /// The links that are served now.
@@ -115,14 +171,15 @@ impl LinkReloader {
             domains: &self.domains,
             now_ms: clock::wall_ms(),
             served,
+            latest_version: &self.latest_version,
             allow_shrink: self.allow_shrink,
         };
         load_and_validate_file(&LoadRequest { path: &self.path, rules, threads, progress })
     }
 
-    /// Replaces the served table, and logs and measures the load.
+    /// Replaces the served table, logs and measures the load, and lets the catalog keep the links.
     fn log_and_replace_served_table(&mut self, loaded: LoadedFile) {
-        let LoadedFile { table, links, removed, warnings, warnings_total, duration, .. } = loaded;
+        let LoadedFile { table, links, removed, version, warnings, warnings_total, duration } = loaded;
         let path = self.path.display();
         for warning in &warnings {
             tracing::warn!("{}", at_line(&self.path, warning));
@@ -135,11 +192,25 @@ impl LinkReloader {
             let before = self.served.len();
             tracing::warn!(removed, links, "{path}: {removed} of {before} links are gone, their codes answer 404 now");
         }
-        self.metrics.links.set(links as f64);
-        self.metrics.last_success.set(clock::wall_ms() as f64 / 1000.0);
         self.metrics.load_seconds.record(duration.as_secs_f64());
         let replaced = std::mem::replace(&mut self.served, Arc::new(table));
         self.replaced.push(replaced);
+        self.measure_links();
+        self.let_catalog_keep_links_of(version);
+    }
+
+    fn measure_links(&self) {
+        self.metrics.links.set(self.served.len() as f64);
+        self.metrics.last_success.set(clock::wall_ms() as f64 / 1000.0);
+    }
+
+    /// If the file has changed since it was loaded, its next load is kept instead.
+    fn let_catalog_keep_links_of(&self, version: FileVersion) {
+        let Ok(file) = File::open(&self.path) else { return };
+        let is_same = file.metadata().is_ok_and(|metadata| FileVersion::from_metadata(&metadata) == version);
+        if is_same {
+            self.catalog.keep_links_of_file(&self.path, file, &version, self.served.clone());
+        }
     }
 
     /// Frees replaced tables that no worker reads any more. No worker can begin to read one: none of them is published.
@@ -211,6 +282,7 @@ mod tests {
     use super::*;
     use crate::{
         attribution::keyring::Keyring,
+        catalog::{Catalog, LinkSource, OpenedCatalog},
         client::address::TrustedProxies,
         file_watch::FileChange,
         server::reload::{Reloader, WatchedSource},
@@ -232,6 +304,7 @@ mod tests {
         dir: tempfile::TempDir,
         path: PathBuf,
         edge: Arc<ArcSwap<Edge>>,
+        _catalog: Catalog,
     }
 
     impl Fixture {
@@ -240,16 +313,24 @@ mod tests {
             let path = dir.path().join("links.jsonl");
             fs::write(&path, lines(0..20)).unwrap();
             let domains = Arc::new(Domains::new(&crate::links::domains::Config::default()).unwrap());
-            let loaded = LinkReloader::load_first_retrying_if_changed_while_reading(
-                path.clone(),
-                &config,
-                domains.clone(),
-                &|_| {},
-            )
+            let policy = config.destination_policy();
+            let opened = OpenedCatalog::open_or_create(dir.path(), policy, domains.clone(), 1).unwrap();
+            let (last_good, catalog_version) = (opened.table.clone(), opened.version);
+            let catalog = opened.start(LinkSource::File).unwrap();
+            let loaded = LinkReloader::load_first_or_serve_last_good(FirstLoad {
+                path: path.clone(),
+                config: &config,
+                domains: domains.clone(),
+                last_good,
+                catalog_version,
+                held_version: None,
+                catalog: catalog.handle(),
+                progress: &|_| {},
+            })
             .unwrap();
             let keys = Arc::new(Keyring::load_or_create_file_with_new_key(&dir.path().join("keys.json"), 0).unwrap());
             let edge = Edge::new(loaded.source.table(), keys, domains, Arc::new(TrustedProxies::default()));
-            (Fixture { dir, path, edge: Arc::new(ArcSwap::from_pointee(edge)) }, loaded)
+            (Fixture { dir, path, edge: Arc::new(ArcSwap::from_pointee(edge)), _catalog: catalog }, loaded)
         }
 
         fn replace(&self, text: &str) {
@@ -353,7 +434,7 @@ mod tests {
         let reader = reloader.table();
         assert!(matches!(reloader.read_and_publish(&fixture.edge), ReloadOutcome::Published));
         reloader.update_after_check();
-        assert_eq!((reloader.replaced.len(), Arc::strong_count(&reader)), (1, 2));
+        assert_eq!(reloader.replaced.len(), 1);
         drop(reader);
         reloader.update_after_check();
         assert!(reloader.replaced.is_empty());

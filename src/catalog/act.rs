@@ -1,0 +1,33 @@
+//! The rows of acts: who changed links, and why.
+
+use rand::{TryRng, rngs::SysRng};
+use uuid::Uuid;
+
+use super::change::Act;
+use crate::clock;
+
+/// Writes who changed links and why.
+pub(super) fn write_act(
+    connection: &rusqlite::Connection,
+    act: &Act,
+    action: &str,
+    now_ms: u64,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR IGNORE INTO act (id, at_ms, actor, action, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let values = rusqlite::params![act.id.to_string(), now_ms, act.actor, action, act.reason];
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+/// A new name for an act.
+pub(super) fn new_act_id() -> Uuid {
+    let mut bytes = [0; 16];
+    // An error: the time alone makes the id.
+    let _ = SysRng.try_fill_bytes(&mut bytes);
+    let now_ms = clock::wall_ms();
+    bytes[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);
+    uuid::Builder::from_bytes(bytes)
+        .with_variant(uuid::Variant::RFC4122)
+        .with_version(uuid::Version::SortRand)
+        .into_uuid()
+}

@@ -1,0 +1,374 @@
+//! Applies rows to the catalog's tables, inside a transaction. What is served changes only after the commit.
+
+use rand::rngs::StdRng;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    change::{Act, ChangeRow, ChangedLink, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal},
+    mint::mint_code,
+    own_links::{self, leads_back_to},
+    store::{GoneRow, LinkRow, StoredLink},
+};
+use crate::{
+    links::{
+        Link, LinkKey, RemovedLink, Table, ValidLink,
+        destination::policy::DestinationPolicy,
+        domains::{Domain, Domains},
+        rules::{CodeState, find_changed_unchangeable_fields},
+    },
+    model::link::record::{Record, RecordError},
+};
+
+/// What rows are checked against.
+#[derive(Clone, Copy)]
+pub(super) struct ChangeRules<'a> {
+    pub(super) policy: &'a DestinationPolicy,
+    pub(super) domains: &'a Domains,
+    /// The wall's time, never before the latest commit, milliseconds since the epoch.
+    pub(super) now_ms: u64,
+}
+
+/// A change for the table that is served.
+#[derive(Clone)]
+pub(super) enum TableChange {
+    Replace(Link),
+    Remove(LinkKey),
+}
+
+/// Rows of one transaction while they are applied.
+pub(super) struct Application<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) rules: ChangeRules<'a>,
+    pub(super) act: &'a Act,
+    pub(super) random: &'a mut StdRng,
+    /// The version of the latest change.
+    pub(super) version: u64,
+    pub(super) table_changes: Vec<TableChange>,
+}
+
+/// A row that is refused, or the store that fails.
+type Applied<T> = rusqlite::Result<Result<T, RowRefusal>>;
+
+/// A link as it was before a change.
+struct PreviousLink {
+    stored: StoredLink,
+    link: Option<Link>,
+}
+
+impl Application<'_> {
+    /// Applies one row. A refused row changes nothing.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(super) fn apply_row(&mut self, row: &ChangeRow) -> rusqlite::Result<RowOutcome> {
+        let applied = match &row.change {
+            LinkChange::Put { record, text } => self.put(record, text.as_deref(), row.expected)?,
+            LinkChange::Patch { name, patch } => self.patch(name, patch, row.expected)?,
+            LinkChange::Delete { name } => self.delete(name, row.expected)?,
+        };
+        Ok(applied.unwrap_or_else(RowOutcome::Refused))
+    }
+
+    fn put(&mut self, record: &Record, text: Option<&str>, expected: ExpectedLink) -> Applied<RowOutcome> {
+        if !record.code.is_empty() {
+            return self.put_with_code(record, text, expected);
+        }
+        let ignores_case = self.find_domain(&record.domain).is_some_and(|domain| domain.id.ignores_case());
+        loop {
+            let minted = Record { code: mint_code(self.random, ignores_case), ..record.clone() };
+            match self.put_with_code(&minted, None, ExpectedLink::Absent)? {
+                Err(RowRefusal::Exists { .. } | RowRefusal::CodeReserved { .. }) => {}
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
+    fn put_with_code(&mut self, record: &Record, text: Option<&str>, expected: ExpectedLink) -> Applied<RowOutcome> {
+        let valid = match self.build_link(record) {
+            Ok(valid) => valid,
+            Err(errors) => return Ok(Err(RowRefusal::Invalid(errors))),
+        };
+        let name = self.name_of(&valid.link);
+        let previous = self.find_previous(&name)?;
+        let text = one_line_text(record, text);
+        if let Some(refusal) = check_expected(expected, previous.as_ref().map(|previous| &previous.stored), Some(&text))
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(previous) = &previous
+            && is_same_record(&previous.stored.record, &text)
+        {
+            let version = previous.stored.version;
+            return Ok(Ok(RowOutcome::Unchanged(ChangedLink {
+                name,
+                version,
+                record: text,
+                warnings: valid.warnings,
+            })));
+        }
+        if let Some(refusal) = self.check_against_previous(&valid.link, &name, previous.as_ref())? {
+            return Ok(Err(refusal));
+        }
+        if leads_back_to(self.connection, self.rules.domains, &name, &valid.own_host_targets)? {
+            let message = "leads back to this link through other links: browsers would go in a circle; name a URL of \
+                           the shop";
+            return Ok(Err(RowRefusal::Invalid(vec![RecordError::new("url", message)])));
+        }
+        let version = self.write_link(&name, &text, record, &valid, previous.as_ref())?;
+        let changed = ChangedLink { name, version, record: text, warnings: valid.warnings };
+        Ok(Ok(if previous.is_some() { RowOutcome::Updated(changed) } else { RowOutcome::Created(changed) }))
+    }
+
+    fn patch(&mut self, name: &LinkName, patch: &serde_json::Value, expected: ExpectedLink) -> Applied<RowOutcome> {
+        let Some(name) = self.canonical_name(name) else { return Ok(Err(RowRefusal::NotFound)) };
+        let Some(stored) = StoredLink::find(self.connection, &name.domain, &name.code)? else {
+            return Ok(Err(refusal_of_absent_link(expected)));
+        };
+        if let Some(refusal) = check_expected(expected, Some(&stored), None) {
+            return Ok(Err(refusal));
+        }
+        let patched = match apply_merge_patch(&stored.record, patch) {
+            Ok(record) => record,
+            Err(message) => return Ok(Err(RowRefusal::NotARecord(message))),
+        };
+        if patched.code != code_of_record(&stored.record)
+            || self.find_domain(&patched.domain).is_none_or(|domain| *domain.name != *name.domain)
+        {
+            let message = "never changes; give the changed link another code";
+            let field = if patched.code == code_of_record(&stored.record) { "domain" } else { "code" };
+            return Ok(Err(RowRefusal::Unchangeable(vec![RecordError::new(field, message)])));
+        }
+        self.put_with_code(&patched, None, ExpectedLink::Any)
+    }
+
+    fn delete(&mut self, name: &LinkName, expected: ExpectedLink) -> Applied<RowOutcome> {
+        let Some(name) = self.canonical_name(name) else { return Ok(Err(RowRefusal::NotFound)) };
+        let Some(previous) = self.find_previous(&name)? else {
+            return Ok(Err(refusal_of_absent_link(expected)));
+        };
+        if let Some(refusal) = check_expected(expected, Some(&previous.stored), None) {
+            return Ok(Err(refusal));
+        }
+        let version = self.delete_link(&name, &previous.stored)?;
+        Ok(Ok(RowOutcome::Deleted { name, version }))
+    }
+
+    /// Writes a valid link, its line in the audit, and the change for the table. Returns the link's version.
+    fn write_link(
+        &mut self,
+        name: &LinkName,
+        text: &str,
+        record: &Record,
+        valid: &ValidLink,
+        previous: Option<&PreviousLink>,
+    ) -> rusqlite::Result<u64> {
+        let version = self.next_version();
+        let leads_to = own_links::to_json(self.rules.domains, &valid.own_host_targets);
+        let row =
+            LinkRow { domain: &name.domain, code: &name.code, version, text, record, link: &valid.link, leads_to };
+        row.write(self.connection, previous.map(|previous| &previous.stored))?;
+        if previous.is_none() {
+            GoneRow::delete(self.connection, &name.domain, &name.code)?;
+        }
+        self.write_audit(version, name, previous.map(|previous| &previous.stored), Some(text))?;
+        self.table_changes.push(TableChange::Replace(valid.link.clone()));
+        Ok(version)
+    }
+
+    /// Keeps the link of a record that `table` serves already. Returns the id of its row; `None` if the table lacks it.
+    pub(super) fn keep_served_link(
+        &mut self,
+        table: &Table,
+        record: &Record,
+        text: &str,
+    ) -> rusqlite::Result<Option<i64>> {
+        let name = LinkName { domain: record.domain.clone(), code: record.code.clone() };
+        let Some(name) = self.canonical_name(&name) else { return Ok(None) };
+        let Some(domain) = self.find_domain(&name.domain) else { return Ok(None) };
+        let Some(mut link) = table.get(domain.id, name.code.as_bytes()).map(|served| served.clone()) else {
+            return Ok(None);
+        };
+        let stored = StoredLink::find(self.connection, &name.domain, &name.code)?;
+        if let Some(stored) = &stored {
+            if is_same_record(&stored.record, text) {
+                return Ok(Some(stored.id));
+            }
+            if link.version() == stored.version {
+                // Only what the table does not have has changed, such as the title.
+                let Ok(valid) = self.build_link(record) else { return Ok(None) };
+                self.next_version();
+                table.insert_or_replace(valid.link.clone());
+                link = valid.link;
+            }
+        }
+        // A link to a link is rare, so its targets are found once more.
+        let targets = if record.allow_own_host {
+            self.build_link(record).map(|valid| valid.own_host_targets)
+        } else {
+            Ok(Vec::new())
+        };
+        let leads_to = own_links::to_json(self.rules.domains, &targets.unwrap_or_default());
+        let version = link.version();
+        let row = LinkRow { domain: &name.domain, code: &name.code, version, text, record, link: &link, leads_to };
+        let id = row.write(self.connection, stored.as_ref())?;
+        if stored.is_none() {
+            GoneRow::delete(self.connection, &name.domain, &name.code)?;
+        }
+        self.version = self.version.max(version);
+        self.write_audit(version, &name, stored.as_ref(), Some(text))?;
+        Ok(Some(id))
+    }
+
+    /// Removes a stored link and reserves its code. Returns the version of the removal.
+    pub(super) fn delete_link(&mut self, name: &LinkName, stored: &StoredLink) -> rusqlite::Result<u64> {
+        let version = self.next_version();
+        let link = self.read_ready_link(stored.id)?;
+        stored.delete(self.connection)?;
+        if let Some(link) = link.as_ref().and_then(|link| RemovedLink::new(link, self.rules.now_ms)) {
+            GoneRow { domain: name.domain.clone(), code: name.code.clone(), link }.write(self.connection)?;
+        }
+        self.write_audit(version, name, Some(stored), None)?;
+        if let Some(domain) = self.find_domain(&name.domain) {
+            let key = LinkKey { domain: domain.id, code: name.code.clone().into_bytes() };
+            self.table_changes.push(TableChange::Remove(key));
+        }
+        Ok(version)
+    }
+
+    /// Takes the next version. A link is built with it before it is known whether the link is new.
+    fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    fn write_audit(
+        &self,
+        version: u64,
+        name: &LinkName,
+        before: Option<&StoredLink>,
+        after: Option<&str>,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO audit (version, act, at_ms, domain, code, before_version, before, after) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            version,
+            self.act.id.to_string(),
+            self.rules.now_ms,
+            name.domain,
+            name.code,
+            before.map(|stored| stored.version),
+            before.map(|stored| &stored.record),
+            after
+        ])?;
+        Ok(())
+    }
+
+    /// The refusal if the change touches what never changes, or takes a reserved code.
+    fn check_against_previous(
+        &self,
+        link: &Link,
+        name: &LinkName,
+        previous: Option<&PreviousLink>,
+    ) -> rusqlite::Result<Option<RowRefusal>> {
+        let Some(is) = link.unchangeable_fields() else { return Ok(None) };
+        if let Some(previous) = previous {
+            let was = previous.link.as_ref().and_then(Link::unchangeable_fields);
+            let errors = was.map(|was| find_changed_unchangeable_fields(&is, &was, CodeState::Served));
+            return Ok(errors.filter(|errors| !errors.is_empty()).map(RowRefusal::Unchangeable));
+        }
+        let Some(gone) = GoneRow::find(self.connection, &name.domain, &name.code)? else { return Ok(None) };
+        let reusable_at_ms = gone.link.reusable_at_ms();
+        let errors = find_changed_unchangeable_fields(&is, &gone.link.unchangeable_fields(), CodeState::Reserved);
+        let is_refused = reusable_at_ms > self.rules.now_ms && !errors.is_empty();
+        Ok(is_refused.then_some(RowRefusal::CodeReserved { reusable_at_ms, errors }))
+    }
+
+    fn find_previous(&self, name: &LinkName) -> rusqlite::Result<Option<PreviousLink>> {
+        let Some(stored) = StoredLink::find(self.connection, &name.domain, &name.code)? else { return Ok(None) };
+        let link = self.read_ready_link(stored.id)?;
+        Ok(Some(PreviousLink { stored, link }))
+    }
+
+    /// The link as the table has it; `None` if the rules of today refuse its record.
+    fn read_ready_link(&self, id: i64) -> rusqlite::Result<Option<Link>> {
+        let sql = "SELECT bytes FROM ready WHERE id = ?1";
+        let bytes: Option<Vec<u8>> =
+            self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+        Ok(bytes.and_then(|bytes| Link::from_bytes(&bytes)))
+    }
+
+    fn build_link(&self, record: &Record) -> Result<ValidLink, Vec<RecordError>> {
+        let ChangeRules { policy, domains, now_ms } = self.rules;
+        Link::check_and_build_from_record(record, policy, domains, now_ms, self.version + 1)
+    }
+
+    fn find_domain(&self, name: &str) -> Option<&Domain> {
+        self.rules.domains.find_by_name(name)
+    }
+
+    fn name_of(&self, link: &Link) -> LinkName {
+        LinkName {
+            domain: self.rules.domains.domain(link.domain()).name.to_string(),
+            code: String::from_utf8_lossy(link.code()).into_owned(),
+        }
+    }
+
+    /// The name as the tables have it; `None` if the domain is not configured.
+    fn canonical_name(&self, name: &LinkName) -> Option<LinkName> {
+        let domain = self.find_domain(&name.domain)?;
+        let code = if domain.id.ignores_case() { name.code.to_ascii_lowercase() } else { name.code.clone() };
+        Some(LinkName { domain: domain.name.to_string(), code })
+    }
+}
+
+/// The refusal if the stored link is not what is expected. `text`: the record that is to be written.
+fn check_expected(expected: ExpectedLink, stored: Option<&StoredLink>, text: Option<&str>) -> Option<RowRefusal> {
+    match (expected, stored) {
+        (ExpectedLink::Any, _) | (ExpectedLink::Absent | ExpectedLink::AbsentOrSame, None) => None,
+        (ExpectedLink::Absent, Some(stored)) => Some(RowRefusal::Exists { version: stored.version }),
+        (ExpectedLink::AtVersion(version), Some(stored)) if stored.version == version => None,
+        (ExpectedLink::AtVersion(_), stored) => {
+            Some(RowRefusal::VersionDiffers { found: stored.map(|stored| stored.version) })
+        }
+        (ExpectedLink::AbsentOrSame, Some(stored)) => {
+            let is_same = text.is_some_and(|text| is_same_record(&stored.record, text));
+            (!is_same).then_some(RowRefusal::VersionNeeded { found: stored.version })
+        }
+    }
+}
+
+fn refusal_of_absent_link(expected: ExpectedLink) -> RowRefusal {
+    match expected {
+        ExpectedLink::AtVersion(_) => RowRefusal::VersionDiffers { found: None },
+        _ => RowRefusal::NotFound,
+    }
+}
+
+/// The record on one line: as it was written, if that is one line.
+pub(super) fn one_line_text(record: &Record, text: Option<&str>) -> String {
+    match text.map(str::trim).filter(|text| !text.contains(['\n', '\r'])) {
+        Some(text) => text.to_owned(),
+        None => serde_json::to_string(record).unwrap_or_default(),
+    }
+}
+
+/// Whether two texts are the same record.
+pub(super) fn is_same_record(one: &str, other: &str) -> bool {
+    let canonical = |text: &str| serde_json::to_value(serde_json::from_str::<Record>(text).ok()?).ok();
+    one == other || canonical(one).is_some_and(|one| Some(one) == canonical(other))
+}
+
+fn code_of_record(text: &str) -> String {
+    serde_json::from_str::<Record>(text).map(|record| record.code).unwrap_or_default()
+}
+
+/// The record that a JSON merge patch (RFC 7396) makes of another.
+fn apply_merge_patch(record: &str, patch: &serde_json::Value) -> Result<Record, String> {
+    let Some(changes) = patch.as_object() else { return Err("a patch is a JSON object".to_owned()) };
+    let mut value: serde_json::Value = serde_json::from_str(record).map_err(|error| error.to_string())?;
+    for (field, change) in changes {
+        // No field of a record is an object, so a patch has one level.
+        value[field.as_str()] = change.clone();
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}

@@ -1,0 +1,162 @@
+//! Makes the table that is served from the catalog's file.
+//!
+//! The file keeps each link's bytes as the table has them, with a fingerprint of all that they were made by. If the
+//! fingerprint is still the same, the bytes are taken as they are, by several threads. Else each link is made again
+//! from its record, by the rules of today; a record that they refuse stays in the file and is not served.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use sha2::{Digest, Sha256};
+
+use super::{
+    change::LinkName,
+    store::{GoneRow, Meta, Store, StoreError, open_read_only, write_ready_bytes},
+};
+use crate::{
+    links::{Link, LinkKey, RemovedLink, Table, destination::policy::DestinationPolicy, domains::Domains},
+    model::link::record::{Record, RecordError},
+};
+
+/// Changes with the bytes of a link in the table ([`Link::write_bytes`]).
+const BYTES_FORMAT: u32 = 1;
+/// Refused records that are told.
+const MAX_TOLD: usize = 100;
+
+/// The table of the file's links.
+pub(super) struct LoadedTable {
+    pub(super) table: Table,
+    /// The first records that are not served any more, and why.
+    pub(super) refused: Vec<(LinkName, Vec<RecordError>)>,
+    pub(super) refused_total: u64,
+}
+
+/// Makes the table, with the codes of removed links.
+pub(super) fn load_table(
+    store: &mut Store,
+    policy: &DestinationPolicy,
+    domains: &Domains,
+    now_ms: u64,
+    threads: usize,
+) -> Result<LoadedTable, StoreError> {
+    let fingerprint = fingerprint(policy, domains);
+    let is_ready = Meta::ReadyFingerprint.read(&store.connection)?.as_deref() == Some(&fingerprint);
+    let mut loaded = match is_ready {
+        true => load_ready_bytes(&store.path, threads)?,
+        false => rebuild_from_records(store, policy, domains, now_ms, &fingerprint)?,
+    };
+    loaded.table.set_removed(load_removed_links(&store.connection, domains, now_ms)?);
+    Ok(loaded)
+}
+
+/// The removed links that reserve codes, by the ids of today's domains.
+fn load_removed_links(
+    connection: &Connection,
+    domains: &Domains,
+    now_ms: u64,
+) -> rusqlite::Result<Vec<(LinkKey, RemovedLink)>> {
+    let rows = GoneRow::list_reserved(connection, now_ms)?.into_iter();
+    Ok(rows
+        .filter_map(|GoneRow { domain, code, link }| {
+            Some((LinkKey { domain: domains.find_by_name(&domain)?.id, code: code.into_bytes() }, link))
+        })
+        .collect())
+}
+
+/// Of all that the bytes of a link depend on beside its record.
+fn fingerprint(policy: &DestinationPolicy, domains: &Domains) -> String {
+    let text = format!("{BYTES_FORMAT} {} {policy:?} {:?}", env!("CARGO_PKG_VERSION"), domains.all());
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTable, StoreError> {
+    let connection = open_read_only(path)?;
+    let (count, last): (u64, Option<i64>) =
+        connection.query_row("SELECT (SELECT count(*) FROM ready), (SELECT max(id) FROM ready)", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let table = Table::with_capacity(count as usize);
+    let last = last.unwrap_or(0);
+    // More parts than threads, because ids have gaps where links were removed.
+    let parts = threads as i64 * 8;
+    let part_len = last / parts + 1;
+    let next = std::sync::atomic::AtomicI64::new(0);
+    let load_parts = || -> Result<u64, StoreError> {
+        let connection = open_read_only(path)?;
+        let mut statement = connection.prepare("SELECT bytes FROM ready WHERE id > ?1 AND id <= ?2")?;
+        let mut unreadable = 0;
+        loop {
+            let part = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if part >= parts {
+                return Ok(unreadable);
+            }
+            let mut rows = statement.query([part * part_len, (part + 1) * part_len])?;
+            while let Some(row) = rows.next()? {
+                match row.get_ref(0)?.as_blob().ok().and_then(Link::from_bytes) {
+                    Some(link) => _ = table.try_insert_or_give_back(link),
+                    None => unreadable += 1,
+                }
+            }
+        }
+    };
+    let results: Vec<Result<u64, StoreError>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(load_parts)).collect();
+        let join = |handle: std::thread::ScopedJoinHandle<'_, _>| match handle.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        handles.into_iter().map(join).collect()
+    });
+    let refused_total = results.into_iter().sum::<Result<u64, StoreError>>()?;
+    Ok(LoadedTable { table, refused: Vec::new(), refused_total })
+}
+
+/// Makes every link from its record, and keeps its bytes for the next start.
+fn rebuild_from_records(
+    store: &mut Store,
+    policy: &DestinationPolicy,
+    domains: &Domains,
+    now_ms: u64,
+    fingerprint: &str,
+) -> Result<LoadedTable, StoreError> {
+    let transaction = store.connection.transaction()?;
+    let count: u64 = transaction.query_row("SELECT count(*) FROM link", [], |row| row.get(0))?;
+    let table = Table::with_capacity(count as usize);
+    let mut loaded = LoadedTable { table, refused: Vec::new(), refused_total: 0 };
+    {
+        let mut statement = transaction.prepare("SELECT id, version, record, domain, code, created_ms FROM link")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, version, text): (i64, u64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            // A test link without created_at keeps the time at which it was first loaded.
+            let now_ms = now_ms.max(row.get(5)?);
+            match build_link(&text, policy, domains, now_ms, version) {
+                Ok(link) => {
+                    write_ready_bytes(&transaction, id, &link)?;
+                    let _ = loaded.table.try_insert_or_give_back(link);
+                }
+                Err(errors) => {
+                    loaded.refused_total += 1;
+                    if loaded.refused.len() < MAX_TOLD {
+                        loaded.refused.push((LinkName { domain: row.get(3)?, code: row.get(4)? }, errors));
+                    }
+                }
+            }
+        }
+    }
+    Meta::ReadyFingerprint.write(&transaction, Some(fingerprint))?;
+    transaction.commit()?;
+    Ok(loaded)
+}
+
+fn build_link(
+    text: &str,
+    policy: &DestinationPolicy,
+    domains: &Domains,
+    now_ms: u64,
+    version: u64,
+) -> Result<Link, Vec<RecordError>> {
+    let record: Record =
+        serde_json::from_str(text).map_err(|error| vec![RecordError::new("record", error.to_string())])?;
+    Link::check_and_build_from_record(&record, policy, domains, now_ms, version).map(|valid| valid.link)
+}

@@ -1,0 +1,257 @@
+//! The catalog: every link, what changed it, and what must outlive a restart, in one SQLite file and one table in
+//! memory.
+//!
+//! A source makes batches of changes: a links file, or requests to the API. One thread (`writer`) checks a batch by the
+//! rules that a links file is checked by (`apply`), commits it to the file (`store`), serves it from the table, and
+//! answers. So an acknowledged change is on the disk, and whoever reads behind the answer reads the change.
+//!
+//! A links file is served first and kept behind (`file_commit`). At a start the table is made from the catalog
+//! (`load`): the last good links serve although the file is bad or gone, and its rules hold over restarts: fields that
+//! never change, and codes of removed links.
+//!
+//! The tables stand in `store/schema.sql`.
+
+mod act;
+mod apply;
+pub mod change;
+mod error;
+mod file_commit;
+mod load;
+mod mint;
+mod own_links;
+pub mod query;
+mod store;
+pub mod suspension_rows;
+mod transaction;
+mod writer;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use rand::{
+    SeedableRng,
+    rngs::{StdRng, SysRng},
+};
+use tokio::sync::oneshot;
+
+use self::{
+    change::{Act, Batch, BatchReport, LinkName, Write, WriteReport},
+    file_commit::FileCommit,
+    load::LoadedTable,
+    query::CatalogReader,
+    store::{Meta, OpenOutcome, Store, open_read_only},
+    suspension_rows::load_suspensions,
+    writer::{CatalogWriter, Request},
+};
+pub use self::{
+    error::{CatalogError, LinkSource},
+    store::StoreError,
+};
+use crate::{
+    clock,
+    file_watch::FileVersion,
+    links::{Table, destination::policy::DestinationPolicy, domains::Domains, suspensions::Suspensions},
+    metrics,
+    model::link::record::RecordError,
+};
+
+/// The catalog's file in the data directory.
+pub const FILE_NAME: &str = "catalog.db";
+
+/// A catalog whose links are loaded and not changed yet.
+pub struct OpenedCatalog {
+    store: Store,
+    policy: DestinationPolicy,
+    domains: Arc<Domains>,
+    /// The links.
+    pub table: Arc<Table>,
+    /// The version of the catalog.
+    pub version: u64,
+    /// The name under which a damaged file lies now, if the file was damaged.
+    pub set_aside: Option<PathBuf>,
+    /// The first links that the rules of today refuse, and why. They are kept, and not served.
+    pub refused: Vec<(LinkName, Vec<RecordError>)>,
+    /// How many of them there are.
+    pub refused_total: u64,
+    file_version: Option<String>,
+    /// The suspensions.
+    pub suspensions: Arc<Suspensions>,
+}
+
+impl OpenedCatalog {
+    /// Opens the catalog of a data directory, which this process has locked, or makes it; loads its links on so many
+    /// threads.
+    ///
+    /// # Errors
+    /// The file cannot be used; a damaged one is set aside instead.
+    pub fn open_or_create(
+        data_dir: &Path,
+        policy: DestinationPolicy,
+        domains: Arc<Domains>,
+        threads: usize,
+    ) -> Result<OpenedCatalog, StoreError> {
+        let (mut store, outcome) = Store::open_or_create(&data_dir.join(FILE_NAME))?;
+        let version = Meta::Version.read_number(&store.connection)?;
+        let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&store.connection)?);
+        let LoadedTable { table, refused, refused_total } =
+            load::load_table(&mut store, &policy, &domains, now_ms, threads)?;
+        let file_version = Meta::FileVersion.read(&store.connection)?;
+        let suspensions = Arc::new(load_suspensions(&store.connection)?);
+        let set_aside = if let OpenOutcome::SetAside(path) = outcome { Some(path) } else { None };
+        Ok(OpenedCatalog {
+            store,
+            policy,
+            domains,
+            table: Arc::new(table),
+            version,
+            set_aside,
+            refused,
+            refused_total,
+            file_version,
+            suspensions,
+        })
+    }
+
+    /// Whether the links are those of this version of the file, all of them.
+    pub fn holds_file_version(&self, path: &Path, version: &FileVersion) -> bool {
+        self.refused_total == 0 && self.file_version.as_deref() == Some(&*file_version_text(path, version))
+    }
+
+    /// Starts the thread `wp-catalog`, which ends after [`Catalog::stop`].
+    ///
+    /// # Errors
+    /// The system refuses the thread.
+    pub fn start(self, source: LinkSource) -> std::io::Result<Catalog> {
+        let (requests, received) = mpsc::channel();
+        let path = self.store.path.clone();
+        let writer = CatalogWriter {
+            store: self.store,
+            policy: self.policy,
+            domains: self.domains,
+            source,
+            table: self.table,
+            file_commit: None,
+            is_checkpointed: false,
+            publish_suspensions: None,
+            links: metrics::gauge(&metrics::LINKS, &[]),
+            random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
+        };
+        let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
+        Ok(Catalog { handle: CatalogHandle { requests, path }, thread })
+    }
+}
+
+/// A running catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    handle: CatalogHandle,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Catalog {
+    /// A handle to ask it by.
+    pub fn handle(&self) -> CatalogHandle {
+        self.handle.clone()
+    }
+
+    /// Ends the thread, after it has written what it was asked for.
+    pub fn stop(self) {
+        // An error: the thread has ended already.
+        let _ = self.handle.requests.send(Request::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Asks the catalog. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CatalogHandle {
+    requests: mpsc::Sender<Request>,
+    path: PathBuf,
+}
+
+impl CatalogHandle {
+    /// Writes something. Resolves once it is on the disk and served, or refused.
+    ///
+    /// # Errors
+    /// Nothing is written.
+    pub async fn write(&self, write: Write) -> Result<WriteReport, CatalogError> {
+        self.send_write(write)?.await.unwrap_or(Err(CatalogError::Stopped))
+    }
+
+    /// [`CatalogHandle::write`] for a thread that may wait.
+    ///
+    /// # Errors
+    /// Nothing is written.
+    pub fn write_blocking(&self, write: Write) -> Result<WriteReport, CatalogError> {
+        self.send_write(write)?.blocking_recv().unwrap_or(Err(CatalogError::Stopped))
+    }
+
+    /// Changes links. Resolves once the changes are on the disk and served, or refused.
+    ///
+    /// # Errors
+    /// No row is applied.
+    pub async fn apply(&self, batch: Batch) -> Result<BatchReport, CatalogError> {
+        self.write(Write::Batch(batch)).await.and_then(into_batch_report)
+    }
+
+    /// [`CatalogHandle::apply`] for a thread that may wait.
+    ///
+    /// # Errors
+    /// No row is applied.
+    pub fn apply_blocking(&self, batch: Batch) -> Result<BatchReport, CatalogError> {
+        self.write_blocking(Write::Batch(batch)).and_then(into_batch_report)
+    }
+
+    fn send_write(&self, write: Write) -> Result<oneshot::Receiver<Result<WriteReport, CatalogError>>, CatalogError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Write(write, reply)).map_err(|_| CatalogError::Stopped)?;
+        Ok(answer)
+    }
+
+    /// Calls `publish` on the catalog's thread whenever the suspensions change.
+    pub fn publish_suspensions_to(&self, publish: impl Fn(Arc<Suspensions>) + Send + 'static) {
+        // An error: the process stops.
+        let _ = self.requests.send(Request::PublishSuspensions(Box::new(publish)));
+    }
+
+    /// Keeps the links of a file, which `table` serves already, for the next start. Does not wait.
+    pub fn keep_links_of_file(&self, path: &Path, file: File, version: &FileVersion, table: Arc<Table>) {
+        let text = file_version_text(path, version);
+        let act = Act { id: act::new_act_id(), actor: format!("file {}", path.display()), reason: None };
+        let commit = FileCommit::new(path.to_owned(), file, text, table, act);
+        // An error: the process stops.
+        let _ = self.requests.send(Request::CommitFile(Box::new(commit)));
+    }
+
+    /// A new connection to read by.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open_reader(&self) -> Result<CatalogReader, StoreError> {
+        open_read_only(&self.path).map(CatalogReader)
+    }
+}
+
+fn into_batch_report(report: WriteReport) -> Result<BatchReport, CatalogError> {
+    match report {
+        WriteReport::Batch(report) => Ok(report),
+        // The thread answers a batch with its report.
+        _ => Err(CatalogError::Stopped),
+    }
+}
+
+/// A new act.
+pub fn new_act(actor: String, reason: Option<String>) -> Act {
+    Act { id: act::new_act_id(), actor, reason }
+}
+
+fn file_version_text(path: &Path, version: &FileVersion) -> String {
+    format!("{} {version:?}", path.display())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! The rows of links, of what is ready for the table, and of codes that are gone.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::{
+    links::{Link, RemovedLink},
+    model::link::{Kind, LinkFacts, record::Record},
+};
+
+/// A link as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::catalog) struct StoredLink {
+    pub(in crate::catalog) id: i64,
+    pub(in crate::catalog) version: u64,
+    pub(in crate::catalog) record: String,
+}
+
+/// What is written of a link.
+pub(in crate::catalog) struct LinkRow<'a> {
+    pub(in crate::catalog) domain: &'a str,
+    pub(in crate::catalog) code: &'a str,
+    pub(in crate::catalog) version: u64,
+    pub(in crate::catalog) text: &'a str,
+    pub(in crate::catalog) record: &'a Record,
+    pub(in crate::catalog) link: &'a Link,
+    /// The links of this server that its URLs lead to, a JSON array.
+    pub(in crate::catalog) leads_to: Option<String>,
+}
+
+impl StoredLink {
+    /// Finds a link by domain and code.
+    pub(in crate::catalog) fn find(
+        connection: &Connection,
+        domain: &str,
+        code: &str,
+    ) -> rusqlite::Result<Option<StoredLink>> {
+        let sql = "SELECT id, version, record FROM link WHERE domain = ?1 AND code = ?2";
+        connection.prepare_cached(sql)?.query_row([domain, code], StoredLink::from_row).optional()
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredLink> {
+        Ok(StoredLink { id: row.get(0)?, version: row.get(1)?, record: row.get(2)? })
+    }
+
+    /// Removes the link, its tags and its bytes for the table.
+    pub(in crate::catalog) fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
+        for sql in
+            ["DELETE FROM tag WHERE link = ?1", "DELETE FROM ready WHERE id = ?1", "DELETE FROM link WHERE id = ?1"]
+        {
+            connection.prepare_cached(sql)?.execute([self.id])?;
+        }
+        Ok(())
+    }
+}
+
+impl LinkRow<'_> {
+    /// Writes the link in the place of `stored`, or as a new one. Returns its id.
+    pub(in crate::catalog) fn write(
+        &self,
+        connection: &Connection,
+        stored: Option<&StoredLink>,
+    ) -> rusqlite::Result<i64> {
+        const INSERT: &str = "INSERT INTO link (id, domain, code, version, record, created_ms, starts_ms, ends_ms, \
+            enabled, creator, partner, seller, campaign, product, host, leads_to) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        const UPDATE: &str = "UPDATE link SET domain = ?2, code = ?3, version = ?4, record = ?5, created_ms = ?6, \
+            starts_ms = ?7, ends_ms = ?8, enabled = ?9, creator = ?10, partner = ?11, seller = ?12, campaign = ?13, \
+            product = ?14, host = ?15, leads_to = ?16 WHERE id = ?1";
+        let facts = LinkFacts::decode(self.link.facts());
+        let created_ms = facts.map_or(0, |facts| facts.created_ms);
+        let ends_ms = facts.and_then(|facts| facts.end_ms());
+        let starts_ms = self.link.starts_ms();
+        let record = self.record;
+        let values = params![
+            stored.map(|stored| stored.id),
+            self.domain,
+            self.code,
+            self.version,
+            self.text,
+            created_ms,
+            (starts_ms > 0).then_some(starts_ms),
+            ends_ms,
+            record.enabled,
+            record.creator,
+            record.partner,
+            record.seller,
+            record.campaign,
+            record.product,
+            self.link.destination_host(),
+            self.leads_to
+        ];
+        connection.prepare_cached(if stored.is_some() { UPDATE } else { INSERT })?.execute(values)?;
+        let id = stored.map_or_else(|| connection.last_insert_rowid(), |stored| stored.id);
+        self.write_tags(connection, id, stored.is_some())?;
+        write_ready_bytes(connection, id, self.link)?;
+        Ok(id)
+    }
+
+    fn write_tags(&self, connection: &Connection, id: i64, may_have_old_tags: bool) -> rusqlite::Result<()> {
+        if may_have_old_tags {
+            connection.prepare_cached("DELETE FROM tag WHERE link = ?1")?.execute([id])?;
+        }
+        for tag in &self.record.tags {
+            connection.prepare_cached("INSERT OR IGNORE INTO tag VALUES (?1, ?2)")?.execute(params![id, tag])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the bytes of the link that the table starts from.
+pub(in crate::catalog) fn write_ready_bytes(connection: &Connection, id: i64, link: &Link) -> rusqlite::Result<()> {
+    let mut bytes = Vec::with_capacity(256);
+    link.write_bytes(&mut bytes);
+    connection.prepare_cached("INSERT OR REPLACE INTO ready VALUES (?1, ?2)")?.execute(params![id, bytes])?;
+    Ok(())
+}
+
+/// A removed link that reserves its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::catalog) struct GoneRow {
+    pub(in crate::catalog) domain: String,
+    pub(in crate::catalog) code: String,
+    pub(in crate::catalog) link: RemovedLink,
+}
+
+impl GoneRow {
+    const COLUMNS: &str = "domain, code, since_ms, created_ms, created_at_default, kind, creator, partner";
+
+    /// Finds the removed link of a code.
+    pub(in crate::catalog) fn find(
+        connection: &Connection,
+        domain: &str,
+        code: &str,
+    ) -> rusqlite::Result<Option<GoneRow>> {
+        let sql = format!("SELECT {} FROM gone WHERE domain = ?1 AND code = ?2", GoneRow::COLUMNS);
+        connection.prepare_cached(&sql)?.query_row([domain, code], GoneRow::from_row).optional()
+    }
+
+    /// Every removed link whose code is reserved at `now_ms`.
+    pub(in crate::catalog) fn list_reserved(connection: &Connection, now_ms: u64) -> rusqlite::Result<Vec<GoneRow>> {
+        let mut statement = connection.prepare(&format!("SELECT {} FROM gone", GoneRow::COLUMNS))?;
+        let rows: rusqlite::Result<Vec<GoneRow>> = statement.query_map([], GoneRow::from_row)?.collect();
+        Ok(rows?.into_iter().filter(|row| row.link.reusable_at_ms() > now_ms).collect())
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<GoneRow> {
+        let kind: String = row.get(5)?;
+        let (creator, partner): (String, String) = (row.get(6)?, row.get(7)?);
+        Ok(GoneRow {
+            domain: row.get(0)?,
+            code: row.get(1)?,
+            link: RemovedLink {
+                since_ms: row.get(2)?,
+                created_ms: row.get(3)?,
+                is_created_at_default: row.get(4)?,
+                kind: Kind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(Kind::Plain),
+                creator: creator.into(),
+                partner: partner.into(),
+            },
+        })
+    }
+
+    /// Reserves the code.
+    pub(in crate::catalog) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = format!("INSERT OR REPLACE INTO gone ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", GoneRow::COLUMNS);
+        let GoneRow { domain, code, link } = self;
+        connection.prepare_cached(&sql)?.execute(params![
+            domain,
+            code,
+            link.since_ms,
+            link.created_ms,
+            link.is_created_at_default,
+            link.kind.as_str(),
+            &*link.creator,
+            &*link.partner
+        ])?;
+        Ok(())
+    }
+
+    /// Ends the reservation of a code, because its link is back.
+    pub(in crate::catalog) fn delete(connection: &Connection, domain: &str, code: &str) -> rusqlite::Result<()> {
+        connection.prepare_cached("DELETE FROM gone WHERE domain = ?1 AND code = ?2")?.execute([domain, code])?;
+        Ok(())
+    }
+}

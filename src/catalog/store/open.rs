@@ -1,0 +1,160 @@
+//! Opens the file, and makes it if there is none.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+
+/// `WPCT`: tells `file` and this build whose database it is.
+const APPLICATION_ID: i64 = 0x5750_4354;
+/// The newest format.
+const FORMAT: i64 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+const INDEXES: &str = include_str!("indexes.sql");
+/// How long a writer waits for a reader of another process, such as `sqlite3` in a checkpoint.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(in crate::catalog) struct Store {
+    pub(in crate::catalog) connection: Connection,
+    pub(in crate::catalog) path: PathBuf,
+}
+
+/// What an open found.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::catalog) enum OpenOutcome {
+    /// The file was there and good.
+    Existing,
+    /// There was none.
+    Created,
+    /// It was damaged, lies under this name now, and a new one is in its place.
+    SetAside(PathBuf),
+}
+
+impl Store {
+    /// Opens the file, or makes it. A damaged file is renamed.
+    pub(in crate::catalog) fn open_or_create(path: &Path) -> Result<(Store, OpenOutcome), StoreError> {
+        let existed = path.exists();
+        match Store::open(path) {
+            Ok(store) => Ok((store, if existed { OpenOutcome::Existing } else { OpenOutcome::Created })),
+            Err(error) if error.is_corruption() => {
+                let aside = set_aside(path)?;
+                Ok((Store::open(path)?, OpenOutcome::SetAside(aside)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(path: &Path) -> Result<Store, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let text = path.display().to_string();
+        let read = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (application, format) = (read("application_id")?, read("user_version")?);
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        match (application, format) {
+            (0, 0) if tables == 0 => {}
+            (APPLICATION_ID, FORMAT) => {}
+            (APPLICATION_ID, found) => return Err(StoreError::NewerFormat { path: text, found, known: FORMAT }),
+            _ => return Err(StoreError::Foreign { path: text }),
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "mmap_size", 0)?;
+        connection.pragma_update(None, "cache_size", -(64 << 10))?;
+        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        if tables == 0 {
+            connection.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; \
+                 COMMIT"
+            ))?;
+        }
+        Ok(Store { connection, path: path.to_owned() })
+    }
+
+    /// Makes the indexes that lists need, unless they exist.
+    pub(in crate::catalog) fn create_missing_indexes(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch(INDEXES)?)
+    }
+
+    /// Writes the log back into the file and empties it.
+    pub(in crate::catalog) fn checkpoint(&self) -> Result<(), StoreError> {
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+}
+
+/// A connection that only reads, beside the one that writes.
+pub(in crate::catalog) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Renames the file and its log to the first free name.
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let name = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let mut numbers = 1..;
+    let free = numbers.find_map(|number| Some(name(&format!(".damaged-{number}"))).filter(|free| !free.exists()));
+    let aside = free.unwrap_or_else(|| name(".damaged"));
+    let rename = |from: PathBuf, to: PathBuf| match std::fs::rename(&from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::Io { path: from.display().to_string(), error })
+        }
+        _ => Ok(()),
+    };
+    rename(path.to_owned(), aside.clone())?;
+    for suffix in ["-wal", "-shm"] {
+        let mut to = aside.as_os_str().to_owned();
+        to.push(suffix);
+        rename(name(suffix), PathBuf::from(to))?;
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_made_and_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        assert_eq!(Store::open_or_create(&path).unwrap().1, OpenOutcome::Created);
+        let (store, outcome) = Store::open_or_create(&path).unwrap();
+        assert_eq!(outcome, OpenOutcome::Existing);
+        store.create_missing_indexes().unwrap();
+        store.checkpoint().unwrap();
+        let version: String = store.connection.query_row("SELECT sqlite_version()", [], |row| row.get(0)).unwrap();
+        let number: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(number >= vec![3, 51, 3], "{version} has the fault of WAL resets");
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_a_foreign_or_newer_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        let aside = dir.path().join("catalog.db.damaged-1");
+        assert_eq!(Store::open_or_create(&path).unwrap().1, OpenOutcome::SetAside(aside.clone()));
+        assert_eq!(std::fs::read(aside).unwrap(), vec![7; 8192]);
+        let (store, _) = Store::open_or_create(&path).unwrap();
+        store.connection.pragma_update(None, "user_version", 2).unwrap();
+        drop(store);
+        assert!(matches!(Store::open_or_create(&path), Err(StoreError::NewerFormat { found: 2, .. })));
+        let foreign = dir.path().join("other.db");
+        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(matches!(Store::open_or_create(&foreign), Err(StoreError::Foreign { .. })));
+    }
+}

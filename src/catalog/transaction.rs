@@ -1,0 +1,136 @@
+//! Writes of one transaction, each as its author asked for it.
+
+use rand::rngs::StdRng;
+use rusqlite::Connection;
+
+use super::{
+    act::write_act,
+    apply::{Application, ChangeRules, TableChange},
+    change::{Act, Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
+    error::{CatalogError, LinkSource},
+    store::Meta,
+    suspension_rows::{NewSuspension, SuspensionRow},
+};
+use crate::links::suspensions::Dimension;
+
+/// The writes of one transaction.
+pub(super) struct WriteTransaction<'a> {
+    connection: &'a Connection,
+    rules: ChangeRules<'a>,
+    source: LinkSource,
+    random: &'a mut StdRng,
+    version: u64,
+    /// Why links are frozen.
+    frozen: Option<String>,
+    changes: ChangesToServe,
+}
+
+/// What has to be served behind the commit.
+#[derive(Default)]
+pub(super) struct ChangesToServe {
+    pub(super) table_changes: Vec<TableChange>,
+    pub(super) changes_suspensions: bool,
+}
+
+/// Done, refused, or the store fails.
+type Written = rusqlite::Result<Result<WriteReport, CatalogError>>;
+
+impl<'a> WriteTransaction<'a> {
+    /// Begins with the catalog's state. The time of `rules` is put behind the latest commit if a clock went back.
+    pub(super) fn begin(
+        connection: &'a Connection,
+        rules: ChangeRules<'a>,
+        source: LinkSource,
+        random: &'a mut StdRng,
+    ) -> rusqlite::Result<WriteTransaction<'a>> {
+        let now_ms = rules.now_ms.max(Meta::LatestMs.read_number(connection)?);
+        Ok(WriteTransaction {
+            connection,
+            rules: ChangeRules { now_ms, ..rules },
+            source,
+            random,
+            version: Meta::Version.read_number(connection)?,
+            frozen: Meta::Frozen.read(connection)?,
+            changes: ChangesToServe::default(),
+        })
+    }
+
+    /// Writes one of them. A refused one changes nothing.
+    pub(super) fn write(&mut self, write: Write) -> Written {
+        match write {
+            Write::Batch(batch) => self.write_batch(&batch),
+            Write::Suspend(act, suspension) => self.suspend(&act, suspension),
+            Write::EndSuspension(act, dimension, value) => self.end_suspension(&act, dimension, &value),
+            Write::Freeze(act, reason) => self.set_frozen(&act, "freeze", Some(reason)),
+            Write::Unfreeze(act) => self.set_frozen(&act, "unfreeze", None),
+        }
+    }
+
+    /// Writes the catalog's state behind all writes. What has changed is served after the commit.
+    pub(super) fn finish(self) -> rusqlite::Result<ChangesToServe> {
+        Meta::Version.write(self.connection, Some(&self.version.to_string()))?;
+        Meta::LatestMs.write(self.connection, Some(&self.rules.now_ms.to_string()))?;
+        Ok(self.changes)
+    }
+
+    fn write_batch(&mut self, batch: &Batch) -> Written {
+        if let Some(reason) = &self.frozen {
+            return Ok(Err(CatalogError::Frozen { reason: reason.clone() }));
+        }
+        if self.source == LinkSource::File {
+            return Ok(Err(CatalogError::SourceIsFile));
+        }
+        self.connection.execute_batch("SAVEPOINT batch")?;
+        let mut application = Application {
+            connection: self.connection,
+            rules: self.rules,
+            act: &batch.act,
+            random: self.random,
+            version: self.version,
+            table_changes: Vec::new(),
+        };
+        let outcomes: Vec<RowOutcome> =
+            batch.rows.iter().map(|row| application.apply_row(row)).collect::<rusqlite::Result<_>>()?;
+        let Application { version, mut table_changes, .. } = application;
+        let has_refusal = outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Refused(_)));
+        let is_refused_whole = has_refusal && batch.mode == BatchMode::Atomic;
+        let is_applied = !batch.is_dry_run && !is_refused_whole;
+        if is_applied {
+            self.version = version;
+            self.changes.table_changes.append(&mut table_changes);
+            write_act(self.connection, &batch.act, "change", self.rules.now_ms)?;
+        } else {
+            self.connection.execute_batch("ROLLBACK TO batch")?;
+        }
+        self.connection.execute_batch("RELEASE batch")?;
+        Ok(Ok(WriteReport::Batch(BatchReport { outcomes, is_applied, version: self.version })))
+    }
+
+    fn suspend(&mut self, act: &Act, suspension: NewSuspension) -> Written {
+        self.version += 1;
+        let suspension = suspension.into_row(act, self.version, self.rules.now_ms);
+        let before = SuspensionRow::find(self.connection, suspension.dimension, &suspension.value)?;
+        suspension.write(self.connection)?;
+        write_act(self.connection, act, "suspend", self.rules.now_ms)?;
+        self.changes.changes_suspensions = true;
+        Ok(Ok(WriteReport::Suspended { suspension, is_replaced: before.is_some() }))
+    }
+
+    fn end_suspension(&mut self, act: &Act, dimension: Dimension, value: &str) -> Written {
+        let found = SuspensionRow::find(self.connection, dimension, value)?;
+        if let Some(suspension) = &found {
+            self.version += 1;
+            suspension.delete(self.connection)?;
+            write_act(self.connection, act, "end_suspension", self.rules.now_ms)?;
+            self.changes.changes_suspensions = true;
+        }
+        Ok(Ok(WriteReport::SuspensionEnded(found)))
+    }
+
+    fn set_frozen(&mut self, act: &Act, action: &str, reason: Option<String>) -> Written {
+        Meta::Frozen.write(self.connection, reason.as_deref())?;
+        write_act(self.connection, act, action, self.rules.now_ms)?;
+        self.frozen = reason;
+        Ok(Ok(WriteReport::FreezeChanged))
+    }
+}

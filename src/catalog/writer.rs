@@ -1,0 +1,213 @@
+//! The thread `wp-catalog`: the only one that changes the catalog. It takes the requests that wait, applies them in one
+//! transaction, serves what they changed, and answers them.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use rand::rngs::StdRng;
+use rusqlite::TransactionBehavior;
+use tokio::sync::oneshot;
+
+use super::{
+    apply::{ChangeRules, TableChange},
+    change::{Write, WriteReport},
+    error::{CatalogError, LinkSource},
+    file_commit::{FileCommit, FileCommitState},
+    store::Store,
+    suspension_rows::load_suspensions,
+    transaction::WriteTransaction,
+};
+use crate::{
+    clock,
+    faults::{self, log_fault},
+    links::{Table, destination::policy::DestinationPolicy, domains::Domains, suspensions::Suspensions},
+};
+
+/// Requests that share one commit at most.
+const MAX_SHARED: usize = 256;
+/// A catalog that was idle for so long writes its log back into the file.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// How long a file is kept on with while the process stops.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// Where the answer to a write goes.
+pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+/// Makes the workers see other suspensions.
+pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
+
+/// What the thread is asked to do.
+pub(super) enum Request {
+    /// Write something.
+    Write(Write, Reply),
+    /// Call this function with the suspensions whenever they change.
+    PublishSuspensions(PublishSuspensions),
+    /// Keep the links of a file that are served already.
+    CommitFile(Box<FileCommit>),
+    /// Write nothing more and end.
+    Stop,
+}
+
+/// The thread's state.
+pub(super) struct CatalogWriter {
+    pub(super) store: Store,
+    pub(super) policy: DestinationPolicy,
+    pub(super) domains: Arc<Domains>,
+    pub(super) source: LinkSource,
+    /// The table that is served.
+    pub(super) table: Arc<Table>,
+    pub(super) file_commit: Option<Box<FileCommit>>,
+    pub(super) is_checkpointed: bool,
+    pub(super) publish_suspensions: Option<PublishSuspensions>,
+    /// The gauge of links.
+    pub(super) links: ::metrics::Gauge,
+    /// For the codes that are minted.
+    pub(super) random: StdRng,
+}
+
+impl CatalogWriter {
+    /// Runs until it is told to stop, or nobody can ask any more.
+    pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        loop {
+            let first = match self.wait_for_request(requests) {
+                Waited::Request(request) => request,
+                Waited::Nothing => {
+                    self.commit_next_part_of_file_or_checkpoint();
+                    continue;
+                }
+                Waited::Ended => return,
+            };
+            let mut waiting = vec![first];
+            while waiting.len() < MAX_SHARED
+                && let Ok(request) = requests.try_recv()
+            {
+                waiting.push(request);
+            }
+            self.is_checkpointed = false;
+            let mut writes = Vec::new();
+            let mut must_stop = false;
+            for request in waiting {
+                match request {
+                    Request::Write(write, reply) => writes.push((write, reply)),
+                    Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
+                    Request::CommitFile(commit) => {
+                        self.table = commit.table.clone();
+                        self.file_commit = Some(commit);
+                    }
+                    Request::Stop => must_stop = true,
+                }
+            }
+            self.write_all_in_one_commit(writes);
+            if must_stop {
+                return self.finish_file_commit_and_checkpoint();
+            }
+        }
+    }
+
+    fn wait_for_request(&self, requests: &mpsc::Receiver<Request>) -> Waited {
+        let wait = match (&self.file_commit, self.is_checkpointed) {
+            (Some(_), _) => Duration::ZERO,
+            (None, false) => IDLE,
+            (None, true) => Duration::from_secs(3600),
+        };
+        match requests.recv_timeout(wait) {
+            Ok(request) => Waited::Request(request),
+            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Waited::Ended,
+        }
+    }
+
+    fn write_all_in_one_commit(&mut self, writes: Vec<(Write, Reply)>) {
+        if writes.is_empty() {
+            return;
+        }
+        let (writes, replies): (Vec<Write>, Vec<Reply>) = writes.into_iter().unzip();
+        let count = writes.len();
+        let results = self.try_write_all(writes).unwrap_or_else(|error| {
+            let message = error.to_string();
+            log_fault!(error, faults::CATALOG_FAILING, "no change of links is taken: {message}");
+            (0..count).map(|_| Err(CatalogError::StoreFailed(message.clone()))).collect()
+        });
+        for (reply, result) in replies.into_iter().zip(results) {
+            // An error: who asked has gone.
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Writes everything in one transaction, then serves it. Nothing is written if the store fails.
+    fn try_write_all(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Result<WriteReport, CatalogError>>> {
+        let transaction = self.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let rules = ChangeRules { policy: &self.policy, domains: &self.domains, now_ms: clock::wall_ms() };
+        let mut rows = WriteTransaction::begin(&transaction, rules, self.source, &mut self.random)?;
+        let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
+        let committed = rows.finish()?;
+        transaction.commit()?;
+        for change in committed.table_changes {
+            serve_change(&self.table, change);
+        }
+        if committed.changes_suspensions {
+            self.load_and_publish_suspensions()?;
+        }
+        self.links.set(self.table.len() as f64);
+        Ok(results)
+    }
+
+    fn load_and_publish_suspensions(&self) -> rusqlite::Result<()> {
+        if let Some(publish) = &self.publish_suspensions {
+            publish(Arc::new(load_suspensions(&self.store.connection)?));
+        }
+        Ok(())
+    }
+
+    fn commit_next_part_of_file_or_checkpoint(&mut self) {
+        let Some(mut commit) = self.file_commit.take() else {
+            if let Err(error) = self.store.checkpoint() {
+                tracing::warn!(%error, "the catalog's log is not written back");
+            }
+            self.is_checkpointed = true;
+            return;
+        };
+        match commit.commit_next_part(&mut self.store, &self.policy, &self.domains) {
+            Ok(FileCommitState::Finished) => {}
+            Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
+            Err(error) => {
+                log_fault!(
+                    error,
+                    faults::CATALOG_FAILING,
+                    "{}: its links are served, and cannot be kept for the next start: {error}",
+                    commit.path.display()
+                );
+            }
+        }
+    }
+
+    /// A file that has too many parts left is read again by the next start.
+    fn finish_file_commit_and_checkpoint(mut self) {
+        let deadline = Instant::now() + STOP_TIME;
+        while self.file_commit.is_some() && Instant::now() < deadline {
+            self.commit_next_part_of_file_or_checkpoint();
+        }
+        self.file_commit = None;
+        self.commit_next_part_of_file_or_checkpoint();
+    }
+}
+
+/// What a wait for requests ended with.
+enum Waited {
+    Request(Request),
+    Nothing,
+    Ended,
+}
+
+/// Serves one change that is committed.
+fn serve_change(table: &Table, change: TableChange) {
+    match change {
+        TableChange::Replace(link) => table.insert_or_replace(link),
+        TableChange::Remove(key) => drop(table.remove(&key)),
+    }
+}

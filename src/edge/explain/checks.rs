@@ -1,0 +1,258 @@
+//! The checks of one request, read from what the edge's functions decide.
+
+use http::Request;
+
+use crate::{
+    attribution::token::PayloadBuffer,
+    client::request_facts::Navigation,
+    edge::{
+        code_request::CodeRequest,
+        context::RequestContext,
+        decision::{Action, CookieAction, Decision},
+        explain::{Check, ExplainedLink},
+        scratch::ScratchBuffers,
+        second_lookup::SecondLookup,
+        snapshot::Edge,
+        target::{FixedPath, RequestRejection, RequestTarget, RequestedCode},
+    },
+    links::{Link, LinkState, domains::Prefetch},
+    model::{
+        click::{Consent, CookieState},
+        link::LinkFacts,
+    },
+};
+
+/// What the checks of a request found.
+pub(super) struct LookedUp {
+    pub(super) checks: Vec<Check>,
+    pub(super) domain: Option<String>,
+    pub(super) link: Option<ExplainedLink>,
+}
+
+/// The checks of a request in the order in which the edge makes them.
+pub(super) fn list_checks(
+    edge: &Edge,
+    request: &Request<()>,
+    context: &RequestContext,
+    scratch: &mut ScratchBuffers,
+) -> LookedUp {
+    let target = RequestTarget::reject_or_classify_and_find_domain(request, &edge.domains);
+    let mut found = LookedUp { checks: Vec::new(), domain: None, link: None };
+    let rejection = match &target {
+        RequestTarget::Rejected(rejection) => Some(*rejection),
+        RequestTarget::Code(_) | RequestTarget::Fixed(..) => None,
+    };
+    found.add_request_line_checks(rejection);
+    if let Some(host) = target.host() {
+        found.domain = Some(host.domain.name.to_string());
+        found.add(
+            "domain",
+            if &*host.domain.name == "*" { "*, which serves hosts without a section" } else { &host.domain.name },
+        );
+    }
+    match target {
+        RequestTarget::Rejected(_) => {}
+        RequestTarget::Fixed(path, _) => found.add("fixed_path", name_of_fixed_path(path)),
+        RequestTarget::Code(code) => {
+            found.add("fixed_path", "no");
+            found.add_checks_of_code(edge, request, &code, context, scratch);
+        }
+    }
+    found
+}
+
+impl LookedUp {
+    fn add(&mut self, check: &'static str, result: impl Into<String>) {
+        self.checks.push(Check { check, result: result.into() });
+    }
+
+    /// The checks before the domain is known, up to the one that rejects the request.
+    fn add_request_line_checks(&mut self, rejection: Option<RequestRejection>) {
+        for check in RequestRejection::ALL {
+            let name = match check {
+                RequestRejection::Method => "method",
+                RequestRejection::Host => "host",
+                RequestRejection::TargetTooLong => "target_length",
+                RequestRejection::TargetForm => "target_form",
+                RequestRejection::UnknownHost => "host_is_served",
+            };
+            if rejection == Some(check) {
+                return self.add(name, format!("rejected: {}", check.explanation_for_client().trim_end()));
+            }
+            self.add(name, "good");
+        }
+    }
+
+    fn add_checks_of_code(
+        &mut self,
+        edge: &Edge,
+        request: &Request<()>,
+        requested: &RequestedCode<'_>,
+        context: &RequestContext,
+        scratch: &mut ScratchBuffers,
+    ) {
+        let domain = requested.host.domain;
+        let code = String::from_utf8_lossy(requested.code.as_bytes()).into_owned();
+        let first = edge.find_link(domain, requested.code.as_bytes());
+        self.add("link_of_path", found_or_not(&code, first.as_ref()));
+        let is_missed = first.is_none();
+        let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), requested, first);
+        let target = found.target(requested);
+        let link = found.link();
+        let code = String::from_utf8_lossy(target.code.as_bytes()).into_owned();
+        if is_missed {
+            let repair = if target.is_repaired { format!("the path holds the code {code}") } else { "no".to_owned() };
+            self.add("repair", repair);
+        }
+        if is_missed && !target.is_repaired {
+            self.add_route_checks(request, &target);
+            if target.route.is_some() {
+                self.add("link_of_route", found_or_not(&code, link));
+            }
+        }
+        if !domain.sub_names.is_empty() {
+            let names: Vec<&str> = domain.sub_names.iter().collect();
+            self.add("sub_names", names.join(", "));
+        }
+        let mut payload = PayloadBuffer::default();
+        let request = CodeRequest::resolve_facts_and_verify_cookie(
+            edge,
+            request,
+            &target,
+            link,
+            context,
+            &mut payload,
+            &mut scratch.preview_fetchers,
+        );
+        self.link = link.map(|link| describe_link(link, context.wall_ms));
+        self.add_checks_of_facts(&request);
+        self.add_decision(&Decision::new(&request));
+    }
+
+    /// Each route up to the one that decides.
+    fn add_route_checks(&mut self, request: &Request<()>, target: &RequestedCode<'_>) {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+        let routes = target.host.domain.routes.all();
+        if routes.is_empty() {
+            self.add("routes", "none");
+        }
+        for route in routes {
+            let result = match route.try_match(path.as_bytes(), query.as_bytes()) {
+                Ok(found) => format!("{}: makes the code {}", route.name(), found.code),
+                Err(mismatch) => format!("{}: {}", route.name(), mismatch.as_str()),
+            };
+            self.add("route", result);
+            if target.route.is_some_and(|deciding| std::ptr::eq(deciding, route)) {
+                break;
+            }
+        }
+    }
+
+    fn add_checks_of_facts(&mut self, request: &CodeRequest<'_>) {
+        let facts = &request.facts;
+        self.add(
+            "link_state",
+            request.link.map_or("no link", |link| state_word(link.state_at(request.context.wall_ms))),
+        );
+        self.add("suspension", request.suspension.map_or("none", |suspension| suspension.name()));
+        self.add(
+            "prefetch",
+            match (facts.is_prefetch, request.domain.prefetch) {
+                (false, _) => "no",
+                (true, Prefetch::Refuse) => "yes, refused",
+                (true, Prefetch::Redirect) => "yes, redirected without cookie and token",
+            },
+        );
+        self.add("preview_fetcher", yes_or_no(request.is_preview_fetcher));
+        self.add("app", yes_or_no(request.is_app_resolve));
+        self.add("head", yes_or_no(request.target.is_head));
+        self.add(
+            "navigation",
+            match facts.navigation {
+                Navigation::Tab => "of a tab",
+                Navigation::NoTab => "not of a tab",
+                Navigation::Unknown => "not said, taken as one",
+            },
+        );
+        self.add("gpc", yes_or_no(facts.has_gpc));
+        self.add(
+            "consent",
+            if request.query_facts.consent == Consent::None {
+                "not said"
+            } else {
+                request.query_facts.consent.as_str()
+            },
+        );
+        self.add("privacy", request.privacy.as_str());
+        self.add(
+            "presented_cookie",
+            if request.cookie_state == CookieState::None { "none" } else { request.cookie_state.as_str() },
+        );
+        self.add("client_address", format!("{} ({})", request.client.address, request.client.source.as_str()));
+    }
+
+    fn add_decision(&mut self, decision: &Decision<'_>) {
+        self.add("outcome", decision.outcome.as_str());
+        self.add(
+            "leads_to",
+            match decision.action {
+                Action::RedirectToDestination(_) => "the link's destination",
+                Action::RedirectToFallback(_) => "the fallback_url of the link or the suspension",
+                Action::RedirectToDomainUrl(_) => "a URL of the domain",
+                Action::ReturnJson(_) => "the click as JSON",
+                Action::ShowGonePage => "the page of a link that is not live",
+                Action::ShowNotFoundPage => "the page of an unknown code",
+                Action::Empty => "an empty body",
+            },
+        );
+        self.add(
+            "cookie",
+            match decision.cookie {
+                CookieAction::Set => "set",
+                CookieAction::Expire => "expired, if one was presented",
+                CookieAction::Keep => "left alone",
+            },
+        );
+        self.add("token", if decision.allows_token { "allowed in the destination" } else { "not allowed" });
+    }
+}
+
+fn yes_or_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+fn found_or_not(code: &str, link: Option<&Link>) -> String {
+    format!("{code}: {}", if link.is_some() { "found" } else { "no link has this code" })
+}
+
+fn name_of_fixed_path(path: FixedPath) -> &'static str {
+    match path {
+        FixedPath::Root => "/",
+        FixedPath::Robots => "/robots.txt",
+        FixedPath::Favicon => "/favicon.ico",
+        FixedPath::WellKnown => "/.well-known/",
+    }
+}
+
+fn state_word(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Live => "live",
+        LinkState::Expired => "expired",
+        LinkState::NotStarted => "not_started",
+        LinkState::Disabled => "disabled",
+    }
+}
+
+fn describe_link(link: &Link, now_ms: u64) -> ExplainedLink {
+    let facts = LinkFacts::decode(link.facts());
+    ExplainedLink {
+        code: String::from_utf8_lossy(link.code()).into_owned(),
+        version: facts.map_or(0, |facts| facts.version),
+        kind: facts.map_or("", |facts| facts.kind.as_str()),
+        created_at_ms: facts.map_or(0, |facts| facts.created_ms),
+        ends_at_ms: facts.and_then(|facts| facts.end_ms()),
+        state: state_word(link.state_at(now_ms)),
+        test: facts.is_some_and(|facts| facts.test),
+        url: link.url_template().to_url_text_with_placeholders(),
+    }
+}
