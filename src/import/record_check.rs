@@ -77,16 +77,19 @@ impl ImportRules<'_> {
 
     /// What else is wrong with a row that is refused already, in the columns without a mistake.
     fn find_further_mistakes(&self, draft: &LinkDraft<'_>, code: Option<&ResolvedCode>) -> Vec<Mistake> {
-        let Some(code) = code.filter(|code| !code.code.is_empty()) else { return Vec::new() };
+        let Some(code) = code else { return Vec::new() };
         let mut record = Record { code: code.code.clone(), domain: code.domain.clone(), ..draft.record.clone() };
-        let has_created_at = record.created_at.is_some();
-        record.created_at = record.created_at.or(Timestamp::from_millisecond(self.now_ms as i64).ok());
+        let created_at = draft.name_of_column(|role| role == Role::CreatedAt);
+        let has_wrong_created_at = draft.mistakes.iter().any(|mistake| mistake.column == created_at);
+        if has_wrong_created_at {
+            record.created_at = Timestamp::from_millisecond(self.now_ms as i64).ok();
+        }
         let errors = if record.url.is_empty() {
             record.validate_and_build_facts(self.now_ms, 0).err()
         } else {
             Link::check_and_build_from_record(&record, self.policy, self.domains, self.now_ms, 0).err()
         };
-        let errors = errors.into_iter().flatten().filter(|error| has_created_at || error.rule != "date-order");
+        let errors = errors.into_iter().flatten().filter(|error| !(has_wrong_created_at && error.rule == "date-order"));
         let located = errors.map(|error| locate_error(draft, error, &code.column));
         let is_new = |mistake: &Mistake| {
             mistake.column.is_some() && !draft.mistakes.iter().any(|known| known.column == mistake.column)
@@ -166,7 +169,10 @@ fn collect_codes(draft: &mut LinkDraft<'_>, repeated: Option<RepeatedShortLink<'
     });
     let host = draft.short_host.take();
     let mut codes = Vec::with_capacity(1 + draft.more_short_links.len());
-    if let Some(domain) = resolve_domain(draft, host.as_ref(), repeated) {
+    if found.text.is_empty() && host.is_none() && draft.plan.default_domain.is_none() && repeated.is_none() {
+        let message = "is empty; a link needs a code";
+        draft.mistakes.push(Mistake::of_column(&found.column, "code-empty", message));
+    } else if let Some(domain) = resolve_domain(draft, host.as_ref(), repeated) {
         add_contradiction(draft, &found, host.as_ref(), repeated);
         add_code(draft, &mut codes, found, domain);
     }

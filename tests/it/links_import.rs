@@ -206,12 +206,15 @@ fn options_that_do_not_fit_are_all_named_and_exit_with_64() {
 #[test]
 fn a_row_names_the_mistakes_of_all_its_columns() {
     let site = site();
-    let export = bitly(&["b.example.net/a.b,ftp://shop.example.com/,03/04/2025", "b.example.net/a,,2099-01-01"]);
+    let export = bitly(&["b.example.net/a.b,ftp://shop.example.com/,03/04/2025", "b.example.net/a,,2099-01-01", ",,"]);
     let output = import_text(&site, &export, BITLY, &["--report", "report"]);
     assert_eq!(output.status.code(), Some(2));
     let found = mistakes(&fs::read_to_string(site.path("report")).unwrap());
     let found: Vec<String> = found.into_iter().map(|(row, .., rule)| format!("{row} {rule}")).collect();
-    assert_eq!(found, ["1 date-ambiguous", "1 code-character", "2 url-empty", "2 date-future"]);
+    assert_eq!(
+        found,
+        ["1 date-ambiguous", "1 code-character", "2 url-empty", "2 date-future", "3 url-empty", "3 code-empty"]
+    );
 }
 
 /// A table of Bitly with these rows.
