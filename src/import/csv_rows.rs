@@ -19,7 +19,7 @@ use crate::import::{
 };
 
 /// Bytes read at a time.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// The longest row. A longer one is a quote that nobody closes.
 const MAX_ROW_BYTES: usize = 1 << 20;
 
@@ -37,12 +37,15 @@ pub(super) fn read_rows(plan: &ImportPlan, input: &mut dyn Read, sink: &mut RowS
     if has_header { Ok(()) } else { Err(FileError::refused("is empty: no header").into()) }
 }
 
-/// Gives each row without its line end to `take_row`, with its line.
+/// Takes a row without its line end, and its line.
+type TakeRow<'a> = dyn FnMut(u64, &[u8]) -> Result<(), ReadError> + 'a;
+
+/// Gives each row to `take_row`.
 fn split_into_rows(
     separator: u8,
     chunk_bytes: usize,
     input: &mut dyn Read,
-    take_row: &mut dyn FnMut(u64, &[u8]) -> Result<(), ReadError>,
+    take_row: &mut TakeRow<'_>,
 ) -> Result<(), ReadError> {
     let mut splitter = RowSplitter::new(separator);
     let mut buffer = Vec::with_capacity(2 * chunk_bytes);

@@ -46,13 +46,13 @@ const ENTITIES: [(&str, &str); 11] = [
 
 /// A URL of the row and the column that has it.
 #[derive(Debug)]
-pub(super) struct FoundUrl {
-    pub(super) column: String,
+pub(super) struct FoundUrl<'p> {
+    pub(super) column: &'p str,
     pub(super) url: String,
 }
 
-impl FoundUrl {
-    pub(super) fn new(column: String, url: String) -> FoundUrl {
+impl<'p> FoundUrl<'p> {
+    pub(super) fn new(column: &'p str, url: String) -> FoundUrl<'p> {
         FoundUrl { column, url }
     }
 
@@ -65,7 +65,7 @@ impl FoundUrl {
         notes: &mut Vec<Note>,
     ) -> Result<String, Mistake> {
         let FoundUrl { column, mut url } = self;
-        let mistake = |rule, message: String| Err(Mistake::of_column(&column, rule, message));
+        let mistake = |rule, message: String| Err(Mistake::of_column(column, rule, message));
         if url.is_empty() {
             return mistake("url-empty", "is empty; a link needs a destination".to_owned());
         }
@@ -75,7 +75,7 @@ impl FoundUrl {
         if plan.html_entities == HtmlEntities::Decode
             && let Cow::Owned(decoded) = decode_entities(&url)
         {
-            notes.push(Note::of_column(NoteKind::EntitiesDecoded, &column, format!("{} is decoded", quote(&url))));
+            notes.push(Note::of_column(NoteKind::EntitiesDecoded, column, format!("{} is decoded", quote(&url))));
             url = decoded;
         }
         if let Some(host) = find_own_host(&url, plan, domains, own_host) {
@@ -87,7 +87,7 @@ impl FoundUrl {
         }
         if plan.placeholders == Placeholders::Escape && url.contains(['{', '}']) {
             let message = format!("{}: braces are escaped to %7B and %7D", quote(&url));
-            notes.push(Note::of_column(NoteKind::BracesEscaped, &column, message));
+            notes.push(Note::of_column(NoteKind::BracesEscaped, column, message));
             url = url.replace('{', "%7B").replace('}', "%7D");
         }
         Ok(url)

@@ -21,8 +21,8 @@ use crate::{
 
 /// A text of the row and the column that has it.
 #[derive(Debug)]
-pub(super) struct FoundText {
-    pub(super) column: String,
+pub(super) struct FoundText<'p> {
+    pub(super) column: &'p str,
     pub(super) text: String,
 }
 
@@ -33,12 +33,12 @@ pub(super) struct LinkDraft<'p> {
     /// The columns of the row's file.
     columns: &'p [Column],
     pub(super) record: Record,
-    pub(super) code: Option<FoundText>,
-    pub(super) short_host: Option<FoundText>,
-    pub(super) more_short_links: Vec<FoundText>,
-    pub(super) repeated_short_link: Option<FoundText>,
-    pub(super) destination: Option<FoundUrl>,
-    pub(super) fallback: Option<FoundUrl>,
+    pub(super) code: Option<FoundText<'p>>,
+    pub(super) short_host: Option<FoundText<'p>>,
+    pub(super) more_short_links: Vec<FoundText<'p>>,
+    pub(super) repeated_short_link: Option<FoundText<'p>>,
+    pub(super) destination: Option<FoundUrl<'p>>,
+    pub(super) fallback: Option<FoundUrl<'p>>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) notes: Vec<Note>,
 }
@@ -63,7 +63,7 @@ impl<'p> LinkDraft<'p> {
     }
 
     /// Takes the value of a column.
-    pub(super) fn take_cell(&mut self, column: &Column, cell: Cell<'_>) {
+    pub(super) fn take_cell(&mut self, column: &'p Column, cell: Cell<'_>) {
         if let Cell::Expression(text) = &cell
             && column.role != Role::LeftOut
         {
@@ -104,27 +104,27 @@ impl<'p> LinkDraft<'p> {
     }
 
     /// The name that the file gives the column with a role.
-    pub(super) fn name_of_column(&self, has_role: impl Fn(Role) -> bool) -> Option<String> {
-        self.columns.iter().find(|column| has_role(column.role)).map(|column| column.name.to_string())
+    pub(super) fn name_of_column(&self, has_role: impl Fn(Role) -> bool) -> Option<&'p str> {
+        self.columns.iter().find(|column| has_role(column.role)).map(|column| &*column.name)
     }
 
     /// Adds a mistake of a column.
-    pub(super) fn refuse(&mut self, column: &Column, rule: &'static str, message: impl Into<String>) {
+    pub(super) fn refuse(&mut self, column: &'p Column, rule: &'static str, message: impl Into<String>) {
         self.mistakes.push(Mistake::of_column(&column.name, rule, message));
     }
 
-    fn take_short_link(&mut self, column: &Column, cell: Cell<'_>) {
+    fn take_short_link(&mut self, column: &'p Column, cell: Cell<'_>) {
         let Some(found) = self.take_text(column, cell) else {
             self.code = Some(FoundText::empty(column));
             return;
         };
         let link = ShortLink::split(&found.text);
-        let text_of = |text: &str| FoundText { column: found.column.clone(), text: text.to_owned() };
+        let text_of = |text: &str| FoundText { column: found.column, text: text.to_owned() };
         self.code = Some(text_of(link.code));
         self.short_host = Some(text_of(link.host)).filter(|host| !host.text.is_empty());
     }
 
-    fn take_more_short_links(&mut self, column: &Column, cell: Cell<'_>) {
+    fn take_more_short_links(&mut self, column: &'p Column, cell: Cell<'_>) {
         let Cell::Json(Value::Array(links)) = cell else {
             return if !cell.is_blank() {
                 self.refuse_type(column, &cell, "a list of short links")
@@ -133,7 +133,7 @@ impl<'p> LinkDraft<'p> {
         for link in links {
             match link.as_str() {
                 Some(text) => {
-                    self.more_short_links.push(FoundText { column: column.name.to_string(), text: text.to_owned() });
+                    self.more_short_links.push(FoundText { column: &column.name, text: text.to_owned() });
                 }
                 None => self.refuse_type(column, &Cell::from_json(link), "a short link"),
             }
@@ -141,9 +141,9 @@ impl<'p> LinkDraft<'p> {
     }
 
     /// The text of a cell; `None` for `null`. Another value is a mistake.
-    fn take_text(&mut self, column: &Column, cell: Cell<'_>) -> Option<FoundText> {
+    fn take_text(&mut self, column: &'p Column, cell: Cell<'_>) -> Option<FoundText<'p>> {
         match cell {
-            Cell::Text(text) => Some(FoundText { column: column.name.to_string(), text: text.into_owned() }),
+            Cell::Text(text) => Some(FoundText { column: &column.name, text: text.into_owned() }),
             Cell::Null => None,
             cell => {
                 self.refuse_type(column, &cell, "a text");
@@ -152,11 +152,11 @@ impl<'p> LinkDraft<'p> {
         }
     }
 
-    fn refuse_type(&mut self, column: &Column, cell: &Cell<'_>, expected: &str) {
+    fn refuse_type(&mut self, column: &'p Column, cell: &Cell<'_>, expected: &str) {
         self.refuse(column, "type", format!("is {}; {expected} belongs here", cell.describe()));
     }
 
-    fn take_time(&mut self, column: &Column, cell: Cell<'_>) -> Option<Timestamp> {
+    fn take_time(&mut self, column: &'p Column, cell: Cell<'_>) -> Option<Timestamp> {
         let text = self.take_text(column, cell)?.text;
         if text.trim().is_empty() {
             return None;
@@ -180,7 +180,7 @@ impl<'p> LinkDraft<'p> {
     }
 
     /// A time as a number of milliseconds since the epoch.
-    fn take_time_in_ms(&mut self, column: &Column, cell: Cell<'_>) -> Option<Timestamp> {
+    fn take_time_in_ms(&mut self, column: &'p Column, cell: Cell<'_>) -> Option<Timestamp> {
         let Cell::Json(Value::Number(number)) = &cell else { return self.take_time(column, cell) };
         let time = number.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         if time.is_none() {
@@ -189,7 +189,7 @@ impl<'p> LinkDraft<'p> {
         time
     }
 
-    fn take_tags(&mut self, column: &Column, cell: Cell<'_>, separators: &[char]) {
+    fn take_tags(&mut self, column: &'p Column, cell: Cell<'_>, separators: &[char]) {
         match &cell {
             Cell::Null => {}
             Cell::Text(text) => match separators.iter().find(|separator| text.contains(**separator)) {
@@ -208,7 +208,7 @@ impl<'p> LinkDraft<'p> {
         }
     }
 
-    fn add_tag(&mut self, column: &Column, tag: &str) {
+    fn add_tag(&mut self, column: &'p Column, tag: &str) {
         let tag = tag.trim();
         if self.record.tags.iter().any(|known| known == tag) {
             let message = format!("{} stands twice and is taken once", quote(tag));
@@ -218,7 +218,7 @@ impl<'p> LinkDraft<'p> {
         }
     }
 
-    fn take_state(&mut self, column: &Column, cell: Cell<'_>) {
+    fn take_state(&mut self, column: &'p Column, cell: Cell<'_>) {
         if column.role == Role::DisabledSince {
             if self.take_time(column, cell).is_some() {
                 self.disable(column);
@@ -248,14 +248,14 @@ impl<'p> LinkDraft<'p> {
         }
     }
 
-    fn disable(&mut self, column: &Column) {
+    fn disable(&mut self, column: &'p Column) {
         self.record.enabled = false;
         let message = "is switched off at the source; it is imported with \"enabled\":false";
         self.notes.push(Note::of_column(NoteKind::Disabled, &column.name, message));
     }
 
     /// A feature that Waypost lacks.
-    fn take_feature(&mut self, column: &Column, cell: &Cell<'_>) {
+    fn take_feature(&mut self, column: &'p Column, cell: &Cell<'_>) {
         let is_usual = |words: &[&str]| match cell {
             Cell::Text(text) => words.iter().any(|word| text.trim().eq_ignore_ascii_case(word)),
             _ => false,
@@ -279,7 +279,7 @@ impl<'p> LinkDraft<'p> {
         }
     }
 
-    fn take_field(&mut self, column: &Column, cell: Cell<'_>, field: RecordField) {
+    fn take_field(&mut self, column: &'p Column, cell: Cell<'_>, field: RecordField) {
         let text = match cell {
             Cell::Null => return,
             Cell::Json(Value::Number(number)) => Cow::Owned(number.to_string()),
@@ -297,8 +297,8 @@ impl<'p> LinkDraft<'p> {
     }
 }
 
-impl FoundText {
-    fn empty(column: &Column) -> FoundText {
-        FoundText { column: column.name.to_string(), text: String::new() }
+impl<'p> FoundText<'p> {
+    fn empty(column: &'p Column) -> FoundText<'p> {
+        FoundText { column: &column.name, text: String::new() }
     }
 }

@@ -56,7 +56,7 @@ impl ImportRules<'_> {
         let repeated = draft.repeated_short_link.take();
         let repeated = repeated
             .as_ref()
-            .map(|found| RepeatedShortLink { column: &found.column, link: ShortLink::split(&found.text) });
+            .map(|found| RepeatedShortLink { column: found.column, link: ShortLink::split(&found.text) });
         self.take_urls(&mut draft, repeated.map(|repeated| repeated.link.host));
         let codes = collect_codes(&mut draft, repeated);
         if !draft.mistakes.is_empty() {
@@ -65,22 +65,25 @@ impl ImportRules<'_> {
             return Err(draft.mistakes);
         }
         let mut row = CheckedRow { records: Vec::with_capacity(codes.len()), notes: std::mem::take(&mut draft.notes) };
-        for code in codes {
-            let record = Record { code: code.code, domain: code.domain, ..draft.record.clone() };
+        let mut template = Some(std::mem::replace(&mut draft.record, Record::plain_with_defaults()));
+        let last = codes.len().saturating_sub(1);
+        for (at, code) in codes.into_iter().enumerate() {
+            // Nearly every row has one code, and gives its record away.
+            let Some(template) = (if at == last { template.take() } else { template.clone() }) else { break };
+            let record = Record { code: code.code, domain: code.domain, ..template };
             let checked = self.check_record(record, code.column, &mut row.notes);
-            row.records.push(checked.map_err(|(errors, column)| {
-                errors.into_iter().map(|error| locate_error(&draft, error, &column)).collect::<Vec<Mistake>>()
-            })?);
+            let locate = |error| locate_error(&draft, error, code.column);
+            row.records.push(checked.map_err(|errors| errors.into_iter().map(locate).collect::<Vec<Mistake>>())?);
         }
         Ok(row)
     }
 
     /// What else is wrong with a row that is refused already, in the columns without a mistake.
-    fn find_further_mistakes(&self, draft: &LinkDraft<'_>, code: Option<&ResolvedCode>) -> Vec<Mistake> {
+    fn find_further_mistakes(&self, draft: &LinkDraft<'_>, code: Option<&ResolvedCode<'_>>) -> Vec<Mistake> {
         let Some(code) = code else { return Vec::new() };
         let mut record = Record { code: code.code.clone(), domain: code.domain.clone(), ..draft.record.clone() };
         let created_at = draft.name_of_column(|role| role == Role::CreatedAt);
-        let has_wrong_created_at = draft.mistakes.iter().any(|mistake| mistake.column == created_at);
+        let has_wrong_created_at = draft.mistakes.iter().any(|mistake| mistake.column.as_deref() == created_at);
         if has_wrong_created_at {
             record.created_at = Timestamp::from_millisecond(self.now_ms as i64).ok();
         }
@@ -90,7 +93,7 @@ impl ImportRules<'_> {
             Link::check_and_build_from_record(&record, self.policy, self.domains, self.now_ms, 0).err()
         };
         let errors = errors.into_iter().flatten().filter(|error| !(has_wrong_created_at && error.rule == "date-order"));
-        let located = errors.map(|error| locate_error(draft, error, &code.column));
+        let located = errors.map(|error| locate_error(draft, error, code.column));
         let is_new = |mistake: &Mistake| {
             mistake.column.is_some() && !draft.mistakes.iter().any(|known| known.column == mistake.column)
         };
@@ -107,9 +110,9 @@ impl ImportRules<'_> {
             // A value of another type is a mistake already.
             None => {
                 let column = draft.name_of_column(|role| role == Role::Destination);
-                if !draft.mistakes.iter().any(|mistake| mistake.column == column) {
+                if !draft.mistakes.iter().any(|mistake| mistake.column.as_deref() == column) {
                     let message = "is absent; a link needs a destination".to_owned();
-                    draft.mistakes.push(Mistake { column, rule: "url-missing", message });
+                    draft.mistakes.push(Mistake { column: column.map(str::to_owned), rule: "url-missing", message });
                 }
             }
         }
@@ -124,14 +127,11 @@ impl ImportRules<'_> {
     fn check_record(
         &self,
         record: Record,
-        code_column: String,
+        code_column: &str,
         notes: &mut Vec<Note>,
-    ) -> Result<CheckedRecord, (Vec<RecordError>, String)> {
+    ) -> Result<CheckedRecord, Vec<RecordError>> {
         let ImportRules { policy, domains, now_ms } = *self;
-        let valid = match Link::check_and_build_from_record(&record, policy, domains, now_ms, 0) {
-            Ok(valid) => valid,
-            Err(errors) => return Err((errors, code_column)),
-        };
+        let valid = Link::check_and_build_from_record(&record, policy, domains, now_ms, 0)?;
         let warnings = valid.warnings.into_iter();
         notes.extend(warnings.map(|warning| Note {
             kind: NoteKind::Unusual,
@@ -143,7 +143,7 @@ impl ImportRules<'_> {
             let message = format!("{} has ended already: its 100 days or its own end are over", quote(&record.code));
             notes.push(Note { kind: NoteKind::AlreadyEnded, column: None, message });
         }
-        Ok(CheckedRecord { domain: valid.link.domain(), record, code_column, has_ended })
+        Ok(CheckedRecord { domain: valid.link.domain(), record, code_column: code_column.to_owned(), has_ended })
     }
 }
 
@@ -155,14 +155,14 @@ struct RepeatedShortLink<'a> {
 }
 
 /// A code of the row and the domain that has it.
-struct ResolvedCode {
-    column: String,
+struct ResolvedCode<'p> {
+    column: &'p str,
     code: String,
     domain: String,
 }
 
 /// Every code of the row. Adds a mistake where the host of one is not mapped, or two columns contradict each other.
-fn collect_codes(draft: &mut LinkDraft<'_>, repeated: Option<RepeatedShortLink<'_>>) -> Vec<ResolvedCode> {
+fn collect_codes<'p>(draft: &mut LinkDraft<'p>, repeated: Option<RepeatedShortLink<'_>>) -> Vec<ResolvedCode<'p>> {
     let found = draft.code.take().unwrap_or_else(|| FoundText {
         column: draft.name_of_column(|role| matches!(role, Role::Code | Role::ShortLink)).unwrap_or_default(),
         text: String::new(),
@@ -171,14 +171,14 @@ fn collect_codes(draft: &mut LinkDraft<'_>, repeated: Option<RepeatedShortLink<'
     let mut codes = Vec::with_capacity(1 + draft.more_short_links.len());
     if found.text.is_empty() && host.is_none() && draft.plan.default_domain.is_none() && repeated.is_none() {
         let message = "is empty; a link needs a code";
-        draft.mistakes.push(Mistake::of_column(&found.column, "code-empty", message));
+        draft.mistakes.push(Mistake::of_column(found.column, "code-empty", message));
     } else if let Some(domain) = resolve_domain(draft, host.as_ref(), repeated) {
         add_contradiction(draft, &found, host.as_ref(), repeated);
         add_code(draft, &mut codes, found, domain);
     }
     for further in std::mem::take(&mut draft.more_short_links) {
         let link = ShortLink::split(&further.text);
-        let host = FoundText { column: further.column.clone(), text: link.host.to_owned() };
+        let host = FoundText { column: further.column, text: link.host.to_owned() };
         if let Some(domain) = resolve_domain(draft, Some(&host), None) {
             let code = FoundText { column: further.column, text: link.code.to_owned() };
             add_code(draft, &mut codes, code, domain);
@@ -190,7 +190,7 @@ fn collect_codes(draft: &mut LinkDraft<'_>, repeated: Option<RepeatedShortLink<'
 /// The domain of a short host; a row that names none has that of `--domain`.
 fn resolve_domain(
     draft: &mut LinkDraft<'_>,
-    host: Option<&FoundText>,
+    host: Option<&FoundText<'_>>,
     repeated: Option<RepeatedShortLink<'_>>,
 ) -> Option<String> {
     let plan = draft.plan;
@@ -201,7 +201,7 @@ fn resolve_domain(
     let unmapped = match host {
         Some(host) => match mapped(&host.text) {
             Some(domain) => return Some(domain),
-            None => Mistake::of_column(&host.column, "host-unmapped", describe_unmapped_host(&host.text)),
+            None => Mistake::of_column(host.column, "host-unmapped", describe_unmapped_host(&host.text)),
         },
         None => match (&plan.default_domain, repeated) {
             (Some(domain), _) => return Some(domain.clone()),
@@ -214,7 +214,7 @@ fn resolve_domain(
             (None, None) => {
                 let column = draft.name_of_column(|role| matches!(role, Role::ShortHost | Role::ShortLink));
                 let message = "names no short host; --domain gives the domain of such rows".to_owned();
-                Mistake { column, rule: "host-unmapped", message }
+                Mistake { column: column.map(str::to_owned), rule: "host-unmapped", message }
             }
         },
     };
@@ -229,8 +229,8 @@ fn describe_unmapped_host(host: &str) -> String {
 /// Adds a mistake where the repeated short link is not the one of the other columns.
 fn add_contradiction(
     draft: &mut LinkDraft<'_>,
-    code: &FoundText,
-    host: Option<&FoundText>,
+    code: &FoundText<'_>,
+    host: Option<&FoundText<'_>>,
     repeated: Option<RepeatedShortLink<'_>>,
 ) {
     let Some(RepeatedShortLink { column, link }) = repeated.filter(|repeated| !repeated.link.host.is_empty()) else {
@@ -247,18 +247,18 @@ fn add_contradiction(
     }
 }
 
-fn add_code(draft: &mut LinkDraft<'_>, codes: &mut Vec<ResolvedCode>, found: FoundText, domain: String) {
+fn add_code<'p>(draft: &mut LinkDraft<'_>, codes: &mut Vec<ResolvedCode<'p>>, found: FoundText<'p>, domain: String) {
     let FoundText { column, text: mut code } = found;
     if let Some(prefix) = &draft.plan.strip_prefix
         && let Some(rest) = code.strip_prefix(prefix.as_str())
     {
         let message = format!("{} loses the prefix {}", quote(&code), quote(prefix));
-        draft.notes.push(Note::of_column(NoteKind::PrefixStripped, &column, message));
+        draft.notes.push(Note::of_column(NoteKind::PrefixStripped, column, message));
         code = rest.to_owned();
     }
     if draft.plan.spec.root_code == Some(code.as_str()) {
         let message = "is the link of the host itself; set the domain's root_url";
-        draft.mistakes.push(Mistake::of_column(&column, "code-empty", message));
+        draft.mistakes.push(Mistake::of_column(column, "code-empty", message));
     } else if !codes.iter().any(|known| known.domain == domain && known.code == code) {
         codes.push(ResolvedCode { column, code, domain });
     }
@@ -267,7 +267,7 @@ fn add_code(draft: &mut LinkDraft<'_>, codes: &mut Vec<ResolvedCode>, found: Fou
 /// The mistake of an error of a record, at the column that the field came from.
 fn locate_error(draft: &LinkDraft<'_>, error: RecordError, code_column: &str) -> Mistake {
     let column = match error.field {
-        "code" => Some(code_column.to_owned()),
+        "code" => Some(code_column),
         "url" => draft.name_of_column(|role| role == Role::Destination),
         "created_at" => draft.name_of_column(|role| role == Role::CreatedAt),
         "starts_at" => draft.name_of_column(|role| role == Role::StartsAt),
@@ -289,5 +289,5 @@ fn locate_error(draft: &LinkDraft<'_>, error: RecordError, code_column: &str) ->
         Some(_) => format!("{}{hint}", error.message),
         None => format!("{}: {}{hint}", error.field, error.message),
     };
-    Mistake { column, rule: error.rule, message }
+    Mistake { column: column.map(str::to_owned), rule: error.rule, message }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::import::{outcome::RowPosition, plan::Column};
 
 /// Rows and bytes after which a block is full.
-const MAX_ROWS: usize = 1024;
-const MAX_BYTES: usize = 256 << 10;
+const MAX_ROWS: usize = 256;
+const MAX_BYTES: usize = 64 << 10;
 
 /// Some successive rows, not parsed yet.
 #[derive(Debug)]

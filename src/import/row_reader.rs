@@ -62,7 +62,15 @@ impl<'a> RowReader<'a> {
         ReadBlock { rows, left_out: named }
     }
 
-    fn read_row(&mut self, block: &RowBlock, row: &RawRow, cells: &mut Cells<'_>) -> Result<CheckedRow, Vec<Mistake>> {
+    fn read_row<'b>(
+        &mut self,
+        block: &'b RowBlock,
+        row: &RawRow,
+        cells: &mut Cells<'b>,
+    ) -> Result<CheckedRow, Vec<Mistake>>
+    where
+        'a: 'b,
+    {
         let bytes = block.bytes_of(row);
         let mut draft = LinkDraft::new(self.plan, &block.columns);
         match self.plan.spec.layout {
@@ -91,9 +99,10 @@ struct Cells<'a> {
     left_out: &'a mut [u64],
 }
 
-impl Cells<'_> {
-    fn take_cell(&mut self, at: usize, cell: Cell<'_>, draft: &mut LinkDraft<'_>) {
-        let column = &self.columns[at];
+impl<'a> Cells<'a> {
+    fn take_cell(&mut self, at: usize, cell: Cell<'_>, draft: &mut LinkDraft<'a>) {
+        let columns = self.columns;
+        let column = &columns[at];
         if column.role == Role::LeftOut {
             self.left_out[at] += u64::from(!cell.is_blank());
         } else {
@@ -101,7 +110,7 @@ impl Cells<'_> {
         }
     }
 
-    fn take_fields(&mut self, fields: &[&[u8]], draft: &mut LinkDraft<'_>) -> Result<(), Mistake> {
+    fn take_fields(&mut self, fields: &[&[u8]], draft: &mut LinkDraft<'a>) -> Result<(), Mistake> {
         self.check_count(fields.len(), "field", "header")?;
         let texts = decode_utf8(fields.iter().copied(), self.columns)?;
         for (at, text) in texts.into_iter().enumerate() {
@@ -110,7 +119,7 @@ impl Cells<'_> {
         Ok(())
     }
 
-    fn take_values(&mut self, values: &[SqlValue<'_>], draft: &mut LinkDraft<'_>) -> Result<(), Mistake> {
+    fn take_values(&mut self, values: &[SqlValue<'_>], draft: &mut LinkDraft<'a>) -> Result<(), Mistake> {
         self.check_count(values.len(), "value", "column list")?;
         let bytes = values.iter().map(|value| match value {
             SqlValue::Null => &b""[..],
@@ -140,7 +149,7 @@ impl Cells<'_> {
     }
 
     /// Takes the fields of an object; `prefix` is the key that holds it, with a dot.
-    fn take_object(&mut self, prefix: &str, object: &Map<String, Value>, draft: &mut LinkDraft<'_>) {
+    fn take_object(&mut self, prefix: &str, object: &Map<String, Value>, draft: &mut LinkDraft<'a>) {
         for (key, value) in object {
             let name =
                 if prefix.is_empty() { Cow::Borrowed(key.as_str()) } else { Cow::Owned(format!("{prefix}{key}")) };

@@ -42,12 +42,10 @@ pub(super) enum CodeState {
     TakenInOtherCase(RowOfCode),
 }
 
-/// Where an entry starts in the arena.
+/// Where an entry starts in the arena: the number of the piece, and the offset in it in the lowest 20 bits. So the codes
+/// have at most 4 GiB.
 #[derive(Clone, Copy)]
-struct CodePlace {
-    piece: u16,
-    offset: u32,
-}
+struct CodePlace(u32);
 
 /// Entries one behind the other: row u48 | file u16 | domain u16 | length u8 | code.
 #[derive(Default)]
@@ -112,10 +110,9 @@ impl CodeArena {
         if !self.pieces.last().is_some_and(fits) {
             self.pieces.push(Vec::with_capacity(PIECE_BYTES));
         }
-        let piece = self.pieces.len() - 1;
-        let mut place = CodePlace { piece: piece as u16, offset: 0 };
+        let mut place = CodePlace(((self.pieces.len() - 1) * PIECE_BYTES) as u32);
         if let Some(piece) = self.pieces.last_mut() {
-            place.offset = piece.len() as u32;
+            place.0 |= piece.len() as u32;
             piece.extend_from_slice(&row.row.to_le_bytes()[..6]);
             piece.extend_from_slice(&u16::try_from(row.file).unwrap_or(u16::MAX).to_le_bytes());
             piece.extend_from_slice(&code.domain.to_bytes());
@@ -126,7 +123,7 @@ impl CodeArena {
     }
 
     fn entry(&self, place: CodePlace) -> Entry<'_> {
-        let bytes = &self.pieces[usize::from(place.piece)][place.offset as usize..];
+        let bytes = &self.pieces[place.0 as usize / PIECE_BYTES][place.0 as usize % PIECE_BYTES..];
         let mut row = [0; 8];
         row[..6].copy_from_slice(&bytes[..6]);
         let end = HEADER_BYTES + usize::from(bytes[10]);
