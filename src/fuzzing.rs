@@ -8,7 +8,7 @@
     reason = "a fuzz target reports a finding by a panic"
 )]
 
-use std::{net::IpAddr, path::Path, sync::LazyLock};
+use std::{io::Cursor, net::IpAddr, path::Path, sync::LazyLock};
 
 use http::{HeaderMap, HeaderValue, Request};
 
@@ -28,6 +28,7 @@ use crate::{
         request_facts::RequestFacts,
     },
     edge::target::{MAX_SEGMENT_LEN, RequestTarget},
+    import::{CreatedAt, HtmlEntities, ImportOptions, ImportRules, Importer, Placeholders, RowOutcome, format::Format},
     links::{
         Link, ValidLink,
         destination::PlaceholderValues,
@@ -51,6 +52,7 @@ pub type NamedTarget = (&'static str, fn(&[u8]));
 /// Every target. Its corpus directory and its file in `tests/fuzz/targets` have its name.
 pub const TARGETS: &[NamedTarget] = &[
     ("links", links),
+    ("imports", imports),
     ("journal_frames", journal_frames),
     ("tokens", tokens),
     ("cookies", cookies),
@@ -89,6 +91,70 @@ pub fn links(line: &[u8]) {
         assert!(HeaderValue::from_bytes(&out).is_ok(), "a destination is a header value");
     }
     url::Url::parse(&template.to_url_text_with_placeholders()).expect("a destination is a URL");
+}
+
+/// The export of another shortener, behind a byte that chooses the format: each record that an import accepts is one
+/// that a links file may have.
+pub fn imports(bytes: &[u8]) {
+    static DOMAINS: LazyLock<Domains> = LazyLock::new(|| {
+        Domains::new(&toml::from_str("[\"go.example.com\"]\n[\"fold.example.com\"]\ncase_insensitive = true").unwrap())
+            .unwrap()
+    });
+    let Some((first, file)) = bytes.split_first() else { return };
+    let format = Format::ALL[usize::from(*first) % Format::ALL.len()];
+    let rules = ImportRules { policy: &Default::default(), domains: &DOMAINS, now_ms: NOW };
+    let mut importer = Importer::new(&import_options(format, first & 0x80 != 0), rules, 1).unwrap();
+    let (mut accepted, mut refused) = (0, 0);
+    let result = importer.read_file(&mut Cursor::new(file), &mut |outcome| {
+        match outcome {
+            RowOutcome::Refused(row) => {
+                refused += 1;
+                assert!(!row.mistakes.is_empty(), "a refused row says why");
+            }
+            RowOutcome::Accepted(row) => {
+                accepted += 1;
+                for record in row.records {
+                    let line = serde_json::to_string(&record).unwrap();
+                    let again: Record = serde_json::from_str(&line).expect("a record is a line of a links file");
+                    let link = Link::check_and_build_from_record(&again, rules.policy, rules.domains, NOW, 1);
+                    assert!(link.is_ok(), "{line}");
+                }
+            }
+        }
+        Ok(())
+    });
+    if result.is_ok()
+        && let Ok(summary) = importer.finish()
+    {
+        assert_eq!((summary.accepted_rows, summary.refused_rows), (accepted, refused));
+    }
+}
+
+/// Options with which every format can be read.
+fn import_options(format: Format, keeps_placeholders: bool) -> ImportOptions {
+    let assignments = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let is_table = format == Format::Csv;
+    let has_no_times = [Format::Csv, Format::ShlinkCsv, Format::ThirstyAffiliatesCsv].contains(&format);
+    ImportOptions {
+        format,
+        map_host: assignments(&["links.example.net=go.example.com", "s2.example.net=fold.example.com"]),
+        domain: Some("fold.example.com".to_owned()),
+        zone: Some(jiff::tz::TimeZone::get("Europe/Berlin").unwrap()),
+        created_at: has_no_times.then_some(CreatedAt::Now),
+        defaults: assignments(&["kind=plain"]),
+        take: Vec::new(),
+        drop: Vec::new(),
+        ignore_column: Vec::new(),
+        strip_prefix: Some("go/".to_owned()),
+        placeholders: if keeps_placeholders { Placeholders::Keep } else { Placeholders::Escape },
+        html_entities: if keeps_placeholders { HtmlEntities::Decode } else { HtmlEntities::Refuse },
+        separator: if is_table { ';' } else { ',' },
+        column: if is_table { assignments(&["code=Code", "url=Product link", "expires_at=Until"]) } else { Vec::new() },
+        date_format: is_table.then(|| "%d.%m.%Y %H:%M".to_owned()),
+        table: None,
+        allow_partial: true,
+        allow_empty: true,
+    }
 }
 
 /// The bytes of a lane, as recovery reads them, and of a click, as `events` decodes it.

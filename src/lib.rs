@@ -9,7 +9,7 @@
 //! 7  config       one file, the environment and flags; all errors at once
 //! 6  admin        /metrics, /livez, /readyz on a thread of their own    sinks   Kafka with exactly-once; click files
 //! 5  edge         request to answer and click record          delivery   the engine: read, send, acknowledge
-//! 4  events       a journaled click becomes an event: labels, duplicate, JSON    catalog    all links, in SQLite
+//! 4  events       a click becomes an event    catalog   all links, in SQLite    import   exports of other shorteners
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
 //! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka    file_series    access_log
@@ -33,6 +33,7 @@ pub mod file_watch;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod import;
 pub mod invalid_value;
 pub mod journal;
 pub mod kafka;

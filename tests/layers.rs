@@ -33,7 +33,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (7, &["config"]),
     (6, &["admin", "sinks"]),
     (5, &["edge", "delivery"]),
-    (4, &["events", "catalog"]),
+    (4, &["events", "catalog", "import"]),
     (3, &["links", "attribution", "client"]),
     (2, &["model"]),
     (1, &["journal", "net", "kafka", "file_series", "access_log"]),

@@ -11,6 +11,7 @@ mod healthcheck;
 mod journal;
 pub mod kafka;
 pub mod keys;
+pub mod links;
 mod log;
 mod offline_edge;
 mod ring_args;
@@ -65,6 +66,11 @@ enum Command {
         from: ClickSourceArgs,
         #[command(subcommand)]
         command: Clicks,
+    },
+    /// The links: import
+    Links {
+        #[command(subcommand)]
+        command: links::Links,
     },
     /// The configuration: show
     Config {
@@ -226,6 +232,9 @@ impl Command {
                     );
                 }
             },
+            Command::Links { command: links::Links::Import(args) } => {
+                return links::import_files_and_print_report(&args, clock::wall_ms());
+            }
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "waypost", &mut out);

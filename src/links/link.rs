@@ -339,7 +339,7 @@ impl LinkUrls {
             &mut template,
         );
         let mut errors: Vec<RecordError> =
-            built.err().map(|error| RecordError::new("url", error.to_string())).into_iter().collect();
+            built.err().map(|error| RecordError::of_rule("url", error.rule(), error.to_string())).into_iter().collect();
         let fallback = record
             .fallback_url
             .as_deref()
@@ -348,7 +348,7 @@ impl LinkUrls {
         match fallback {
             Ok(fallback) if errors.is_empty() => return Ok(LinkUrls { template, fallback }),
             Ok(_) => {}
-            Err(error) => errors.push(RecordError::new("fallback_url", error.to_string())),
+            Err(error) => errors.push(RecordError::of_rule("fallback_url", error.rule(), error.to_string())),
         }
         Err(errors)
     }

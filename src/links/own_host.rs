@@ -52,19 +52,19 @@ pub(super) fn check_url_leaves_own_hosts_unless_allowed(
     let host = &target.name;
     if target.id == link.domain.id && code == link.code.as_bytes() {
         let message = "leads back to this link: browsers would go in a circle; name a URL of the shop";
-        return Err(RecordError::new(field, message));
+        return Err(RecordError::of_rule(field, "url-own-host", message));
     }
     if !link.allows_own_host {
         let message = format!(
             "names the host {host}, which this server answers itself; name a URL of the shop, or set \
              \"allow_own_host\":true if a link to a link is meant"
         );
-        return Err(RecordError::new(field, message));
+        return Err(RecordError::of_rule(field, "url-own-host", message));
     }
     if segment.contains('{') {
         let message =
             format!("has a placeholder in place of a code of {host}, which may lead back to this link; write the code");
-        return Err(RecordError::new(field, message));
+        return Err(RecordError::of_rule(field, "url-own-host", message));
     }
     Ok(UrlTarget::OwnLink(LinkKey { domain: target.id, code }))
 }
@@ -116,5 +116,9 @@ pub(super) fn find_circles(links: &[OwnHostLink]) -> Vec<(u64, RecordError)> {
         false
     };
     let message = "leads back to this link through other links: browsers would go in a circle; name a URL of the shop";
-    links.iter().filter(leads_back).map(|link| (link.number, RecordError::new("url", message))).collect()
+    links
+        .iter()
+        .filter(leads_back)
+        .map(|link| (link.number, RecordError::of_rule("url", "url-own-host", message)))
+        .collect()
 }

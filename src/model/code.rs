@@ -37,6 +37,17 @@ pub enum CodeError {
     },
 }
 
+impl CodeError {
+    /// The name of the broken rule, for programs.
+    pub const fn rule(self) -> &'static str {
+        match self {
+            CodeError::Empty => "code-empty",
+            CodeError::Long(_) => "code-long",
+            CodeError::Alphabet { .. } => "code-character",
+        }
+    }
+}
+
 /// Whether a code may hold this byte.
 pub const fn is_code_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'

@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// The pages with blocks that run.
-const PAGES: [&str; 5] = ["README.md", "docs/payouts.md", "docs/links.md", "docs/operate.md", "docs/guarantees.md"];
+const PAGES: [&str; 6] =
+    ["README.md", "docs/payouts.md", "docs/links.md", "docs/import.md", "docs/operate.md", "docs/guarantees.md"];
 
 /// The README's first command; the test's server is started as it says.
 const SERVE: &str = "cargo run --release -- serve --links deploy/links.example.jsonl";
@@ -88,13 +89,14 @@ impl Sandbox {
     fn start(broker: Option<&str>) -> Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        for folder in ["bin", "deploy", "target/release"] {
+        for folder in ["bin", "deploy", "target/release", "tests"] {
             fs::create_dir_all(path(folder)).unwrap();
         }
         for program in ["bin/waypost", "target/release/waypost"] {
             symlink(env!("CARGO_BIN_EXE_waypost"), path(program)).unwrap();
         }
         fs::copy(tree().join("deploy/links.example.jsonl"), path("deploy/links.example.jsonl")).unwrap();
+        symlink(tree().join("tests/fixtures"), path("tests/fixtures")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
         command.args(SERVE.split(" -- ").last().unwrap().split(' '));
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
@@ -200,6 +202,15 @@ fn the_page_about_links_runs_and_its_new_link_is_served() {
     for expected in ["links: good, 6", "https://shop.example.com/mug"] {
         assert!(printed.contains(expected), "{expected} is not in:\n{printed}");
     }
+}
+
+#[test]
+fn the_page_about_imports_runs_and_every_sample_is_accepted() {
+    let Some(printed) = run_page("docs/import.md") else { return };
+    let report = blocks(&page("docs/import.md"), "text").concat();
+    assert!(printed.contains(&report), "{report} is not in:\n{printed}");
+    assert!(printed.contains("links: good, 3"), "{printed}");
+    assert_eq!(printed.matches("nothing is written: --dry-run").count(), 15, "{printed}");
 }
 
 #[test]

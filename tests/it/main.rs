@@ -56,6 +56,7 @@
 //! - `request_duration`: the histogram of request durations
 //! - `admin_tls`: the admin listener over TLS
 //! - `alerts`, `manifests`, `compose`: the files of `deploy/`
+//! - `links_import`: `waypost links import`
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
@@ -99,6 +100,7 @@ mod kafka_refused;
 mod keys;
 mod limits;
 mod links_file;
+mod links_import;
 mod lost_segment;
 mod manifests;
 mod mount;

@@ -1,6 +1,6 @@
 //! Which URLs a link may have: the rules that every destination and fallback URL is checked against.
 
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::links::destination::{
     url_error::{MAX_PLACEHOLDERS, MAX_URL_LEN, UrlError},
@@ -52,7 +52,10 @@ impl DestinationPolicy {
         // The parser would remove tabs, line ends and outer spaces without an error; other programs do not remove them.
         written_url::check_no_pasting_mistakes(written_url)?;
         let encoded = written_url::encode_forbidden_bytes(url_with_marks);
-        let url = Url::parse(&encoded).map_err(|error| UrlError::NotAbsolute(error.to_string()))?;
+        let url = Url::parse(&encoded).map_err(|error| match error {
+            ParseError::RelativeUrlWithoutBase => UrlError::Relative,
+            error => UrlError::NotAbsolute(error.to_string()),
+        })?;
         self.check_scheme_is_allowed_and_absolute(&url, url_with_marks)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError::UserInfo);

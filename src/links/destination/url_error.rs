@@ -50,7 +50,10 @@ pub enum UrlError {
         /// What is wrong, and what is allowed.
         why: &'static str,
     },
-    /// Not an absolute URL.
+    /// No scheme, or no scheme and no host.
+    #[error("is not an absolute URL (relative URL without a base); it must start with https:// or http://")]
+    Relative,
+    /// Not an absolute URL for another reason.
     #[error("is not an absolute URL ({0}); it must start with https:// or http://")]
     NotAbsolute(String),
     /// A scheme that is not allowed.
@@ -100,6 +103,33 @@ pub enum UrlError {
          rename it, use {{click_token}}, or set append_token to false"
     )]
     TokenParam(String),
+}
+
+impl UrlError {
+    /// The name of the broken rule, for programs.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            UrlError::TooLong(_) => "url-long",
+            UrlError::InvisibleCharacter { code_point: 0..=0x1f | 0x7f..=0x9f, .. } => "url-control",
+            UrlError::InvisibleCharacter { code_point, .. } => match name_invisible_character(*code_point) {
+                "white space" => "url-space",
+                _ => "url-invisible",
+            },
+            UrlError::SecondUrl { .. } => "url-second",
+            UrlError::HtmlAmpersand { .. } => "url-entity",
+            UrlError::Relative => "url-relative",
+            UrlError::HostName { .. } | UrlError::NotAbsolute(_) => "url-malformed",
+            UrlError::Scheme { .. } => "url-scheme",
+            UrlError::UserInfo => "url-userinfo",
+            UrlError::Host(_) => "url-host",
+            UrlError::UnknownPlaceholder(_)
+            | UrlError::PlaceholderPosition
+            | UrlError::TooManyPlaceholders
+            | UrlError::NoCreator
+            | UrlError::NoPlaceholdersAllowed => "url-placeholder",
+            UrlError::TokenParam(_) => "url-token-param",
+        }
+    }
 }
 
 /// The usual name of a character that [`UrlError::InvisibleCharacter`] names.

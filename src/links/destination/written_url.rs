@@ -39,7 +39,7 @@ pub(super) fn check_no_pasting_mistakes(url: &str) -> Result<(), UrlError> {
 }
 
 /// An `&` as HTML writes it.
-const HTML_AMPERSANDS: [&str; 3] = ["&amp;", "&#38;", "&#x26;"];
+const HTML_AMPERSANDS: [&str; 4] = ["&amp;", "&#38;", "&#038;", "&#x26;"];
 
 /// The first character that nobody sees, or a space at an end, with its offset.
 fn find_invisible_character(url: &str) -> Option<(usize, char)> {

@@ -99,10 +99,14 @@ pub struct Record {
     )]
     pub expires_at: Option<Timestamp>,
     /// A link that is not enabled is not live.
-    #[serde(default = "default_true", deserialize_with = "null_is_true")]
+    #[serde(default = "default_true", deserialize_with = "null_is_true", skip_serializing_if = "is_default_true")]
     pub enabled: bool,
     /// A test link is never paid, and may leave `created_at` out.
-    #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "is_default"
+    )]
     pub test: bool,
     /// The destination while the link is not live. It has no placeholders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,16 +115,24 @@ pub struct Record {
     #[serde(default = "default_domain", deserialize_with = "null_is_default_domain")]
     pub domain: String,
     /// What becomes of the incoming query.
-    #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "is_default"
+    )]
     pub query: QueryPolicy,
     /// If given, the names of the only incoming parameters that are forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_allow: Option<Vec<String>>,
     /// Whether the token is appended to a destination that the cookie does not reach.
-    #[serde(default = "default_true", deserialize_with = "null_is_true")]
+    #[serde(default = "default_true", deserialize_with = "null_is_true", skip_serializing_if = "is_default_true")]
     pub append_token: bool,
     /// Whether the destination or the fallback may be on a host that this server answers itself.
-    #[serde(default, deserialize_with = "lenient_fields::deserialize_null_as_default")]
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "is_default"
+    )]
     pub allow_own_host: bool,
     /// What people call the link. Kept with the record, and neither in the table nor in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,6 +161,14 @@ fn default_true() -> bool {
     true
 }
 
+fn is_default_true(value: &bool) -> bool {
+    *value == default_true()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn default_domain() -> String {
     "*".to_owned()
 }
@@ -166,14 +186,22 @@ fn null_is_default_domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 pub struct RecordError {
     /// The field's name in JSON.
     pub field: &'static str,
+    /// The name of the rule that the field breaks, for programs: `url-scheme`, or the field's name where the field has
+    /// one rule.
+    pub rule: &'static str,
     /// What was found and what is allowed.
     pub message: String,
 }
 
 impl RecordError {
-    /// An error about `field`.
+    /// An error about `field`, whose rule has the field's name.
     pub fn new(field: &'static str, message: impl Into<String>) -> RecordError {
-        RecordError { field, message: message.into() }
+        RecordError::of_rule(field, field, message)
+    }
+
+    /// An error about `field`, which breaks `rule`.
+    pub fn of_rule(field: &'static str, rule: &'static str, message: impl Into<String>) -> RecordError {
+        RecordError { field, rule, message: message.into() }
     }
 }
 
@@ -201,6 +229,38 @@ pub struct ValidRecord<'a> {
 }
 
 impl Record {
+    /// A plain link without code, destination and creation; every other field has its default.
+    pub fn plain_with_defaults() -> Record {
+        Record {
+            code: String::new(),
+            url: String::new(),
+            kind: Kind::Plain,
+            creator: None,
+            creator_type: None,
+            partner: None,
+            seller: None,
+            product: None,
+            product_set: None,
+            campaign: None,
+            plan: None,
+            rate_bp: None,
+            created_at: None,
+            starts_at: None,
+            expires_at: None,
+            enabled: default_true(),
+            test: false,
+            fallback_url: None,
+            domain: default_domain(),
+            query: QueryPolicy::default(),
+            query_allow: None,
+            append_token: default_true(),
+            allow_own_host: false,
+            title: None,
+            tags: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
     /// Checks every rule of this module, and returns all errors at once. `now_ms` is the wall clock, milliseconds since
     /// the epoch;
     /// `version` goes into the facts.
@@ -208,7 +268,8 @@ impl Record {
         let mut errors = Vec::new();
         let mut warnings = Vec::new();
         let code = Code::parse(self.code.as_bytes()).map_err(|error| {
-            errors.push(RecordError::new("code", format!("{error}; allowed are 1 to {MAX} of 0-9 A-Z a-z _ -")));
+            let message = format!("{error}; allowed are 1 to {MAX} of 0-9 A-Z a-z _ -");
+            errors.push(RecordError::of_rule("code", error.rule(), message));
         });
         self.add_errors_of_fields_that_kind_requires_or_refuses(&mut errors);
         self.add_errors_of_ids(&mut errors);
@@ -334,8 +395,8 @@ impl Record {
             } else if chars > MAX_TITLE_CHARS {
                 errors
                     .push(RecordError::new("title", format!("has {chars} characters, allowed are {MAX_TITLE_CHARS}")));
-            } else if title.chars().any(char::is_control) {
-                errors.push(RecordError::new("title", "holds a control character"));
+            } else if title.chars().any(|char| char.is_control() && !matches!(char, '\t' | '\n' | '\r')) {
+                errors.push(RecordError::new("title", "holds a control character; allowed are tabs and line ends"));
             }
         }
         if self.tags.len() > MAX_TAGS {
@@ -360,10 +421,15 @@ impl Record {
         let expires = convert_to_epoch_ms_or_add_error(self.expires_at, "expires_at", errors);
         match created {
             None if !self.test && self.created_at.is_none() => {
-                errors.push(RecordError::new("created_at", "is needed: it may be absent only with \"test\":true"));
+                errors.push(RecordError::of_rule(
+                    "created_at",
+                    "date-missing",
+                    "is needed: it may be absent only with \"test\":true",
+                ));
             }
-            Some(created) if created > now_ms.saturating_add(MAX_AHEAD_MS) => errors.push(RecordError::new(
+            Some(created) if created > now_ms.saturating_add(MAX_AHEAD_MS) => errors.push(RecordError::of_rule(
                 "created_at",
+                "date-future",
                 "lies more than an hour in the future; use starts_at for a link that is to start later",
             )),
             _ => {}
@@ -378,7 +444,7 @@ impl Record {
         if let (Some(created), Some(expires)) = (created, expires)
             && expires <= created
         {
-            errors.push(RecordError::new("expires_at", "is not after created_at"));
+            errors.push(RecordError::of_rule("expires_at", "date-order", "is not after created_at"));
         }
         // Without created_at the end moves with each load, so the start is compared with expires_at alone.
         let end = if created.is_some() { Some(ends_ms) } else { expires };
@@ -386,7 +452,8 @@ impl Record {
             && starts >= end
         {
             let end = if self.kind == Kind::Plain { "expires_at" } else { "expires_at, 100 days at most" };
-            errors.push(RecordError::new("starts_at", format!("is not before the link's end ({end})")));
+            let message = format!("is not before the link's end ({end})");
+            errors.push(RecordError::of_rule("starts_at", "date-order", message));
         }
         ResolvedTimes { created_ms, ends_ms, starts_ms: starts.unwrap_or(0) }
     }
@@ -408,7 +475,7 @@ fn convert_to_epoch_ms_or_add_error(
 ) -> Option<u64> {
     let ms = u64::try_from(time?.as_millisecond()).ok();
     if ms.is_none() {
-        errors.push(RecordError::new(field, "lies before 1970"));
+        errors.push(RecordError::of_rule(field, "date", "lies before 1970"));
     }
     ms
 }
@@ -603,7 +670,8 @@ mod tests {
         assert_eq!(errors_of(json!({"title":"ö".repeat(256),"tags":["spring","a b"]})), [""; 0]);
         assert!(errors_of(json!({"title":"ö".repeat(257)}))[0].contains("257 characters"));
         assert!(errors_of(json!({"title":""}))[0].starts_with("title: is empty"));
-        assert!(errors_of(json!({"title":"a\tb"}))[0].contains("control character"));
+        assert_eq!(errors_of(json!({"title":"two\r\nlines\tand a tab"})), [""; 0]);
+        assert!(errors_of(json!({"title":"a\u{1b}b"}))[0].contains("control character"));
         assert!(
             errors_of(json!({"tags":(0..17).map(|tag| tag.to_string()).collect::<Vec<_>>()}))[0].contains("are 17")
         );
