@@ -69,11 +69,17 @@ fn lines_of_json_are_read() {
             request(host, "/x?a=1", 302, None),
         ),
         (
-            r#"{"http_host":"tune.example.com:443","request_method":"GET","request_uri":"/x","status":"301","sent_http_location":"https://shop.example.com/x"}"#,
+            concat!(
+                r#"{"http_host":"tune.example.com:443","request_method":"GET","request_uri":"/x","status":"301","#,
+                r#""sent_http_location":"https://shop.example.com/x"}"#
+            ),
             request(host, "/x", 301, shop),
         ),
         (
-            r#"{"request":{"method":"GET","host":"tune.example.com","uri":"/x","headers":{}},"status":302,"resp_headers":{"Location":["https://shop.example.com/x"]}}"#,
+            concat!(
+                r#"{"request":{"method":"GET","host":"tune.example.com","uri":"/x","headers":{}},"status":302,"#,
+                r#""resp_headers":{"Location":["https://shop.example.com/x"]}}"#
+            ),
             request(host, "/x", 302, shop),
         ),
         (r#"{"url":"https://tune.example.com/x","status":200}"#, request(host, "/x", 200, None)),
@@ -112,7 +118,9 @@ fn lines_are_read_in_bounded_memory() {
 
 proptest! {
     #[test]
-    fn any_line_is_read_without_a_panic(line in "[ -~\\\\\"\\[\\]]{0,120}", bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn any_line_is_read_without_a_panic(
+        line in "[ -~]{0,120}", bytes in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
         let _ = parse_line(line.as_bytes());
         let _ = parse_line(&bytes);
         let _ = parse_line(format!("a - - [t] \"{line}\" 200 1 \"{line}\"").as_bytes());

@@ -33,8 +33,8 @@ enum FoundBy<'d> {
 }
 
 impl<'d> SecondLookup<'d> {
-    /// Looks for what the request asks for. `link` is the link of the whole path, if there is one: then only the sub ids
-    /// are read by the names of the domain.
+    /// Looks for what the request asks for. `link` is the link of the whole path, if there is one: then only the sub
+    /// ids are read by the names of the domain.
     pub(super) fn repair_or_route_unless_found(
         edge: &Edge,
         path: &[u8],

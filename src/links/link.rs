@@ -217,8 +217,8 @@ fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -
 fn check_code_takes_no_route(code: &Code, domain: &Domain) -> Result<(), Vec<RecordError>> {
     let Some(route) = domain.routes.find_shadowed_by(code.as_bytes(), domain.id.ignores_case()) else { return Ok(()) };
     let message = format!(
-        "{code:?} is the path of the route {:?} of {}, which would never be tried again; give the link another code, or \
-         remove the route",
+        "{code:?} is the path of the route {:?} of {}, which would never be tried again; give the link another code, \
+         or remove the route",
         route.name(),
         domain.name,
         code = code.as_str()
