@@ -488,7 +488,7 @@ fn a_url_of_the_host_gets_the_code_inside_a_segment_or_a_value() {
     }
     assert_eq!(event(&site, "clicks.orphan", "off")["destination"], format!("{SHOP}/gone?c=off&x=1"));
     for url in [
-        format!("https://{{code}}.example.com/"),
+        "https://{code}.example.com/".to_owned(),
         format!("{SHOP}/?{{code}}=1"),
         format!("{SHOP}/#{{code}}"),
         format!("{SHOP}/{{sub1}}"),
