@@ -110,7 +110,12 @@ impl Link {
             fallback: urls.fallback.as_deref(),
             url_template: &urls.template,
         };
-        Ok(ValidLink { link: parts.encode(), warnings: valid.warnings, own_host_targets })
+        let mut warnings = valid.warnings;
+        if domains.refuses_unknown_hosts() && &*domain.name == "*" {
+            let message = "\"*\" is reached by no request while unknown_hosts is \"refuse\"; name a host";
+            warnings.push(RecordError::new("domain", message));
+        }
+        Ok(ValidLink { link: parts.encode(), warnings, own_host_targets })
     }
 
     /// The state at `now_ms`, milliseconds since the epoch.
