@@ -95,3 +95,90 @@ impl<'d> SecondLookup<'d> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        attribution::keyring::Keyring,
+        client::address::TrustedProxies,
+        edge::target::RequestTarget,
+        links::{
+            Table,
+            domains::{Config, Domains},
+        },
+        model::link::record::Record,
+    };
+
+    const NOW_MS: u64 = 1_794_700_800_000;
+
+    /// An edge of one host with the links `a`, `b`, `a-b`, and these routes.
+    fn edge(routes: &str) -> Edge {
+        let mut config: Config = toml::from_str("[\"go.example.com\"]").unwrap();
+        config.add_routes(&toml::from_str(routes).unwrap());
+        let domains = Domains::new(&config).unwrap();
+        let table = Table::with_capacity(3);
+        for code in ["a", "b", "a-b"] {
+            let json = format!(
+                r#"{{"code":"{code}","domain":"go.example.com","url":"https://shop.example.com/","kind":"plain","test":true}}"#
+            );
+            let record: Record = serde_json::from_str(&json).unwrap();
+            let valid = Link::check_and_build_from_record(&record, &Default::default(), &domains, NOW_MS, 1);
+            assert!(table.try_insert_or_give_back(valid.unwrap_or_else(|errors| panic!("{errors:?}")).link).is_ok());
+        }
+        let keys = Keyring::generate_without_file(NOW_MS).unwrap();
+        Edge::new(Arc::new(table), Arc::new(keys), Arc::new(domains), Arc::new(TrustedProxies::default()))
+    }
+
+    /// The code of the link that a target leads to, and the route that made it.
+    fn find(edge: &Edge, target: &str) -> Option<(String, Option<String>)> {
+        let request = Request::builder().uri(target).header("host", "go.example.com").body(()).ok()?;
+        let RequestTarget::Code(code) = RequestTarget::reject_or_classify_and_find_domain(&request, &edge.domains)
+        else {
+            return None;
+        };
+        let first = edge.find_link(code.host.domain, code.code.as_bytes());
+        let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), &code, first);
+        let route = found.target(&code).route.map(|route| route.name().to_owned());
+        Some((String::from_utf8(found.link()?.code().to_vec()).unwrap(), route))
+    }
+
+    proptest! {
+        #[test]
+        fn what_reaches_a_link_without_routes_reaches_it_with_them(target in "/[ab/.&)?=%2F-]{0,12}") {
+            let routes = "1 = { domain = \"go.example.com\", name = \"two\", path = \"/{x}/{y}\", code = \"{path:x}-{path:y}\" }\n\
+                          2 = { domain = \"go.example.com\", name = \"root\", path = \"/\", code = \"{query:a}\" }\n\
+                          3 = { domain = \"go.example.com\", name = \"dots\", path = \"/a.b/**\", code = \"{query:a}\" }";
+            let without = find(&edge(""), &target);
+            let with = find(&edge(routes), &target);
+            if without.is_some() {
+                prop_assert_eq!(without, with);
+            } else if let Some((_, route)) = with {
+                prop_assert!(route.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_that_something_was_glued_to_goes_before_a_route() {
+        let edge = edge(
+            "1 = { domain = \"go.example.com\", name = \"two\", path = \"/{x}/{y}\", code = \"{path:x}-{path:y}\" }",
+        );
+        let route = || Some("two".to_owned());
+        for (target, expected) in [
+            ("/a", Some(("a", None))),
+            ("/a/", Some(("a", None))),
+            ("/a/b", Some(("a-b", route()))),
+            ("/a/b/", Some(("a-b", route()))),
+            ("/a/&b", Some(("a", None))),
+            ("/b/a", None),
+        ] {
+            assert_eq!(find(&edge, target), expected.map(|(code, route)| (code.to_owned(), route)), "{target}");
+        }
+    }
+}

@@ -158,7 +158,8 @@ pub enum Text {
     PreviousDomain,
     /// The code of the previous click.
     PreviousCode,
-    /// The query as the client sent it, without `?` and without tokens.
+    /// The query as the client sent it, without `?` and without tokens. Of another tracker's URL the sub ids stand in
+    /// front, by their own names.
     Query,
     /// `User-Agent`
     UserAgent,
