@@ -117,17 +117,24 @@ mod tests {
 
     const NOW_MS: u64 = 1_794_700_800_000;
 
+    const HOST: &str = "go.example.com";
+
+    /// A route of the host, as a line of a table of routes.
+    fn route(number: u32, path: &str, code: &str) -> String {
+        format!("{number} = {{ domain = \"{HOST}\", name = \"r{number}\", path = \"{path}\", code = \"{code}\" }}\n")
+    }
+
     /// An edge of one host with the links `a`, `b`, `a-b`, and these routes.
     fn edge(routes: &str) -> Edge {
-        let mut config: Config = toml::from_str("[\"go.example.com\"]").unwrap();
+        let mut config: Config = toml::from_str(&format!("[\"{HOST}\"]")).unwrap();
         config.add_routes(&toml::from_str(routes).unwrap());
         let domains = Domains::new(&config).unwrap();
         let table = Table::with_capacity(3);
         for code in ["a", "b", "a-b"] {
-            let json = format!(
-                r#"{{"code":"{code}","domain":"go.example.com","url":"https://shop.example.com/","kind":"plain","test":true}}"#
-            );
-            let record: Record = serde_json::from_str(&json).unwrap();
+            let json = serde_json::json!({
+                "code": code, "domain": HOST, "url": "https://shop.example.com/", "kind": "plain", "test": true,
+            });
+            let record: Record = serde_json::from_value(json).unwrap();
             let valid = Link::check_and_build_from_record(&record, &Default::default(), &domains, NOW_MS, 1);
             assert!(table.try_insert_or_give_back(valid.unwrap_or_else(|errors| panic!("{errors:?}")).link).is_ok());
         }
@@ -137,7 +144,7 @@ mod tests {
 
     /// The code of the link that a target leads to, and the route that made it.
     fn find(edge: &Edge, target: &str) -> Option<(String, Option<String>)> {
-        let request = Request::builder().uri(target).header("host", "go.example.com").body(()).ok()?;
+        let request = Request::builder().uri(target).header("host", HOST).body(()).ok()?;
         let RequestTarget::Code(code) = RequestTarget::reject_or_classify_and_find_domain(&request, &edge.domains)
         else {
             return None;
@@ -151,11 +158,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_reaches_a_link_without_routes_reaches_it_with_them(target in "/[ab/.&)?=%2F-]{0,12}") {
-            let routes = "1 = { domain = \"go.example.com\", name = \"two\", path = \"/{x}/{y}\", code = \"{path:x}-{path:y}\" }\n\
-                          2 = { domain = \"go.example.com\", name = \"root\", path = \"/\", code = \"{query:a}\" }\n\
-                          3 = { domain = \"go.example.com\", name = \"dots\", path = \"/a.b/**\", code = \"{query:a}\" }";
+            let routes = [
+                route(1, "/{x}/{y}", "{path:x}-{path:y}"),
+                route(2, "/", "{query:a}"),
+                route(3, "/a.b/**", "{query:a}"),
+            ];
             let without = find(&edge(""), &target);
-            let with = find(&edge(routes), &target);
+            let with = find(&edge(&routes.concat()), &target);
             if without.is_some() {
                 prop_assert_eq!(without, with);
             } else if let Some((_, route)) = with {
@@ -166,10 +175,8 @@ mod tests {
 
     #[test]
     fn a_code_that_something_was_glued_to_goes_before_a_route() {
-        let edge = edge(
-            "1 = { domain = \"go.example.com\", name = \"two\", path = \"/{x}/{y}\", code = \"{path:x}-{path:y}\" }",
-        );
-        let route = || Some("two".to_owned());
+        let edge = edge(&route(1, "/{x}/{y}", "{path:x}-{path:y}"));
+        let route = || Some("r1".to_owned());
         for (target, expected) in [
             ("/a", Some(("a", None))),
             ("/a/", Some(("a", None))),
