@@ -11,12 +11,14 @@
 //!
 //! The tables stand in `store/schema.sql`.
 
-mod act;
+pub mod act;
 mod apply;
+mod backup;
 pub mod change;
 mod error;
 mod file_commit;
 mod load;
+pub mod many;
 mod mint;
 mod own_links;
 pub mod query;
@@ -39,7 +41,8 @@ use rand::{
 use tokio::sync::oneshot;
 
 use self::{
-    change::{Act, Batch, BatchReport, LinkName, Write, WriteReport},
+    act::Act,
+    change::{Batch, BatchReport, LinkName, Write, WriteReport},
     file_commit::FileCommit,
     load::LoadedTable,
     query::CatalogReader,
@@ -242,6 +245,14 @@ fn into_batch_report(report: WriteReport) -> Result<BatchReport, CatalogError> {
         // The thread answers a batch with its report.
         _ => Err(CatalogError::Stopped),
     }
+}
+
+/// A connection that reads the catalog of a data directory, beside a server or without one.
+///
+/// # Errors
+/// There is no catalog, or it cannot be opened.
+pub fn open_reader_of(data_dir: &Path) -> Result<CatalogReader, StoreError> {
+    open_read_only(&data_dir.join(FILE_NAME)).map(CatalogReader)
 }
 
 /// A new act.

@@ -127,6 +127,11 @@ impl CatalogReader {
         statement.query_map(params_from_iter(values), versioned_link_of_row)?.collect()
     }
 
+    /// Whether there is an act of this id.
+    pub fn has_act(&self, id: &str) -> rusqlite::Result<bool> {
+        self.0.prepare_cached("SELECT 1 FROM act WHERE id = ?1")?.exists([id])
+    }
+
     /// Every suspension, by dimension and value.
     pub fn list_suspensions(&self) -> rusqlite::Result<Vec<SuspensionRow>> {
         SuspensionRow::list(&self.0)

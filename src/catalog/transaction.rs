@@ -4,9 +4,9 @@ use rand::rngs::StdRng;
 use rusqlite::Connection;
 
 use super::{
-    act::write_act,
+    act::{Act, write_act},
     apply::{Application, ChangeRules, TableChange},
-    change::{Act, Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
+    change::{Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
     error::{CatalogError, LinkSource},
     store::Meta,
     suspension_rows::{NewSuspension, SuspensionRow},

@@ -67,11 +67,8 @@ enum Command {
         #[command(subcommand)]
         command: Clicks,
     },
-    /// The links: import
-    Links {
-        #[command(subcommand)]
-        command: links::Links,
-    },
+    /// The links: add, list, disable, patch, import…
+    Links(links::LinksArgs),
     /// The configuration: show
     Config {
         #[command(subcommand)]
@@ -232,9 +229,7 @@ impl Command {
                     );
                 }
             },
-            Command::Links { command: links::Links::Import(args) } => {
-                return links::import_files_and_print_report(&args, clock::wall_ms());
-            }
+            Command::Links(args) => return args.run_links_command(&mut out),
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "waypost", &mut out);
