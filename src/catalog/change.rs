@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::suspension_rows::{NewSuspension, SuspensionRow};
+use super::{
+    idempotency::IdempotencyKey,
+    suspension_rows::{NewSuspension, SuspensionRow},
+};
 use crate::{
     links::suspensions::Dimension,
     model::link::record::{Record, RecordError},
@@ -94,6 +97,8 @@ pub struct Batch {
     pub mode: BatchMode,
     /// Whether everything is checked, and nothing written.
     pub is_dry_run: bool,
+    /// If given: a batch of one new link, which is created once for all requests with this key.
+    pub once: Option<IdempotencyKey>,
 }
 
 /// What became of one row.
