@@ -10,8 +10,8 @@ use super::{
 };
 use crate::catalog::{api_keys::ApiKey, change::Act, new_act};
 
-/// The longest reason, in bytes.
-const MAX_REASON: usize = 1024;
+/// The longest reason, in characters.
+const MAX_REASON: usize = 256;
 
 /// What answers to a request depend on beside its body. Cheap to clone: a task that streams an answer keeps one.
 #[derive(Clone)]
@@ -46,9 +46,9 @@ impl RequestContext {
     pub(super) fn new_act(&self, query: &QueryParameters) -> Result<Act, Problem> {
         let reason = query.get("reason").filter(|reason| !reason.is_empty());
         if let Some(reason) = reason
-            && (reason.len() > MAX_REASON || reason.chars().any(char::is_control))
+            && (reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control))
         {
-            let message = format!("allowed are {MAX_REASON} bytes without control characters");
+            let message = format!("allowed are {MAX_REASON} characters without control characters");
             return Err(Problem::of_parameter("reason", message));
         }
         Ok(new_act(self.actor(), reason.map(str::to_owned)))
