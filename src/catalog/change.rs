@@ -2,6 +2,7 @@
 
 use super::{
     act::Act,
+    idempotency::IdempotencyKey,
     suspension_rows::{NewSuspension, SuspensionRow},
 };
 use crate::{
@@ -84,6 +85,8 @@ pub struct Batch {
     pub mode: BatchMode,
     /// Whether everything is checked, and nothing written.
     pub is_dry_run: bool,
+    /// If given: a batch of one new link, which is created once for all requests with this key.
+    pub once: Option<IdempotencyKey>,
 }
 
 /// What became of one row.

@@ -100,7 +100,7 @@ impl CatalogHandle {
             let Some((last, _)) = rows.last() else { return Ok(report) };
             after = last.clone();
             let (names, rows): (Vec<LinkName>, Vec<ChangeRow>) = rows.into_iter().unzip();
-            let batch = Batch { act: act.clone(), rows, mode: BatchMode::Each, is_dry_run };
+            let batch = Batch { act: act.clone(), rows, mode: BatchMode::Each, is_dry_run, once: None };
             let outcomes = self.apply_blocking(batch)?.outcomes;
             names.into_iter().zip(outcomes).for_each(|(name, outcome)| report.add(name, outcome));
         }

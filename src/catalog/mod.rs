@@ -12,16 +12,20 @@
 //! The tables stand in `store/schema.sql`.
 
 pub mod act;
+pub mod act_query;
+pub mod api_keys;
 mod apply;
 mod backup;
 pub mod change;
 mod error;
 mod file_commit;
+pub mod idempotency;
 mod load;
 pub mod many;
 mod mint;
 mod own_links;
 pub mod query;
+mod row_writes;
 mod store;
 pub mod suspension_rows;
 mod transaction;
@@ -38,7 +42,7 @@ use rand::{
     SeedableRng,
     rngs::{StdRng, SysRng},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::{
     act::Act,
@@ -130,6 +134,7 @@ impl OpenedCatalog {
     /// The system refuses the thread.
     pub fn start(self, source: LinkSource) -> std::io::Result<Catalog> {
         let (requests, received) = mpsc::channel();
+        let (committed, commits) = watch::channel(());
         let path = self.store.path.clone();
         let writer = CatalogWriter {
             store: self.store,
@@ -141,10 +146,11 @@ impl OpenedCatalog {
             is_checkpointed: false,
             publish_suspensions: None,
             links: metrics::gauge(&metrics::LINKS, &[]),
+            committed,
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };
         let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
-        Ok(Catalog { handle: CatalogHandle { requests, path }, thread })
+        Ok(Catalog { handle: CatalogHandle { requests, path, commits }, thread })
     }
 }
 
@@ -174,6 +180,7 @@ impl Catalog {
 pub struct CatalogHandle {
     requests: mpsc::Sender<Request>,
     path: PathBuf,
+    commits: watch::Receiver<()>,
 }
 
 impl CatalogHandle {
@@ -228,6 +235,11 @@ impl CatalogHandle {
         let commit = FileCommit::new(path.to_owned(), file, text, table, act);
         // An error: the process stops.
         let _ = self.requests.send(Request::CommitFile(Box::new(commit)));
+    }
+
+    /// Changes whenever something is committed.
+    pub fn subscribe_to_commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
     }
 
     /// A new connection to read by.

@@ -57,6 +57,7 @@
 //! - `admin_tls`: the admin listener over TLS
 //! - `alerts`, `manifests`, `compose`: the files of `deploy/`
 //! - `links_import`: `waypost links import`
+//! - `api`: the API `/v1`; every answer is held against `deploy/schemas/openapi.json`
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
@@ -66,6 +67,7 @@
 mod admin_tls;
 mod alerts;
 mod answers;
+mod api;
 mod audit;
 mod bad_input;
 mod click_files;

@@ -115,7 +115,13 @@ impl AddArgs {
                 if rows.is_empty() {
                     break;
                 }
-                let batch = Batch { act: act.clone(), rows, mode: BatchMode::Each, is_dry_run: self.change.dry_run };
+                let batch = Batch {
+                    act: act.clone(),
+                    rows,
+                    mode: BatchMode::Each,
+                    is_dry_run: self.change.dry_run,
+                    once: None,
+                };
                 let report = catalog.handle().apply_blocking(batch)?;
                 if print_outcomes(&names, &report, out)? != ExitCode::SUCCESS {
                     exit_code = ExitCode::from(crate::cli::exit::SOME_REFUSED);
@@ -165,7 +171,7 @@ pub(super) fn apply_and_print(
         return Ok(ExitCode::SUCCESS);
     }
     let act = act_of_user(change.reason.as_ref());
-    let batch = Batch { act, rows, mode: BatchMode::Each, is_dry_run: change.dry_run };
+    let batch = Batch { act, rows, mode: BatchMode::Each, is_dry_run: change.dry_run, once: None };
     let report = catalog.handle().apply_blocking(batch)?;
     print_outcomes(&names, &report, out)
 }
