@@ -25,25 +25,35 @@ const MAX_ROW_BYTES: usize = 1 << 20;
 
 /// Reads a table to its end.
 pub(super) fn read_rows(plan: &ImportPlan, input: &mut dyn Read, sink: &mut RowSink<'_>) -> Result<(), ReadError> {
-    let mut splitter = RowSplitter::new(plan.separator);
     let mut decoder = FieldDecoder::new(plan.separator);
     let mut has_header = false;
-    let mut buffer = Vec::with_capacity(2 * CHUNK_BYTES);
+    split_into_rows(plan.separator, CHUNK_BYTES, input, &mut |line, row| {
+        if has_header {
+            return Ok(sink.push(line, row)?);
+        }
+        has_header = true;
+        Ok(sink.set_columns(resolve_header(plan, &decoder.decode(row))?)?)
+    })?;
+    if has_header { Ok(()) } else { Err(FileError::refused("is empty: no header").into()) }
+}
+
+/// Gives each row without its line end to `take_row`, with its line.
+fn split_into_rows(
+    separator: u8,
+    chunk_bytes: usize,
+    input: &mut dyn Read,
+    take_row: &mut dyn FnMut(u64, &[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let mut splitter = RowSplitter::new(separator);
+    let mut buffer = Vec::with_capacity(2 * chunk_bytes);
     loop {
-        let read = (&mut *input).take(CHUNK_BYTES as u64).read_to_end(&mut buffer)?;
+        let read = (&mut *input).take(chunk_bytes as u64).read_to_end(&mut buffer)?;
         while let Some(row) = splitter.find_next_row(&buffer, read == 0) {
-            let bytes = &buffer[row.start..row.end];
-            if !has_header {
-                sink.set_columns(resolve_header(plan, &decoder.decode(bytes))?)?;
-                has_header = true;
-            } else {
-                sink.push(row.line, bytes)?;
-            }
+            take_row(row.line, &buffer[row.start..row.end])?;
         }
         buffer.drain(..splitter.forget_finished_rows());
         if read == 0 {
-            splitter.check_no_quote_is_open()?;
-            return if has_header { Ok(()) } else { Err(FileError::refused("is empty: no header").into()) };
+            return Ok(splitter.check_no_quote_is_open()?);
         }
         if buffer.len() > MAX_ROW_BYTES {
             return Err(splitter.too_long_row_error().into());
@@ -272,4 +282,72 @@ pub(super) fn resolve_columns(plan: &ImportPlan, names: &[&str]) -> Result<Arc<[
         problems.push("every column is left out".to_owned());
     }
     if problems.is_empty() { Ok(columns.into()) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Line and fields of each row, or the error.
+    fn rows_of(table: &str, chunk_bytes: usize) -> Result<Vec<(u64, Vec<String>)>, String> {
+        let mut decoder = FieldDecoder::new(b',');
+        let mut rows = Vec::new();
+        let result = split_into_rows(b',', chunk_bytes, &mut table.as_bytes(), &mut |line, row| {
+            let fields = decoder.decode(row).into_iter().map(|field| String::from_utf8(field.to_vec()).unwrap());
+            rows.push((line, fields.collect()));
+            Ok(())
+        });
+        match result {
+            Ok(()) => Ok(rows),
+            Err(ReadError::File(error)) => Err(error.to_string()),
+            Err(ReadError::ReceiverGone) => Err("gone".to_owned()),
+        }
+    }
+
+    #[test]
+    fn quotes_blank_lines_and_a_last_line_without_an_end_are_read() {
+        let rows = |table: &str| rows_of(table, 7).unwrap();
+        let row = |line: u64, fields: &[&str]| (line, fields.iter().map(|field| (*field).to_owned()).collect());
+        assert_eq!(
+            rows("a,b\r\n\r\n\"c\r\n\"\"d\"\"\",e\nf"),
+            [row(1, &["a", "b"]), row(3, &["c\r\n\"d\"", "e"]), row(5, &["f"]),]
+        );
+        assert_eq!(
+            rows("5\" pan,x\n\"a\"b,\"\"\n,\n"),
+            [row(1, &["5\" pan", "x"]), row(2, &["ab", ""]), row(3, &["", ""]),]
+        );
+        assert_eq!(rows_of("a\n\nb,\"c\nd\n", 3).unwrap_err(), "the quote opened on line 3, field 2, is not closed");
+    }
+
+    #[test]
+    fn a_row_without_an_end_is_refused_before_it_fills_the_memory() {
+        let table = format!("a\n\"{}", "x\n".repeat(MAX_ROW_BYTES));
+        let error = rows_of(&table, CHUNK_BYTES).unwrap_err();
+        assert_eq!(error, "the row on line 2 is longer than 1 MiB; the quote opened on line 2, field 1, is not closed");
+    }
+
+    proptest! {
+        #[test]
+        fn every_table_that_is_written_is_read_again_whatever_the_chunks(
+            table in prop::collection::vec(prop::collection::vec("[ab\",;\r\n\u{e9}]{0,6}", 2..4), 1..6),
+            chunk_bytes in 1_usize..40,
+        ) {
+            let (mut text, mut expected, mut line) = (String::new(), Vec::new(), 1);
+            for fields in &table {
+                let quoted: Vec<String> =
+                    fields.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();
+                expected.push((line, fields.clone()));
+                text += &format!("{}\r\n", quoted.join(","));
+                line = 1 + text.matches('\n').count() as u64;
+            }
+            prop_assert_eq!(rows_of(&text, chunk_bytes).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_text_is_read_in_the_same_way_whatever_the_chunks(table in "[ab,\"\r\n]{0,60}", chunk_bytes in 1_usize..20) {
+            prop_assert_eq!(rows_of(&table, chunk_bytes), rows_of(&table, 1000));
+        }
+    }
 }

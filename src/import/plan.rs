@@ -168,10 +168,10 @@ impl ImportPlan {
 
     fn find_role_of_format(&self, folded: &str) -> Option<Role> {
         let is_name = |known: &&str| known.eq_ignore_ascii_case(folded);
-        let spec = self.spec.columns.iter().find(|column| column.names.iter().any(|name| is_name(&name)));
+        let spec = self.spec.columns.iter().find(|column| column.names.iter().any(is_name));
         spec.map(|column| column.role)
             .or_else(|| self.named.get(folded).copied())
-            .or_else(|| self.spec.left_out.iter().any(|name| is_name(&name)).then_some(Role::LeftOut))
+            .or_else(|| self.spec.left_out.iter().any(is_name).then_some(Role::LeftOut))
     }
 
     /// The names of the columns that a table must have; one of each list.

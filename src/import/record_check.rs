@@ -1,11 +1,14 @@
 //! The last step of a row: which domain has the code, and whether a links file would take the records.
 
+use jiff::Timestamp;
+
 use crate::{
     import::{
         cell::quote,
         column::Role,
         draft::{FoundText, LinkDraft},
         outcome::{Mistake, Note, NoteKind},
+        record_field::RecordField,
         short_link::ShortLink,
     },
     links::{
@@ -57,6 +60,8 @@ impl ImportRules<'_> {
         self.take_urls(&mut draft, repeated.map(|repeated| repeated.link.host));
         let codes = collect_codes(&mut draft, repeated);
         if !draft.mistakes.is_empty() {
+            let further = self.find_further_mistakes(&draft, codes.first());
+            draft.mistakes.extend(further);
             return Err(draft.mistakes);
         }
         let mut row = CheckedRow { records: Vec::with_capacity(codes.len()), notes: std::mem::take(&mut draft.notes) };
@@ -68,6 +73,28 @@ impl ImportRules<'_> {
             })?);
         }
         Ok(row)
+    }
+
+    /// What else is wrong with a row that is refused already, in the columns without a mistake.
+    fn find_further_mistakes(&self, draft: &LinkDraft<'_>, code: Option<&ResolvedCode>) -> Vec<Mistake> {
+        let Some(code) = code else { return Vec::new() };
+        let mut record = Record { code: code.code.clone(), domain: code.domain.clone(), ..draft.record.clone() };
+        let created_at = draft.name_of_column(|role| role == Role::CreatedAt);
+        let has_wrong_created_at = draft.mistakes.iter().any(|mistake| mistake.column == created_at);
+        if has_wrong_created_at {
+            record.created_at = Timestamp::from_millisecond(self.now_ms as i64).ok();
+        }
+        let errors = if record.url.is_empty() {
+            record.validate_and_build_facts(self.now_ms, 0).err()
+        } else {
+            Link::check_and_build_from_record(&record, self.policy, self.domains, self.now_ms, 0).err()
+        };
+        let errors = errors.into_iter().flatten().filter(|error| !(has_wrong_created_at && error.rule == "date-order"));
+        let located = errors.map(|error| locate_error(draft, error, &code.column));
+        let is_new = |mistake: &Mistake| {
+            mistake.column.is_some() && !draft.mistakes.iter().any(|known| known.column == mistake.column)
+        };
+        located.filter(is_new).collect()
     }
 
     fn take_urls(&self, draft: &mut LinkDraft<'_>, own_host: Option<&str>) {
@@ -142,7 +169,10 @@ fn collect_codes(draft: &mut LinkDraft<'_>, repeated: Option<RepeatedShortLink<'
     });
     let host = draft.short_host.take();
     let mut codes = Vec::with_capacity(1 + draft.more_short_links.len());
-    if let Some(domain) = resolve_domain(draft, host.as_ref(), repeated) {
+    if found.text.is_empty() && host.is_none() && draft.plan.default_domain.is_none() && repeated.is_none() {
+        let message = "is empty; a link needs a code";
+        draft.mistakes.push(Mistake::of_column(&found.column, "code-empty", message));
+    } else if let Some(domain) = resolve_domain(draft, host.as_ref(), repeated) {
         add_contradiction(draft, &found, host.as_ref(), repeated);
         add_code(draft, &mut codes, found, domain);
     }
@@ -164,7 +194,7 @@ fn resolve_domain(
     repeated: Option<RepeatedShortLink<'_>>,
 ) -> Option<String> {
     let plan = draft.plan;
-    if plan.has_column_of(Role::Field(crate::import::record_field::RecordField::Domain)) && host.is_none() {
+    if plan.has_column_of(Role::Field(RecordField::Domain)) && host.is_none() {
         return Some(draft.record.domain.clone());
     }
     let mapped = |host: &str| plan.domain_of_host.get(&host.trim().to_ascii_lowercase()).cloned();

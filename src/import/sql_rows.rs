@@ -2,7 +2,7 @@
 //! reader finds where a row ends; its values are decoded later, on other threads (`sql_values`).
 
 use std::{
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     sync::Arc,
 };
 
@@ -49,7 +49,7 @@ struct Dump<'p, 's, 'b, R> {
     has_table: bool,
 }
 
-impl<R: Read> Dump<'_, '_, '_, R> {
+impl<R: BufRead> Dump<'_, '_, '_, R> {
     fn read_statement(&mut self) -> Result<(), ReadError> {
         self.scanner.begin_statement();
         let word = self.scanner.read_word()?.to_ascii_uppercase();
@@ -146,5 +146,58 @@ impl<R: Read> Dump<'_, '_, '_, R> {
         resolve_columns(self.plan, &names).map_err(|problems| {
             FileError::refused(format!("the columns of the table do not fit: {}", problems.join("; ")))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::import::sql_values::{SqlValue, decode_values};
+
+    /// Line and texts of each row of a statement behind `VALUES`.
+    fn rows_of(values: &str) -> Result<Vec<(u64, Vec<String>)>, String> {
+        let mut scanner = SqlScanner::new(values.as_bytes());
+        let (mut rows, mut row) = (Vec::new(), Vec::new());
+        while scanner.peek_token().map_err(|error| error.to_string())? == Some(b'(') {
+            let line = scanner.read_row_in_brackets(&mut row).map_err(|error| error.to_string())?;
+            let texts = decode_values(&row).into_iter().map(|value| match value {
+                SqlValue::Text(text) => String::from_utf8(text.into_owned()).unwrap(),
+                other => format!("{other:?}"),
+            });
+            rows.push((line, texts.collect()));
+            if scanner.peek_token().map_err(|error| error.to_string())? == Some(b',') {
+                scanner.take_byte().map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(rows)
+    }
+
+    #[test]
+    fn a_dump_that_is_cut_off_is_refused_with_the_line_of_what_is_open() {
+        for (values, expected) in [
+            ("('a'),\n('b", "ends inside text that began on line 2"),
+            ("('a'),\n(NOW(", "ends inside a row that began on line 2"),
+            ("('a'), /* more", "ends inside a comment that began on line 1"),
+        ] {
+            assert_eq!(rows_of(values).unwrap_err(), expected, "{values}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_that_mysqldump_writes_is_read_again(
+            rows in prop::collection::vec(prop::collection::vec("[ab'\\\\(),;`\"\n-]{0,8}", 1..4), 1..5),
+        ) {
+            let (mut text, mut expected) = (String::new(), Vec::new());
+            for row in &rows {
+                expected.push((1 + text.matches('\n').count() as u64, row.clone()));
+                let texts: Vec<String> =
+                    row.iter().map(|text| format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))).collect();
+                text += &format!("({}),\n-- a comment ('\n", texts.join(", "));
+            }
+            prop_assert_eq!(rows_of(&text).unwrap(), expected);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Words, names, texts and brackets of SQL, byte by byte, with the line of each.
 
-use std::io::{Bytes, Read};
+use std::io::{BufRead, Bytes};
 
 use crate::import::file_error::FileError;
 
@@ -17,8 +17,7 @@ pub(super) struct SqlScanner<R> {
     statement_line: u64,
 }
 
-impl<R: Read> SqlScanner<R> {
-    /// `input` has a buffer of its own.
+impl<R: BufRead> SqlScanner<R> {
     pub(super) fn new(input: R) -> SqlScanner<R> {
         SqlScanner { bytes: input.bytes(), next: None, is_started: false, line: 1, statement_line: 1 }
     }

@@ -203,6 +203,20 @@ fn options_that_do_not_fit_are_all_named_and_exit_with_64() {
     assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
 }
 
+#[test]
+fn a_row_names_the_mistakes_of_all_its_columns() {
+    let site = site();
+    let export = bitly(&["b.example.net/a.b,ftp://shop.example.com/,03/04/2025", "b.example.net/a,,2099-01-01", ",,"]);
+    let output = import_text(&site, &export, BITLY, &["--report", "report"]);
+    assert_eq!(output.status.code(), Some(2));
+    let found = mistakes(&fs::read_to_string(site.path("report")).unwrap());
+    let found: Vec<String> = found.into_iter().map(|(row, .., rule)| format!("{row} {rule}")).collect();
+    assert_eq!(
+        found,
+        ["1 date-ambiguous", "1 code-character", "2 url-empty", "2 date-future", "3 url-empty", "3 code-empty"]
+    );
+}
+
 /// A table of Bitly with these rows.
 fn bitly(rows: &[&str]) -> String {
     format!("Bitlink,Long URL,Created\n{}\n", rows.join("\n"))
@@ -269,9 +283,9 @@ fn links_that_earn_arrive_ended_by_their_old_date_and_start_anew_with_a_new_one(
     let export = bitly(&["b.example.net/a,https://shop.example.com/,2025-05-01 12:00:00"]);
     let output = import_text(&site, &export, options, &["--dry-run"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
-    assert!(stderr(&output).contains("1 records arrive ended"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 record of a link that has ended"), "{}", stderr(&output));
     let output = import_text(&site, &export, options, &["--dry-run", "--created-at", "now"]);
-    assert!(!stderr(&output).contains("arrive ended"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("that has ended"), "{}", stderr(&output));
     assert!(stderr(&output).contains("created_at of every record is the one of --created-at"), "{}", stderr(&output));
 }
 

@@ -14,7 +14,11 @@ use crate::{
     cli::{
         config_args::ConfigArgs,
         exit,
-        links::{ImportArgs, import_output::RecordOutput, import_report::Report},
+        links::{
+            ImportArgs,
+            import_output::RecordOutput,
+            import_report::{Report, count_of},
+        },
     },
     config::FlagValues,
     import::{FileError, ImportRules, Importer, InvalidOption, RowOutcome, Summary},
@@ -112,7 +116,11 @@ fn publish_and_print_report(
         "nothing is written: --dry-run".to_owned()
     } else if is_complete || args.skip_bad {
         output.publish().with_context(|| format!("{}: cannot be written", args.output.display()))?;
-        format!("{} records are written to {}", summary.records, args.output.display())
+        let target = match args.output.to_str() {
+            Some("-") => "the standard output".to_owned(),
+            _ => args.output.display().to_string(),
+        };
+        format!("written to {target}: {}", count_of(summary.records, "record"))
     } else {
         "nothing is written, because rows are refused: correct them, or --skip-bad leaves them out".to_owned()
     };

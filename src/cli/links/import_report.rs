@@ -96,10 +96,12 @@ impl Report {
     fn format_text(&self, summary: &Summary, written: &str) -> String {
         let mut lines = self.listed.clone();
         if self.mistakes > self.listed.len() {
-            lines.push(format!("{} more mistakes; --report FILE has all", self.mistakes - self.listed.len()));
+            let more = count_of((self.mistakes - self.listed.len()) as u64, "more mistake");
+            lines.push(format!("{more}; --report FILE has all"));
         }
         let Summary { rows, accepted_rows, refused_rows, records, ended_records, .. } = summary;
-        lines.push(format!("{rows} rows: {accepted_rows} accepted, {refused_rows} refused; {records} records"));
+        let (rows, records) = (count_of(*rows, "row"), count_of(*records, "record"));
+        lines.push(format!("{rows}: {accepted_rows} accepted, {refused_rows} refused; {records}"));
         if !summary.mistakes.is_empty() {
             lines.push(format!("refused by rule: {}", format_counts(summary.mistakes.iter())));
         }
@@ -111,7 +113,10 @@ impl Report {
             lines.push(format!("left out, values by column: {}", format_counts(summary.left_out.iter())));
         }
         if *ended_records > 0 {
-            lines.push(format!("{ended_records} records arrive ended: they redirect to a fallback and earn nothing"));
+            let ended = count_of(*ended_records, "record");
+            lines.push(format!(
+                "{ended} of a link that has ended: it redirects to a fallback, and its clicks earn nothing"
+            ));
         }
         if summary.replaces_created_at {
             lines.push(
@@ -141,6 +146,11 @@ impl ReportedRow<'_> {
         let column = column.map(|column| format!(", column {column:?}")).unwrap_or_default();
         format!("{}:{}: row {}{column}", self.file.display(), self.line, self.row)
     }
+}
+
+/// `1 row`, `2 rows`
+pub(super) fn count_of(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn format_counts(counts: impl Iterator<Item = (impl std::fmt::Display, impl std::fmt::Display)>) -> String {

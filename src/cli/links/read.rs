@@ -84,7 +84,7 @@ impl FilterArgs {
         });
         let state = state.transpose()?.map(|state| (state, clock::wall_ms()));
         let created_after_ms = self.created_after.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-        Ok(LinkFilter { fields, state, created_after_ms })
+        Ok(LinkFilter { fields, state, created_after_ms, any_of: Vec::new() })
     }
 
     /// Whether every link matches.
