@@ -4,10 +4,11 @@
 //! it from there to Kafka or to files. A module imports from lower layers only (`tests/layers.rs` checks it):
 //!
 //! ```text
-//! 9  cli          the commands                                      fuzzing   for tests: parsers on any bytes
-//! 8  server       one run: bind, recover, build, ready, serve, drain
-//! 7  config       one file, the environment and flags; all errors at once
-//! 6  admin        /metrics, /livez, /readyz on a thread of their own    sinks   Kafka with exactly-once; click files
+//! 10  cli         the commands                                      fuzzing   for tests: parsers on any bytes
+//! 9  server       one run: bind, recover, build, ready, serve, drain
+//! 8  config       one file, the environment and flags; all errors at once
+//! 7  admin        the operator's listener: /metrics, /livez, /readyz and the API, on a thread of its own
+//! 6  api          /v1: links over HTTP                  sinks   Kafka with exactly-once; click files
 //! 5  edge         request to answer and click record          delivery   the engine: read, send, acknowledge
 //! 4  events       a click becomes an event    catalog   all links, in SQLite    import   exports of other shorteners
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
@@ -18,6 +19,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod api;
 pub mod attribution;
 pub mod catalog;
 pub mod cli;

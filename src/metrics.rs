@@ -76,6 +76,8 @@ metrics_table! {
     // admin
     ADMIN_REQUESTS = "waypost_admin_requests_total", Kind::Counter, ["path"],
         "Requests to the admin listener, by path.";
+    API_REQUESTS = "waypost_api_requests_total", Kind::Counter, ["route", "status"],
+        "Requests to the API, by route and by class of the status code.";
     ADMIN_HANDSHAKES = "waypost_admin_handshakes_total", Kind::Counter, ["result"],
         "TLS handshakes of the admin listener: done; client (no certificate issued by client_ca); timeout; \
          failed.";

@@ -15,8 +15,8 @@ use waypost::metrics;
 const FOLDERS: [&str; 7] = ["src/", "deploy/", "docs/", "loadtest/", "benches/", "tests/", ".ci/"];
 
 /// The sections of the configuration.
-const SECTIONS: [&str; 10] =
-    ["server", "edge", "admin", "tls", "journal", "links", "domains", "delivery", "attribution", "kafka"];
+const SECTIONS: [&str; 11] =
+    ["server", "edge", "admin", "tls", "journal", "links", "domains", "routes", "delivery", "attribution", "kafka"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -297,7 +297,7 @@ fn known_keys() -> BTreeSet<String> {
     let mut section = String::new();
     for line in read("deploy/waypost.example.toml").lines() {
         let line = line.trim_start_matches('#').trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.trim_start_matches('[').split(']').next()) {
             section = name.split(".\"").next().unwrap().to_owned();
             keys.insert(section.clone());
         } else if let Some((key, _)) = line.split_once(" = ")
@@ -351,8 +351,10 @@ fn keys_of(table: &toml::Table, prefix: &str) -> Vec<String> {
         match value {
             toml::Value::Table(table) => keys.extend(keys_of(table, &key)),
             toml::Value::Array(list) => {
-                keys.push(key);
                 let tables = list.iter().filter_map(toml::Value::as_table);
+                // A list of tables at the top is a section.
+                let prefix = if prefix.is_empty() { &key } else { prefix };
+                keys.push(key.clone());
                 keys.extend(tables.flat_map(|table| keys_of(table, prefix)).filter(|key| !key.ends_with(".address")));
             }
             _ => keys.push(key),

@@ -28,10 +28,11 @@ mod unused;
 
 /// The layers, the highest first, as `src/lib.rs` draws them. A module imports from lower layers only.
 const LAYERS: &[(u8, &[&str])] = &[
-    (9, &["cli", "fuzzing"]),
-    (8, &["server"]),
-    (7, &["config"]),
-    (6, &["admin", "sinks"]),
+    (10, &["cli", "fuzzing"]),
+    (9, &["server"]),
+    (8, &["config"]),
+    (7, &["admin"]),
+    (6, &["api", "sinks"]),
     (5, &["edge", "delivery"]),
     (4, &["events", "catalog", "import"]),
     (3, &["links", "attribution", "client"]),

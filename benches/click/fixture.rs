@@ -278,5 +278,6 @@ pub(crate) fn click() -> Click<'static> {
         token_at: Some(68),
         token_kid: Some(*b"abcdefgh"),
         texts,
+        route: b"",
     }
 }

@@ -23,7 +23,8 @@ fn the_formats_of_nginx_and_apache_are_read_with_and_without_a_host() {
     let get = "\"GET /aff_c?offer_id=1&aff_id=2 HTTP/1.1\" 302 154";
     let target = "/aff_c?offer_id=1&aff_id=2";
     let host = Some("tune.example.com");
-    let shop = Some("https://shop.example.com/x?a=1");
+    let url = "https://shop.example.com/x?a=1";
+    let shop = Some(url);
     for (line, expected) in [
         (format!("192.0.2.7 - - {TIME} {get}"), request(None, target, 302, None)),
         (format!("2001:db8::7 - frank {TIME} {get} \"-\" \"-\""), request(None, target, 302, None)),
@@ -33,14 +34,11 @@ fn the_formats_of_nginx_and_apache_are_read_with_and_without_a_host() {
         (format!("192.0.2.7 - - {TIME} {get} \"-\" \"-\" \"-\" 0.004"), request(None, target, 302, None)),
         (format!("a.isp.example - - {TIME} {get}"), request(None, target, 302, None)),
         (
-            format!("192.0.2.7 - - {TIME} {get} \"https://x.example/\" \"-\" \"{}\"", shop.unwrap()),
+            format!("192.0.2.7 - - {TIME} {get} \"https://x.example/\" \"-\" \"{}\"", url),
             request(None, target, 302, shop),
         ),
-        (format!("192.0.2.7 - - {TIME} {get} \"{}\"", shop.unwrap()), request(None, target, 302, shop)),
-        (
-            format!("192.0.2.7 - - {TIME} {get} \"-\" \"-\" location=\"{}\"", shop.unwrap()),
-            request(None, target, 302, shop),
-        ),
+        (format!("192.0.2.7 - - {TIME} {get} \"{}\"", url), request(None, target, 302, shop)),
+        (format!("192.0.2.7 - - {TIME} {get} \"-\" \"-\" location=\"{}\"", url), request(None, target, 302, shop)),
         (
             format!("192.0.2.7 - - {TIME} \"GET http://tune.example.com:80/x HTTP/1.1\" 200 -"),
             request(host, "/x", 200, None),
@@ -69,11 +67,17 @@ fn lines_of_json_are_read() {
             request(host, "/x?a=1", 302, None),
         ),
         (
-            r#"{"http_host":"tune.example.com:443","request_method":"GET","request_uri":"/x","status":"301","sent_http_location":"https://shop.example.com/x"}"#,
+            concat!(
+                r#"{"http_host":"tune.example.com:443","request_method":"GET","request_uri":"/x","status":"301","#,
+                r#""sent_http_location":"https://shop.example.com/x"}"#
+            ),
             request(host, "/x", 301, shop),
         ),
         (
-            r#"{"request":{"method":"GET","host":"tune.example.com","uri":"/x","headers":{}},"status":302,"resp_headers":{"Location":["https://shop.example.com/x"]}}"#,
+            concat!(
+                r#"{"request":{"method":"GET","host":"tune.example.com","uri":"/x","headers":{}},"status":302,"#,
+                r#""resp_headers":{"Location":["https://shop.example.com/x"]}}"#
+            ),
             request(host, "/x", 302, shop),
         ),
         (r#"{"url":"https://tune.example.com/x","status":200}"#, request(host, "/x", 200, None)),
@@ -112,7 +116,9 @@ fn lines_are_read_in_bounded_memory() {
 
 proptest! {
     #[test]
-    fn any_line_is_read_without_a_panic(line in "[ -~\\\\\"\\[\\]]{0,120}", bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn any_line_is_read_without_a_panic(
+        line in "[ -~]{0,120}", bytes in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
         let _ = parse_line(line.as_bytes());
         let _ = parse_line(&bytes);
         let _ = parse_line(format!("a - - [t] \"{line}\" 200 1 \"{line}\"").as_bytes());

@@ -1,10 +1,10 @@
-//! The admin listener: accepts connections, and answers `/metrics`, `/livez` and `/readyz`.
+//! The admin listener: accepts connections, answers `/metrics`, `/livez` and `/readyz`, and hands requests under `/v1/`
+//! to the API.
 
 use std::{convert::Infallible, future::Future, io, net::TcpListener, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -20,6 +20,7 @@ use crate::{
         recorder::MetricsRenderer,
         tls::{AdminHandshaker, TlsConfigReceiver},
     },
+    api::{self, ApiSlot, ResponseBody},
     lifecycle::{Readiness, StopSignal},
     metrics::{self, ADMIN_REQUESTS, READY},
 };
@@ -51,8 +52,10 @@ struct AdminServer {
     renderer: MetricsRenderer,
     readiness: Readiness,
     ready: ::metrics::Gauge,
+    /// Answers what begins with `/v1/`.
+    api: ApiSlot,
     /// By path; the last one counts every other path.
-    requests: [(&'static str, ::metrics::Counter); 4],
+    requests: [(&'static str, ::metrics::Counter); 5],
     handshaker: AdminHandshaker,
     /// The names of `admin.hosts`.
     hosts: Vec<String>,
@@ -60,6 +63,7 @@ struct AdminServer {
 
 /// Serves until `stop`, on a current-thread runtime whose thread serves no clicks. `tls` gives the TLS configuration;
 /// `None` is plain HTTP, which is answered only if the request names no foreign host; `hosts` are more names of ours.
+/// `api` answers the requests under `/v1/`.
 ///
 /// # Errors
 /// The runtime refuses the listener.
@@ -69,10 +73,11 @@ pub async fn serve_admin_until_stop(
     renderer: MetricsRenderer,
     readiness: Readiness,
     hosts: Vec<String>,
+    api: ApiSlot,
     mut stop: StopSignal,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let server = Rc::new(AdminServer::new(renderer, readiness, AdminHandshaker::new(tls), hosts));
+    let server = Rc::new(AdminServer::new(renderer, readiness, AdminHandshaker::new(tls), hosts, api));
     let connections = Rc::new(OpenConnections::default());
     let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
@@ -104,10 +109,12 @@ impl AdminServer {
         readiness: Readiness,
         handshaker: AdminHandshaker,
         hosts: Vec<String>,
+        api: ApiSlot,
     ) -> AdminServer {
         let counter = |path| (path, metrics::counter(&ADMIN_REQUESTS, &[path]));
-        let requests = [counter("/metrics"), counter("/livez"), counter("/readyz"), counter("other")];
-        AdminServer { renderer, readiness, ready: metrics::gauge(&READY, &[]), requests, handshaker, hosts }
+        let requests =
+            [counter("/metrics"), counter("/livez"), counter("/readyz"), counter(api::PATH_PREFIX), counter("other")];
+        AdminServer { renderer, readiness, ready: metrics::gauge(&READY, &[]), api, requests, handshaker, hosts }
     }
 
     async fn handshake_if_tls_then_serve_connection(&self, stream: TcpStream, place: &ConnectionPlace) {
@@ -132,9 +139,12 @@ impl AdminServer {
         must_end: impl Future<Output = ()>,
     ) {
         let service = service_fn(|request| {
-            place.note_request();
-            let answer = self.count_and_answer_request(&request, foreign_host);
-            async move { Ok::<_, Infallible>(answer) }
+            let busy = place.begin_request();
+            async move {
+                let answer = self.count_and_answer_request(request, foreign_host).await;
+                drop(busy);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -154,16 +164,20 @@ impl AdminServer {
         }
     }
 
-    fn count_and_answer_request(
+    async fn count_and_answer_request(
         &self,
-        request: &Request<Incoming>,
+        request: Request<Incoming>,
         foreign_host: ForeignHost,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ResponseBody> {
         let path = request.uri().path();
-        self.count_request_by_path(path);
+        let is_for_api = path.starts_with(api::PATH_PREFIX);
+        self.count_request_by_path(if is_for_api { api::PATH_PREFIX } else { path });
         if foreign_host == ForeignHost::Refused && !names_no_foreign_host(request.uri(), request.headers(), &self.hosts)
         {
             return uncached_text_response(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST_TEXT);
+        }
+        if is_for_api {
+            return self.api.answer_request(request).await;
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut answer = uncached_text_response(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
@@ -180,7 +194,7 @@ impl AdminServer {
             }
             "/livez" => uncached_text_response(StatusCode::OK, "alive\n"),
             "/readyz" => self.update_ready_gauge_and_answer_readiness(),
-            _ => uncached_text_response(StatusCode::NOT_FOUND, "/metrics /livez /readyz\n"),
+            _ => uncached_text_response(StatusCode::NOT_FOUND, "/metrics /livez /readyz /v1/\n"),
         }
     }
 
@@ -191,7 +205,7 @@ impl AdminServer {
         }
     }
 
-    fn update_ready_gauge_and_answer_readiness(&self) -> Response<Full<Bytes>> {
+    fn update_ready_gauge_and_answer_readiness(&self) -> Response<ResponseBody> {
         self.update_ready_gauge();
         let missing = self.readiness.list_missing_conditions();
         if missing.is_empty() {
@@ -207,8 +221,8 @@ impl AdminServer {
 }
 
 /// An answer in plain text that is not to be cached.
-fn uncached_text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(body.into()));
+fn uncached_text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::whole(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -1,10 +1,20 @@
-//! The rows of acts: who changed links, and why.
+//! Acts: who changes links, and why. And their rows.
 
 use rand::{TryRng, rngs::SysRng};
 use uuid::Uuid;
 
-use super::change::Act;
 use crate::clock;
+
+/// Who changes links, why, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// Names the act in the audit.
+    pub id: Uuid,
+    /// Who: an API key, a file, a user of the machine.
+    pub actor: String,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
 
 /// Writes who changed links and why.
 pub(super) fn write_act(

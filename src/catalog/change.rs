@@ -1,23 +1,14 @@
 //! Changes of links: what is asked for, and what became of it.
 
-use uuid::Uuid;
-
-use super::suspension_rows::{NewSuspension, SuspensionRow};
+use super::{
+    act::Act,
+    idempotency::IdempotencyKey,
+    suspension_rows::{NewSuspension, SuspensionRow},
+};
 use crate::{
     links::suspensions::Dimension,
     model::link::record::{Record, RecordError},
 };
-
-/// Who changes links, why, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Act {
-    /// Names the act in the audit.
-    pub id: Uuid,
-    /// Who: an API key, a file, a user of the machine.
-    pub actor: String,
-    /// Why, if it was said.
-    pub reason: Option<String>,
-}
 
 /// Domain and code of a link, as text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +85,8 @@ pub struct Batch {
     pub mode: BatchMode,
     /// Whether everything is checked, and nothing written.
     pub is_dry_run: bool,
+    /// If given: a batch of one new link, which is created once for all requests with this key.
+    pub once: Option<IdempotencyKey>,
 }
 
 /// What became of one row.

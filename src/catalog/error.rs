@@ -21,6 +21,9 @@ pub enum CatalogError {
     /// The links are those of a file.
     #[error("the links come from a file; change the file (links.file)")]
     SourceIsFile,
+    /// The `Idempotency-Key` belongs to another request.
+    #[error("the Idempotency-Key was used with another request")]
+    IdempotencyKeyReused,
     /// The store fails.
     #[error("the catalog cannot be written: {0}")]
     StoreFailed(String),

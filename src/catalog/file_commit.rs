@@ -12,9 +12,9 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    act::write_act,
+    act::{Act, write_act},
     apply::{Application, ChangeRules},
-    change::{Act, LinkName},
+    change::LinkName,
     store::{Meta, Store, StoreError, StoredLink},
 };
 use crate::{

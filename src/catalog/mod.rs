@@ -11,15 +11,21 @@
 //!
 //! The tables stand in `store/schema.sql`.
 
-mod act;
+pub mod act;
+pub mod act_query;
+pub mod api_keys;
 mod apply;
+mod backup;
 pub mod change;
 mod error;
 mod file_commit;
+pub mod idempotency;
 mod load;
+pub mod many;
 mod mint;
 mod own_links;
 pub mod query;
+mod row_writes;
 mod store;
 pub mod suspension_rows;
 mod transaction;
@@ -36,10 +42,11 @@ use rand::{
     SeedableRng,
     rngs::{StdRng, SysRng},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::{
-    change::{Act, Batch, BatchReport, LinkName, Write, WriteReport},
+    act::Act,
+    change::{Batch, BatchReport, LinkName, Write, WriteReport},
     file_commit::FileCommit,
     load::LoadedTable,
     query::CatalogReader,
@@ -127,6 +134,7 @@ impl OpenedCatalog {
     /// The system refuses the thread.
     pub fn start(self, source: LinkSource) -> std::io::Result<Catalog> {
         let (requests, received) = mpsc::channel();
+        let (committed, commits) = watch::channel(());
         let path = self.store.path.clone();
         let writer = CatalogWriter {
             store: self.store,
@@ -138,10 +146,11 @@ impl OpenedCatalog {
             is_checkpointed: false,
             publish_suspensions: None,
             links: metrics::gauge(&metrics::LINKS, &[]),
+            committed,
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };
         let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
-        Ok(Catalog { handle: CatalogHandle { requests, path }, thread })
+        Ok(Catalog { handle: CatalogHandle { requests, path, commits }, thread })
     }
 }
 
@@ -171,6 +180,7 @@ impl Catalog {
 pub struct CatalogHandle {
     requests: mpsc::Sender<Request>,
     path: PathBuf,
+    commits: watch::Receiver<()>,
 }
 
 impl CatalogHandle {
@@ -227,6 +237,11 @@ impl CatalogHandle {
         let _ = self.requests.send(Request::CommitFile(Box::new(commit)));
     }
 
+    /// Changes whenever something is committed.
+    pub fn subscribe_to_commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
+    }
+
     /// A new connection to read by.
     ///
     /// # Errors
@@ -242,6 +257,14 @@ fn into_batch_report(report: WriteReport) -> Result<BatchReport, CatalogError> {
         // The thread answers a batch with its report.
         _ => Err(CatalogError::Stopped),
     }
+}
+
+/// A connection that reads the catalog of a data directory, beside a server or without one.
+///
+/// # Errors
+/// There is no catalog, or it cannot be opened.
+pub fn open_reader_of(data_dir: &Path) -> Result<CatalogReader, StoreError> {
+    open_read_only(&data_dir.join(FILE_NAME)).map(CatalogReader)
 }
 
 /// A new act.

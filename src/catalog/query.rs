@@ -59,6 +59,8 @@ word_enum! {
 pub struct LinkFilter {
     /// Each field with the value that it must have.
     pub fields: Vec<(FilterField, String)>,
+    /// Each field with the values of which it must have one.
+    pub any_of: Vec<(FilterField, Vec<String>)>,
     /// The state, and the time for which it is judged, milliseconds since the epoch.
     pub state: Option<(StateFilter, u64)>,
     /// Created later than this, milliseconds since the epoch.
@@ -127,6 +129,11 @@ impl CatalogReader {
         statement.query_map(params_from_iter(values), versioned_link_of_row)?.collect()
     }
 
+    /// Whether there is an act of this id.
+    pub fn has_act(&self, id: &str) -> rusqlite::Result<bool> {
+        self.0.prepare_cached("SELECT 1 FROM act WHERE id = ?1")?.exists([id])
+    }
+
     /// Every suspension, by dimension and value.
     pub fn list_suspensions(&self) -> rusqlite::Result<Vec<SuspensionRow>> {
         SuspensionRow::list(&self.0)
@@ -165,6 +172,11 @@ impl LinkFilter {
             }
             values.push(value.clone().into());
         }
+        for (field, allowed) in &self.any_of {
+            let places = vec!["?"; allowed.len()].join(", ");
+            *sql += &format!(" AND link.{} IN ({places})", field.as_str());
+            values.extend(allowed.iter().cloned().map(Value::from));
+        }
         if let Some((state, now_ms)) = self.state {
             let now = now_ms as i64;
             let is_ended = "(link.ends_ms IS NOT NULL AND link.ends_ms <= ?)";
@@ -185,7 +197,7 @@ impl LinkFilter {
     }
 }
 
-const AUDIT: &str = "SELECT position, version, audit.at_ms, act, actor, reason, audit.domain, audit.code, before, \
+pub(super) const AUDIT: &str = "SELECT position, version, audit.at_ms, act, actor, reason, audit.domain, audit.code, before, \
                      after FROM audit LEFT JOIN act ON act.id = audit.act";
 
 fn versioned_link_of_row(row: &Row<'_>) -> rusqlite::Result<VersionedLink> {
@@ -193,7 +205,7 @@ fn versioned_link_of_row(row: &Row<'_>) -> rusqlite::Result<VersionedLink> {
     Ok(VersionedLink { name, version: row.get(2)?, record: row.get(3)? })
 }
 
-fn audit_line_of_row(row: &Row<'_>) -> rusqlite::Result<AuditLine> {
+pub(super) fn audit_line_of_row(row: &Row<'_>) -> rusqlite::Result<AuditLine> {
     Ok(AuditLine {
         position: row.get(0)?,
         version: row.get(1)?,

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::change::Act;
+use super::act::Act;
 use crate::links::suspensions::{Dimension, Suspensions, canonical_value};
 
 /// A suspension as the catalog keeps it.

@@ -55,7 +55,7 @@ fn patch(code: &str, patch: Value) -> ChangeRow {
 }
 
 fn batch(rows: Vec<ChangeRow>) -> Batch {
-    Batch { act: new_act("a test".to_owned(), None), rows, mode: BatchMode::Each, is_dry_run: false }
+    Batch { act: new_act("a test".to_owned(), None), rows, mode: BatchMode::Each, is_dry_run: false, once: None }
 }
 
 /// A catalog that runs.
@@ -214,7 +214,7 @@ fn lists_filter_by_every_field_and_page_without_gap() {
     let reader = running.handle().open_reader().unwrap();
     let count = |fields: &[(FilterField, &str)], state| {
         let fields = fields.iter().map(|(field, value)| (*field, (*value).to_owned())).collect();
-        let filter = LinkFilter { fields, state, created_after_ms: None };
+        let filter = LinkFilter { fields, state, ..LinkFilter::default() };
         reader.list_links(&filter, None, 1000).unwrap().len()
     };
     assert_eq!(count(&[], None), 25);

@@ -4,10 +4,11 @@ use rand::rngs::StdRng;
 use rusqlite::Connection;
 
 use super::{
-    act::write_act,
+    act::{Act, write_act},
     apply::{Application, ChangeRules, TableChange},
-    change::{Act, Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
+    change::{Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
     error::{CatalogError, LinkSource},
+    idempotency::EarlierRequest,
     store::Meta,
     suspension_rows::{NewSuspension, SuspensionRow},
 };
@@ -74,6 +75,11 @@ impl<'a> WriteTransaction<'a> {
     }
 
     fn write_batch(&mut self, batch: &Batch) -> Written {
+        if let Some(key) = &batch.once
+            && let Some(earlier) = key.find_earlier_request(self.connection, self.rules.now_ms)?
+        {
+            return Ok(self.answer_again(earlier));
+        }
         if let Some(reason) = &self.frozen {
             return Ok(Err(CatalogError::Frozen { reason: reason.clone() }));
         }
@@ -99,11 +105,21 @@ impl<'a> WriteTransaction<'a> {
             self.version = version;
             self.changes.table_changes.append(&mut table_changes);
             write_act(self.connection, &batch.act, "change", self.rules.now_ms)?;
+            if let (Some(key), [RowOutcome::Created(link)]) = (&batch.once, &*outcomes) {
+                key.keep_request(self.connection, self.rules.now_ms, link)?;
+            }
         } else {
             self.connection.execute_batch("ROLLBACK TO batch")?;
         }
         self.connection.execute_batch("RELEASE batch")?;
         Ok(Ok(WriteReport::Batch(BatchReport { outcomes, is_applied, version: self.version })))
+    }
+
+    /// The report of a request whose `Idempotency-Key` is known.
+    fn answer_again(&self, earlier: EarlierRequest) -> Result<WriteReport, CatalogError> {
+        let EarlierRequest::Same(link) = earlier else { return Err(CatalogError::IdempotencyKeyReused) };
+        let outcomes = vec![RowOutcome::Created(link)];
+        Ok(WriteReport::Batch(BatchReport { outcomes, is_applied: true, version: self.version }))
     }
 
     fn suspend(&mut self, act: &Act, suspension: NewSuspension) -> Written {

@@ -11,7 +11,7 @@ use std::{
 
 use rand::rngs::StdRng;
 use rusqlite::TransactionBehavior;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     apply::{ChangeRules, TableChange},
@@ -47,6 +47,8 @@ pub(super) enum Request {
     Write(Write, Reply),
     /// Call this function with the suspensions whenever they change.
     PublishSuspensions(PublishSuspensions),
+    /// Write other rows: the closure opens its own transaction and answers.
+    WriteRows(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
     /// Keep the links of a file that are served already.
     CommitFile(Box<FileCommit>),
     /// Write nothing more and end.
@@ -63,6 +65,8 @@ pub(super) struct CatalogWriter {
     pub(super) table: Arc<Table>,
     pub(super) file_commit: Option<Box<FileCommit>>,
     pub(super) is_checkpointed: bool,
+    /// Changes whenever something was committed.
+    pub(super) committed: watch::Sender<()>,
     pub(super) publish_suspensions: Option<PublishSuspensions>,
     /// The gauge of links.
     pub(super) links: ::metrics::Gauge,
@@ -95,6 +99,7 @@ impl CatalogWriter {
                 match request {
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
+                    Request::WriteRows(write) => write(&mut self.store.connection),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
                         self.file_commit = Some(commit);
@@ -103,6 +108,7 @@ impl CatalogWriter {
                 }
             }
             self.write_all_in_one_commit(writes);
+            self.committed.send_replace(());
             if must_stop {
                 return self.finish_file_commit_and_checkpoint();
             }
@@ -173,7 +179,7 @@ impl CatalogWriter {
             return;
         };
         match commit.commit_next_part(&mut self.store, &self.policy, &self.domains) {
-            Ok(FileCommitState::Finished) => {}
+            Ok(FileCommitState::Finished) => _ = self.committed.send_replace(()),
             Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
             Err(error) => {
                 log_fault!(

@@ -7,6 +7,9 @@ use crate::config::ConfigErrors;
 /// The exit code of bad usage and of an invalid configuration (`EX_USAGE` of sysexits).
 pub(super) const USAGE: u8 = 64;
 
+/// The exit code of a command that ran, and refused some links or rows.
+pub(super) const SOME_REFUSED: u8 = 2;
+
 /// Prints an error and returns the exit code that belongs to it.
 pub(super) fn print_error_unless_broken_pipe_and_return_exit_code(error: &anyhow::Error) -> ExitCode {
     let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());

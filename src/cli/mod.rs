@@ -1,5 +1,7 @@
 //! The commands. Exit codes: 0, 1 on failure, 64 on bad usage or configuration; a command can have more.
 
+mod api_client;
+mod api_keys;
 mod check;
 mod check_directories;
 pub mod clicks;
@@ -49,6 +51,8 @@ enum Command {
     Shadow(shadow::ShadowArgs),
     /// Ask a running server whether it is ready: exit 0 if it is, 1 if not
     Healthcheck(healthcheck::Healthcheck),
+    /// The keys of the API: new, list, revoke
+    ApiKeys(api_keys::ApiKeysArgs),
     /// The key ring: list, rotate, export, import
     Keys(keys::Args),
     /// Tokens of cookies and destinations: verify
@@ -67,11 +71,8 @@ enum Command {
         #[command(subcommand)]
         command: Clicks,
     },
-    /// The links: import
-    Links {
-        #[command(subcommand)]
-        command: links::Links,
-    },
+    /// The links: add, list, disable, patch, import…
+    Links(links::LinksArgs),
     /// The configuration: show
     Config {
         #[command(subcommand)]
@@ -183,6 +184,7 @@ impl Command {
             Command::Shadow(args) => return args.compare_log_and_print_differences(&mut out),
             Command::Healthcheck(healthcheck) => return healthcheck.check_health_and_print_answer_or_fail(&mut out),
             Command::Journal(args) => return args.run_journal_command(&mut out),
+            Command::ApiKeys(args) => args.run_api_keys_command(&mut out)?,
             Command::Keys(args) => keys::run_keys_command_and_print_result(&args, clock::wall_ms(), &mut out)?,
             Command::Token(args) => {
                 return Ok(match token::verify_tokens_and_print_reports(&args, clock::wall_ms(), &mut out)? {
@@ -232,9 +234,7 @@ impl Command {
                     );
                 }
             },
-            Command::Links { command: links::Links::Import(args) } => {
-                return links::import_files_and_print_report(&args, clock::wall_ms());
-            }
+            Command::Links(args) => return args.run_links_command(&mut out),
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "waypost", &mut out);

@@ -1,8 +1,8 @@
 //! The decision about a click: from the link's state and the facts about the request to one outcome.
 //!
-//! More than one rule can apply. They are tried in this order: prefetch, suspension, the link's state, preview fetcher, app, HEAD,
-//! non-navigation. Privacy signals only ever take something away. An app gets JSON in each state, and for HEAD what it
-//! gets for GET.
+//! More than one rule can apply. They are tried in this order: prefetch, suspension, the link's state, preview fetcher,
+//! app, HEAD, non-navigation. Privacy signals only ever take something away. An app gets JSON in each state, and for
+//! HEAD what it gets for GET.
 
 use http::StatusCode;
 

@@ -1,7 +1,7 @@
 //! The query of another tracker's URL: the sub ids get their own names, and no destination in it reaches the shop.
 //!
-//! Such a query often says where the tracker shall redirect to. That value is recorded and never followed, and it is not
-//! handed to the shop either, whose own redirects could follow it.
+//! Such a query often says where the tracker shall redirect to. That value is recorded and never followed. The shop
+//! does not get it either, because the shop's own redirects could follow it.
 
 use crate::{
     links::{domains::SubNames, routes::SUB_COUNT},

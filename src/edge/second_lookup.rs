@@ -33,8 +33,8 @@ enum FoundBy<'d> {
 }
 
 impl<'d> SecondLookup<'d> {
-    /// Looks for what the request asks for. `link` is the link of the whole path, if there is one: then only the sub ids
-    /// are read by the names of the domain.
+    /// Looks for what the request asks for. `link` is the link of the whole path, if there is one: then only the sub
+    /// ids are read by the names of the domain.
     pub(super) fn repair_or_route_unless_found(
         edge: &Edge,
         path: &[u8],
@@ -92,6 +92,100 @@ impl<'d> SecondLookup<'d> {
                 FoundBy::Route(route, _) => Some(route),
                 FoundBy::Path | FoundBy::Repair => None,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        attribution::keyring::Keyring,
+        client::address::TrustedProxies,
+        edge::target::RequestTarget,
+        links::{
+            Table,
+            domains::{Config, Domains},
+        },
+        model::link::record::Record,
+    };
+
+    const NOW_MS: u64 = 1_794_700_800_000;
+
+    const HOST: &str = "go.example.com";
+
+    /// A route of the host, as a line of a table of routes.
+    fn route(number: u32, path: &str, code: &str) -> String {
+        format!("{number} = {{ domain = \"{HOST}\", name = \"r{number}\", path = \"{path}\", code = \"{code}\" }}\n")
+    }
+
+    /// An edge of one host with the links `a`, `b`, `a-b`, and these routes.
+    fn edge(routes: &str) -> Edge {
+        let mut config: Config = toml::from_str(&format!("[\"{HOST}\"]")).unwrap();
+        config.add_routes(&toml::from_str(routes).unwrap());
+        let domains = Domains::new(&config).unwrap();
+        let table = Table::with_capacity(3);
+        for code in ["a", "b", "a-b"] {
+            let json = serde_json::json!({
+                "code": code, "domain": HOST, "url": "https://shop.example.com/", "kind": "plain", "test": true,
+            });
+            let record: Record = serde_json::from_value(json).unwrap();
+            let valid = Link::check_and_build_from_record(&record, &Default::default(), &domains, NOW_MS, 1);
+            assert!(table.try_insert_or_give_back(valid.unwrap_or_else(|errors| panic!("{errors:?}")).link).is_ok());
+        }
+        let keys = Keyring::generate_without_file(NOW_MS).unwrap();
+        Edge::new(Arc::new(table), Arc::new(keys), Arc::new(domains), Arc::new(TrustedProxies::default()))
+    }
+
+    /// The code of the link that a target leads to, and the route that made it.
+    fn find(edge: &Edge, target: &str) -> Option<(String, Option<String>)> {
+        let request = Request::builder().uri(target).header("host", HOST).body(()).ok()?;
+        let RequestTarget::Code(code) = RequestTarget::reject_or_classify_and_find_domain(&request, &edge.domains)
+        else {
+            return None;
+        };
+        let first = edge.find_link(code.host.domain, code.code.as_bytes());
+        let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), &code, first);
+        let route = found.target(&code).route.map(|route| route.name().to_owned());
+        Some((String::from_utf8(found.link()?.code().to_vec()).unwrap(), route))
+    }
+
+    proptest! {
+        #[test]
+        fn what_reaches_a_link_without_routes_reaches_it_with_them(target in "/[ab/.&)?=%2F-]{0,12}") {
+            let routes = [
+                route(1, "/{x}/{y}", "{path:x}-{path:y}"),
+                route(2, "/", "{query:a}"),
+                route(3, "/a.b/**", "{query:a}"),
+            ];
+            let without = find(&edge(""), &target);
+            let with = find(&edge(&routes.concat()), &target);
+            if without.is_some() {
+                prop_assert_eq!(without, with);
+            } else if let Some((_, route)) = with {
+                prop_assert!(route.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_that_something_was_glued_to_goes_before_a_route() {
+        let edge = edge(&route(1, "/{x}/{y}", "{path:x}-{path:y}"));
+        let route = || Some("r1".to_owned());
+        for (target, expected) in [
+            ("/a", Some(("a", None))),
+            ("/a/", Some(("a", None))),
+            ("/a/b", Some(("a-b", route()))),
+            ("/a/b/", Some(("a-b", route()))),
+            ("/a/&b", Some(("a", None))),
+            ("/b/a", None),
+        ] {
+            assert_eq!(find(&edge, target), expected.map(|(code, route)| (code.to_owned(), route)), "{target}");
         }
     }
 }

@@ -54,6 +54,16 @@ impl Edge {
         }
     }
 
+    /// How many links there are.
+    pub fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The domains.
+    pub fn domains(&self) -> &Arc<Domains> {
+        &self.domains
+    }
+
     /// The links that requests are answered from.
     #[cfg(test)]
     pub(crate) fn links(&self) -> &Arc<Table> {

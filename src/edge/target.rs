@@ -73,7 +73,8 @@ pub enum FixedPath {
 }
 
 word_enum! {
-    /// Why a request is rejected before its code is read. The word is a metric's label value.
+    /// Why a request is rejected before its code is read, in the order of the checks. The word is a metric's label
+    /// value.
     pub enum RequestRejection {
         /// The method is neither GET nor HEAD.
         Method = "method",

@@ -126,7 +126,12 @@ impl Link {
             fallback: urls.fallback.as_deref(),
             url_template: &urls.template,
         };
-        Ok(ValidLink { link: parts.encode(), warnings: valid.warnings, own_host_targets })
+        let mut warnings = valid.warnings;
+        if domains.refuses_unknown_hosts() && &*domain.name == "*" {
+            let message = "\"*\" is reached by no request while unknown_hosts is \"refuse\"; name a host";
+            warnings.push(RecordError::new("domain", message));
+        }
+        Ok(ValidLink { link: parts.encode(), warnings, own_host_targets })
     }
 
     /// The state at `now_ms`, milliseconds since the epoch.
@@ -298,8 +303,8 @@ fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -
 fn check_code_takes_no_route(code: &Code, domain: &Domain) -> Result<(), Vec<RecordError>> {
     let Some(route) = domain.routes.find_shadowed_by(code.as_bytes(), domain.id.ignores_case()) else { return Ok(()) };
     let message = format!(
-        "{code:?} is the path of the route {:?} of {}, which would never be tried again; give the link another code, or \
-         remove the route",
+        "{code:?} is the path of the route {:?} of {}, which would never be tried again; give the link another code, \
+         or remove the route",
         route.name(),
         domain.name,
         code = code.as_str()

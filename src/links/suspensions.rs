@@ -1,5 +1,5 @@
-//! Suspensions: all links of a creator, a seller, a host… are switched off at once, and not one link is changed. A click
-//! asks this small set; where it is empty, that is one load.
+//! Suspensions: all links of a creator, a seller, a host… are switched off at once, and not one link is changed. A
+//! click asks this small set; where it is empty, that is one load.
 
 use std::collections::HashMap;
 

@@ -161,7 +161,8 @@ pub enum Text {
     PreviousDomain,
     /// The code of the previous click.
     PreviousCode,
-    /// The query as the client sent it, without `?` and without tokens.
+    /// The query as the client sent it, without `?` and without tokens. Of another tracker's URL the sub ids stand in
+    /// front, by their own names.
     Query,
     /// `User-Agent`
     UserAgent,
@@ -179,7 +180,8 @@ impl Text {
     /// The number of texts.
     pub const COUNT: usize = 12;
     /// The most bytes of each text, in order. Longer texts are cut and flagged. Codes, facts, destinations and queries
-    /// are bounded before, so only headers are ever cut: at a character.
+    /// are bounded before, so only headers are ever cut: at a character. A query with the sub ids of another tracker's
+    /// URL in front can be cut too, behind them.
     pub const MAX_LENS: [usize; Text::COUNT] = [255, 64, 2048, 12 * 1024, 255, 64, 4096, 512, 512, 64, 128, 64];
 }
 

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     admin,
+    api::{Api, ApiInputs, ApiSlot},
     catalog::Catalog,
     config::Config,
     faults::{self, log_fault},
@@ -74,12 +75,16 @@ async fn start_serve_and_drain(
     let (loaded, not_draining) =
         (readiness.add_unmet_condition("links loaded"), readiness.add_unmet_condition("not draining"));
     not_draining.set(true);
-    let admin = load_admin_certificates_and_spawn_listener(&config, bound.admin, renderer, readiness.clone())?;
+    let api = ApiSlot::default();
+    let admin =
+        load_admin_certificates_and_spawn_listener(&config, bound.admin, renderer, readiness.clone(), api.clone())?;
     let listen: Vec<String> = bound.listen.iter().map(ListenAddress::to_string).collect();
     tracing::info!(event = "listening", listen = listen.join(","), admin = %bound.admin_address, "listening");
 
     let prepared = load_and_open_journals_unless_stopped(&config, bound.edge.len(), &observer, &mut signals).await?;
     let Some((mut prepared, catalog)) = prepared else { return Ok(ExitCode::SUCCESS) };
+    let inputs = ApiInputs { catalog: catalog.handle(), source: prepared.source, edge: prepared.edge.clone() };
+    api.set(Api::start(inputs)?);
     loaded.set(true);
     if let Some(certificates) = admin.certificates {
         prepared.reloader.add(certificates);
@@ -146,6 +151,7 @@ fn load_admin_certificates_and_spawn_listener(
     listener: TcpListener,
     renderer: admin::MetricsRenderer,
     readiness: Readiness,
+    api: ApiSlot,
 ) -> Result<AdminListener> {
     let certificates = CertificateReloader::load_for_admin_if_configured(config)?;
     let (certificates, offered) = certificates.map(|admin| (admin.loaded, admin.offered)).unzip();
@@ -156,6 +162,7 @@ fn load_admin_certificates_and_spawn_listener(
         renderer,
         readiness,
         config.admin.hosts.clone(),
+        api,
         stop,
     ));
     Ok(AdminListener { task, stop: handle, certificates })

@@ -49,6 +49,7 @@ pub(super) struct LoadedServer {
     tls: Option<TlsServer>,
     links: u64,
     catalog: Catalog,
+    source: LinkSource,
 }
 
 /// What the threads of a serving process are started with.
@@ -65,6 +66,8 @@ pub(super) struct PreparedServer {
     pub(super) tls: Option<TlsServer>,
     /// The number of links.
     pub(super) links: u64,
+    /// Where the links come from.
+    pub(super) source: LinkSource,
 }
 
 /// Step 2: locks the data directory, then loads the edge's name, keys, certificates and links. Opens no journal.
@@ -87,6 +90,7 @@ pub(super) fn lock_data_dir_and_load_files(
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
     let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
+    let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
     let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
@@ -111,7 +115,7 @@ pub(super) fn lock_data_dir_and_load_files(
     catalog.handle().publish_suspensions_to(move |suspensions| {
         served.rcu(|edge| edge.with_suspensions(suspensions.clone()));
     });
-    Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog })
+    Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog, source })
 }
 
 /// The links, and what keeps them up to date.
@@ -199,14 +203,14 @@ impl LoadedServer {
         config: &Config,
         workers: usize,
     ) -> Result<(PreparedServer, Catalog)> {
-        let LoadedServer { locks, edge_id, edge, reloader, tls, links, catalog } = self;
+        let LoadedServer { locks, edge_id, edge, reloader, tls, links, catalog, source } = self;
         let journal_config = match config.kafka.is_enabled() && config.kafka.exactly_once() {
             true => config.journal.for_acknowledgements_after(USUAL_COMMIT_DELAY),
             false => config.journal.clone(),
         };
         let journals = open_journals(&config.server.data_dir, &journal_config, workers, &locks)?;
         journals.iter().flat_map(|journal| &journal.reports).for_each(log_lane_recovery_unless_clean);
-        Ok((PreparedServer { edge_id, journals, edge, reloader, tls, links }, catalog))
+        Ok((PreparedServer { edge_id, journals, edge, reloader, tls, links, source }, catalog))
     }
 }
 

@@ -488,7 +488,7 @@ fn a_url_of_the_host_gets_the_code_inside_a_segment_or_a_value() {
     }
     assert_eq!(event(&site, "clicks.orphan", "off")["destination"], format!("{SHOP}/gone?c=off&x=1"));
     for url in [
-        format!("https://{{code}}.example.com/"),
+        "https://{code}.example.com/".to_owned(),
         format!("{SHOP}/?{{code}}=1"),
         format!("{SHOP}/#{{code}}"),
         format!("{SHOP}/{{sub1}}"),
@@ -518,6 +518,9 @@ fn a_host_that_is_not_configured_is_served_or_refused_as_the_star_says() {
         let refused = refusing.metric("waypost_requests_refused_total", "reason=\"unknown_host\"");
         (refused == 5.0).then_some(())
     });
+    let output = refusing.command(&["check", "--links", "links.jsonl", "--config", "waypost.toml"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("links.jsonl:2:") && shown.contains("is reached by no request"), "{shown}");
     let (code, error) =
         Site::new(&links).config(&format!("[domains.\"{HOST}\"]\nunknown_hosts = \"refuse\"\n")).run_refused_start();
     assert!(code == Some(64) && error.contains("unknown_hosts"), "{error}");

@@ -58,6 +58,8 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// The links are those of `links.jsonl`, not of the catalog.
+    has_links_file: bool,
     /// The configuration sets `edge.listen`, so that no `--listen` is passed.
     own_listen: bool,
     /// A listening socket that is passed as a service manager does, and its name.
@@ -84,6 +86,7 @@ impl Site {
             dir,
             args: Vec::new(),
             env: Vec::new(),
+            has_links_file: true,
             own_listen: false,
             handed: None,
             under: None,
@@ -93,6 +96,13 @@ impl Site {
         site.env("WAYPOST__EDGE__WORKERS", "1")
             // A test directory is small and short-lived: nothing here needs 64 MiB a lane.
             .env("WAYPOST__JOURNAL__RING_BYTES", "4 MiB")
+    }
+
+    /// A site whose links are those of its catalog.
+    pub(crate) fn without_links_file() -> Site {
+        let mut site = Site::new(&[]);
+        site.has_links_file = false;
+        site
     }
 
     /// A started site with these codes, all live.
@@ -175,7 +185,10 @@ impl Site {
     fn serve(&self) -> Command {
         let links = self.path("links.jsonl").display().to_string();
         let data = self.data().display().to_string();
-        let mut command = self.command(&["serve", "--links", &links, "--data-dir", &data]);
+        let mut command = self.command(&["serve", "--data-dir", &data]);
+        if self.has_links_file {
+            command.args(["--links", &links]);
+        }
         if !self.own_listen && !self.args.iter().any(|arg| arg == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -458,6 +471,11 @@ impl Connection {
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Connection { stream }
+    }
+
+    /// The socket.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
     pub(crate) fn write(&mut self, raw: &str) {

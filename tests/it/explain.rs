@@ -57,6 +57,16 @@ fn mismatches_of_routes_repairs_rejections_and_fixed_paths_are_shown() {
     assert_eq!(result(&repaired, "repair"), ["the path holds the code tea"]);
     let post = explain(&site, &["http://other.example/tea", "--method", "POST"]);
     assert_eq!((result(&post, "method").len(), &post["answer"]["status"], post.get("event")), (1, &405.into(), None));
+    let long = format!("http://other.example/{}", "a".repeat(4200));
+    for (args, check, status) in
+        [(&["http://other.example/tea", "-H", "Host: a b"][..], "host", 400), (&[&long], "target_length", 414)]
+    {
+        let found = explain(&site, args);
+        let last = found["checks"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["check"], &found["answer"]["status"]), (&check.into(), &status.into()), "{found}");
+    }
+    let root = explain(&site, &["http://lt.example.com/?CID=12"]);
+    assert_eq!((result(&root, "fixed_path"), result(&root, "route")), (vec!["/"], vec!["linktrust: incomplete"]));
     let robots = explain(&site, &["http://other.example/robots.txt"]);
     assert_eq!((result(&robots, "fixed_path"), robots.get("topic")), (vec!["/robots.txt"], None));
 }

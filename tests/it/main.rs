@@ -56,7 +56,9 @@
 //! - `request_duration`: the histogram of request durations
 //! - `admin_tls`: the admin listener over TLS
 //! - `alerts`, `manifests`, `compose`: the files of `deploy/`
+//! - `catalog`: links over restarts, and `waypost links`
 //! - `links_import`: `waypost links import`
+//! - `api`: the API `/v1`; every answer is held against `deploy/schemas/openapi.json`
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
@@ -66,8 +68,10 @@
 mod admin_tls;
 mod alerts;
 mod answers;
+mod api;
 mod audit;
 mod bad_input;
+mod catalog;
 mod click_files;
 mod clock;
 mod clock_steps;

@@ -182,7 +182,8 @@ fn a_route_that_a_code_takes_is_refused_with_the_code_and_the_route() {
 fn every_error_of_the_routes_is_told_at_once_with_key_and_line() {
     let config = "[[routes]]\ndomain = \"a b\"\nname = \"one\"\npath = \"c\"\ncode = \"{query:a}\"\n\n\
                   [[routes]]\nname = \"two\"\npath = \"/c/x\"\ncode = \"{query:a}{query:b}\"\nsubs = []\n\n\
-                  [[routes]]\nname = \"two\"\npath = 7\ncode = \"{query:a}\"\n[domains.\"d.example\"]\nsub_names = [\"cons\"]\n";
+                  [[routes]]\nname = \"two\"\npath = 7\ncode = \"{query:a}\"\n\
+                  [domains.\"d.example\"]\nsub_names = [\"cons\"]\n";
     let site = Site::new(&[link("a")]).config(config);
     let output = site.command(&["check", "--config", "waypost.toml", "--links", "links.jsonl"]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);

@@ -35,7 +35,8 @@ fn shadow(site: &Site, log: &str, args: &[&str]) -> (Option<i32>, String, String
 fn line(target: &str, status: u16, location: Option<&str>) -> String {
     let location = location.map_or(String::new(), |location| format!(" \"{location}\""));
     format!(
-        "{HOST}:443 192.0.2.7 - - [29/Nov/2026:10:00:00 +0000] \"GET {target} HTTP/1.1\" {status} 0 \"-\" \"-\"{location}\n"
+        "{HOST}:443 192.0.2.7 - - [29/Nov/2026:10:00:00 +0000] \"GET {target} HTTP/1.1\" {status} 0 \"-\" \"-\"\
+         {location}\n"
     )
 }
 

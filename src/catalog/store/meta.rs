@@ -15,6 +15,8 @@ pub(in crate::catalog) enum Meta {
     FileVersion,
     /// Why writes are refused; absent: they are not.
     Frozen,
+    /// The secret by which cursors of lists are signed.
+    CursorKey,
 }
 
 impl Meta {
@@ -25,6 +27,7 @@ impl Meta {
             Meta::ReadyFingerprint => "ready_fingerprint",
             Meta::FileVersion => "file_version",
             Meta::Frozen => "frozen",
+            Meta::CursorKey => "cursor_key",
         }
     }
 

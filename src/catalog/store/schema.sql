@@ -107,6 +107,7 @@ CREATE TABLE idempotency (
   version INTEGER NOT NULL,
   PRIMARY KEY (api_key, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_at ON idempotency (at_ms);
 
 CREATE TABLE meta (
   name TEXT PRIMARY KEY,

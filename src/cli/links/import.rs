@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     cli::{
+        config_args::ConfigArgs,
         exit,
         links::{
             ImportArgs,
@@ -24,12 +25,9 @@ use crate::{
     links::domains::Domains,
 };
 
-/// The exit code if rows are refused.
-const ROWS_REFUSED: u8 = 2;
-
 /// Imports the files and prints the report to the standard error.
-pub fn import_files_and_print_report(args: &ImportArgs, now_ms: u64) -> Result<ExitCode> {
-    let config = args.config.load(FlagValues::default())?;
+pub(super) fn import_files_and_print_report(args: &ImportArgs, config: &ConfigArgs, now_ms: u64) -> Result<ExitCode> {
+    let config = config.load(FlagValues::default())?;
     let domains = Domains::new(&config.domains).map_err(anyhow::Error::msg)?;
     let policy = config.links.destination_policy();
     let rules = ImportRules { policy: &policy, domains: &domains, now_ms };
@@ -127,5 +125,5 @@ fn publish_and_print_report(
         "nothing is written, because rows are refused: correct them, or --skip-bad leaves them out".to_owned()
     };
     eprintln!("{}", report.finish(summary, &written)?);
-    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(ROWS_REFUSED) })
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(exit::SOME_REFUSED) })
 }

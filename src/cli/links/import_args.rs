@@ -8,16 +8,11 @@ use clap::{
 };
 use jiff::tz::TimeZone;
 
-use crate::{
-    cli::config_args::ConfigArgs,
-    import::{Assignment, CreatedAt, HtmlEntities, ImportOptions, Placeholders, format::Format},
-};
+use crate::import::{Assignment, CreatedAt, HtmlEntities, ImportOptions, Placeholders, format::Format};
 
 /// What is imported, and how.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
+pub(super) struct ImportArgs {
     /// The export; several files are the pages of one list
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,

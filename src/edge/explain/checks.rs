@@ -15,7 +15,11 @@ use crate::{
         snapshot::Edge,
         target::{FixedPath, RequestRejection, RequestTarget, RequestedCode},
     },
-    links::{Link, LinkState, domains::Prefetch},
+    links::{
+        Link, LinkState,
+        domains::{Domain, Prefetch},
+        routes::Route,
+    },
     model::{
         click::{Consent, CookieState},
         link::LinkFacts,
@@ -52,7 +56,12 @@ pub(super) fn list_checks(
     }
     match target {
         RequestTarget::Rejected(_) => {}
-        RequestTarget::Fixed(path, _) => found.add("fixed_path", name_of_fixed_path(path)),
+        RequestTarget::Fixed(path, host) => {
+            found.add("fixed_path", name_of_fixed_path(path));
+            if path == FixedPath::Root && !host.domain.routes.all().is_empty() {
+                found.add_route_checks(request, host.domain, None);
+            }
+        }
         RequestTarget::Code(code) => {
             found.add("fixed_path", "no");
             found.add_checks_of_code(edge, request, &code, context, scratch);
@@ -91,28 +100,18 @@ impl LookedUp {
         context: &RequestContext,
         scratch: &mut ScratchBuffers,
     ) {
-        let domain = requested.host.domain;
-        let code = String::from_utf8_lossy(requested.code.as_bytes()).into_owned();
-        let first = edge.find_link(domain, requested.code.as_bytes());
-        self.add("link_of_path", found_or_not(&code, first.as_ref()));
+        let first = edge.find_link(requested.host.domain, requested.code.as_bytes());
+        self.add("link_of_path", found_or_not(requested.code.as_bytes(), first.as_ref()));
         let is_missed = first.is_none();
         let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), requested, first);
         let target = found.target(requested);
         let link = found.link();
-        let code = String::from_utf8_lossy(target.code.as_bytes()).into_owned();
         if is_missed {
-            let repair = if target.is_repaired { format!("the path holds the code {code}") } else { "no".to_owned() };
-            self.add("repair", repair);
+            self.add_checks_of_second_lookup(request, &target, link);
         }
-        if is_missed && !target.is_repaired {
-            self.add_route_checks(request, &target);
-            if target.route.is_some() {
-                self.add("link_of_route", found_or_not(&code, link));
-            }
-        }
-        if !domain.sub_names.is_empty() {
-            let names: Vec<&str> = domain.sub_names.iter().collect();
-            self.add("sub_names", names.join(", "));
+        let sub_names: Vec<&str> = requested.host.domain.sub_names.iter().collect();
+        if !sub_names.is_empty() {
+            self.add("sub_names", sub_names.join(", "));
         }
         let mut payload = PayloadBuffer::default();
         let request = CodeRequest::resolve_facts_and_verify_cookie(
@@ -129,10 +128,23 @@ impl LookedUp {
         self.add_decision(&Decision::new(&request));
     }
 
+    /// The repair, then the routes.
+    fn add_checks_of_second_lookup(&mut self, request: &Request<()>, target: &RequestedCode<'_>, link: Option<&Link>) {
+        let code = target.code.as_bytes();
+        if target.is_repaired {
+            return self.add("repair", format!("the path holds the code {}", String::from_utf8_lossy(code)));
+        }
+        self.add("repair", "no");
+        self.add_route_checks(request, target.host.domain, target.route);
+        if target.route.is_some() {
+            self.add("link_of_route", found_or_not(code, link));
+        }
+    }
+
     /// Each route up to the one that decides.
-    fn add_route_checks(&mut self, request: &Request<()>, target: &RequestedCode<'_>) {
+    fn add_route_checks(&mut self, request: &Request<()>, domain: &Domain, deciding: Option<&Route>) {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        let routes = target.host.domain.routes.all();
+        let routes = domain.routes.all();
         if routes.is_empty() {
             self.add("routes", "none");
         }
@@ -142,7 +154,7 @@ impl LookedUp {
                 Err(mismatch) => format!("{}: {}", route.name(), mismatch.as_str()),
             };
             self.add("route", result);
-            if target.route.is_some_and(|deciding| std::ptr::eq(deciding, route)) {
+            if deciding.is_some_and(|deciding| std::ptr::eq(deciding, route)) {
                 break;
             }
         }
@@ -174,7 +186,12 @@ impl LookedUp {
                 Navigation::Unknown => "not said, taken as one",
             },
         );
-        self.add("gpc", yes_or_no(facts.has_gpc));
+        self.add_checks_of_privacy(request);
+        self.add("client_address", format!("{} ({})", request.client.address, request.client.source.as_str()));
+    }
+
+    fn add_checks_of_privacy(&mut self, request: &CodeRequest<'_>) {
+        self.add("gpc", yes_or_no(request.facts.has_gpc));
         self.add(
             "consent",
             if request.query_facts.consent == Consent::None {
@@ -188,7 +205,6 @@ impl LookedUp {
             "presented_cookie",
             if request.cookie_state == CookieState::None { "none" } else { request.cookie_state.as_str() },
         );
-        self.add("client_address", format!("{} ({})", request.client.address, request.client.source.as_str()));
     }
 
     fn add_decision(&mut self, decision: &Decision<'_>) {
@@ -221,7 +237,8 @@ fn yes_or_no(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
 
-fn found_or_not(code: &str, link: Option<&Link>) -> String {
+fn found_or_not(code: &[u8], link: Option<&Link>) -> String {
+    let code = String::from_utf8_lossy(code);
     format!("{code}: {}", if link.is_some() { "found" } else { "no link has this code" })
 }
 

@@ -1,7 +1,7 @@
 //! Explains the answer to a request: every check with its result, the answer, and the event that the click would have.
 //!
 //! The checks are read from what the edge's own functions decide, and the answer is the edge's own. So an explanation
-//! cannot differ from what a request would get. Nothing is recorded, and tokens are left out: a token without a recorded
+//! cannot differ from what a request would get. Nothing is recorded. Tokens are left out: a token without a recorded
 //! click would be worth money.
 
 mod checks;

@@ -80,8 +80,8 @@ impl DomainUrl {
     }
 }
 
-const MISPLACED: &str = "has {code} in scheme, host, port, fragment or a parameter's name; it may stand in a segment of the path and in a \
-     parameter's value";
+const MISPLACED: &str = "has {code} in scheme, host, port, fragment or a parameter's name; {code} may stand in a \
+                         segment of the path and in a parameter's value";
 
 /// The URL without its marks, and where each of them stood.
 fn remove_marks_and_check_places(normal: &str, mark: &str) -> Result<(String, Vec<CodePlace>), String> {

@@ -55,6 +55,11 @@ impl Domains {
         }
     }
 
+    /// Whether requests for hosts that are not configured are refused, so that no request reaches `*`.
+    pub fn refuses_unknown_hosts(&self) -> bool {
+        self.unknown_hosts == UnknownHosts::Refuse
+    }
+
     /// The domain that is configured for a host; `None` if `*` serves it.
     pub fn find_configured_by_host(&self, host: &[u8]) -> Option<&Domain> {
         self.find_index_of_host(host).map(|index| &self.all[index])

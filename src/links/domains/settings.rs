@@ -232,6 +232,19 @@ impl Settings {
         DomainRedirects { name, urls: self.redirect_urls().filter_map(|(key, url)| Some((key, url?))).collect() }
     }
 
+    fn list_invalid_urls(&self) -> Vec<InvalidValue> {
+        let mut errors = Vec::new();
+        for (key, url) in self.redirect_urls() {
+            if let Some(Err(error)) = url.map(DomainUrl::check_and_build) {
+                errors.push(InvalidValue::new(key, error));
+            }
+        }
+        if let Some(Err(error)) = self.shop_url.as_deref().map(policy::check_and_normalize_web_url) {
+            errors.push(InvalidValue::new("shop_url", error.to_string()));
+        }
+        errors
+    }
+
     /// The URLs that may hold `{code}`, each with its key.
     fn redirect_urls(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
         let urls = [
@@ -244,15 +257,7 @@ impl Settings {
 
     /// The errors of the settings of `host`, each with its key.
     fn list_invalid_values(&self, host: &str) -> Vec<InvalidValue> {
-        let mut errors = Vec::new();
-        for (key, url) in self.redirect_urls() {
-            if let Some(Err(error)) = url.map(DomainUrl::check_and_build) {
-                errors.push(InvalidValue::new(key, error));
-            }
-        }
-        if let Some(Err(error)) = self.shop_url.as_deref().map(policy::check_and_normalize_web_url) {
-            errors.push(InvalidValue::new("shop_url", error.to_string()));
-        }
+        let mut errors = self.list_invalid_urls();
         if let Err(message) = SubNames::parse(&self.sub_names, &self.token_param) {
             errors.push(InvalidValue::new("sub_names", message));
         }

@@ -1,8 +1,8 @@
 //! Routes: old URLs of other trackers become codes and sub ids of this server.
 //!
-//! `[[routes]]` of the configuration describes the shape of such a URL: its path, where the parts of the code stand, and
-//! where the sub ids stand. A route is tried only for a request whose code no link has. It never reads a destination
-//! from the request: where a link leads is said by the link alone.
+//! `[[routes]]` of the configuration describes the shape of such a URL: its path, and where the parts of the code and
+//! the sub ids stand. A route is tried only for a request whose code no link has. A route never reads a destination
+//! from the request: the link alone says where it leads.
 //!
 //! [`Route::try_match`] is pure: it gives the code and the sub ids, or the reason why the request has not this shape.
 

@@ -191,9 +191,10 @@ proptest! {
         let route = route("path = \"/c/x\"\ncode = \"{query:a}-{query:b}\"\ntranslate = { \".\" = \"_\" }");
         let query: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let only = |wanted: &str| {
-            let values: Vec<&String> = pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value).collect();
-            let is_only = values.iter().all(|value| *value == values[0]);
-            values.first().filter(|value| is_only && !value.is_empty() && !value.contains(['-', '_'])).map(|value| value.replace('.', "_"))
+            let mut values = pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value);
+            let first = values.next()?;
+            let is_good = values.all(|value| value == first) && !first.is_empty() && !first.contains(['-', '_']);
+            is_good.then(|| first.replace('.', "_"))
         };
         let expected = only("a").zip(only("b")).map(|(a, b)| format!("{a}-{b}"));
         prop_assert_eq!(code_of(&route, &format!("/c/x?{}", query.join("&"))).ok(), expected);

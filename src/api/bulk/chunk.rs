@@ -1,0 +1,146 @@
+//! Rows that are applied in one commit.
+
+use super::{
+    line_reader::BodyLine,
+    report::{BulkReport, refused_line},
+    row::read_row,
+};
+use crate::{
+    api::{
+        context::RequestContext,
+        http::problem::{Problem, ProblemKind},
+        links::{
+            create::check_record_is_reached,
+            record_body::MAX_RECORD,
+            refusal::{ExistingLink, problem_of_catalog_error, problem_of_refusal},
+        },
+        reach::is_record_in_bounds,
+    },
+    catalog::{
+        act::Act,
+        api_keys::KeyBounds,
+        change::{Batch, BatchMode, ChangeRow, LinkChange, LinkName, RowOutcome},
+    },
+};
+
+/// What all chunks of a request share.
+#[derive(Clone, Debug)]
+pub(super) struct BulkChange {
+    pub(super) act: Act,
+    pub(super) mode: BatchMode,
+    pub(super) is_dry_run: bool,
+}
+
+/// A row with the number of its line.
+type NumberedRow = (u64, Result<ChangeRow, Problem>);
+
+/// The rows of one commit.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) rows: Vec<NumberedRow>,
+    /// Of the lines.
+    pub(super) bytes: usize,
+}
+
+impl Chunk {
+    pub(super) fn push_line(&mut self, line: BodyLine) {
+        let row = match &line.bytes {
+            Some(bytes) => read_row(bytes),
+            None => Err(Problem::new(ProblemKind::TooLarge, format!("a line has {MAX_RECORD} bytes at most"))),
+        };
+        self.bytes += line.bytes.map_or(0, |bytes| bytes.len());
+        self.rows.push((line.number, row));
+    }
+}
+
+/// Applies the rows, counts what became of them, and returns the lines about those that are refused.
+///
+/// # Errors
+/// The catalog takes no change; no row of the chunk is applied.
+pub(super) async fn apply_chunk(
+    context: &RequestContext,
+    change: &BulkChange,
+    mut chunk: Chunk,
+    report: &mut BulkReport,
+) -> Result<String, Problem> {
+    refuse_rows_out_of_reach(context, &mut chunk.rows).await?;
+    let mut rows = Vec::with_capacity(chunk.rows.len());
+    let mut refusals: Vec<(u64, Option<Problem>)> = Vec::with_capacity(chunk.rows.len());
+    for (number, row) in chunk.rows {
+        match row {
+            Ok(row) => {
+                rows.push(row);
+                refusals.push((number, None));
+            }
+            Err(problem) => refusals.push((number, Some(problem))),
+        }
+    }
+    // An atomic request with a row that is none is only checked, so that all mistakes are told.
+    let has_mistake = rows.len() < refusals.len();
+    let is_dry_run = change.is_dry_run || change.mode == BatchMode::Atomic && has_mistake;
+    let batch = Batch { act: change.act.clone(), rows, mode: change.mode, is_dry_run, once: None };
+    let applied = context.state.catalog.apply(batch).await.map_err(|error| problem_of_catalog_error(&error))?;
+    report.version = applied.version;
+    let mut outcomes = applied.outcomes.into_iter();
+    let mut lines = String::new();
+    for (number, refusal) in refusals {
+        let refusal = refusal.or_else(|| report.count_outcome(outcomes.next()?));
+        if let Some(problem) = refusal {
+            report.refused += 1;
+            lines += &refused_line(number, &problem);
+        }
+    }
+    Ok(lines)
+}
+
+impl BulkReport {
+    /// Counts what became of a row; the problem if the row is refused, which is not counted yet.
+    fn count_outcome(&mut self, outcome: RowOutcome) -> Option<Problem> {
+        match outcome {
+            RowOutcome::Created(_) => self.created += 1,
+            RowOutcome::Updated(_) => self.updated += 1,
+            RowOutcome::Unchanged(_) => self.unchanged += 1,
+            RowOutcome::Deleted { .. } => self.deleted += 1,
+            RowOutcome::Refused(refusal) => return Some(problem_of_refusal(refusal, ExistingLink::IsConflict)),
+        }
+        None
+    }
+}
+
+/// Refuses the rows of links outside the bounds of the key.
+async fn refuse_rows_out_of_reach(context: &RequestContext, rows: &mut [NumberedRow]) -> Result<(), Problem> {
+    let bounds = context.key.bounds.clone();
+    if bounds == KeyBounds::default() {
+        return Ok(());
+    }
+    let names: Vec<Option<LinkName>> = rows.iter().map(|(_, row)| name_of_row(context, row.as_ref().ok()?)).collect();
+    let are_out_of_reach = context.state.readers.read(move |reader| {
+        let is_out_of_reach = |name: Option<LinkName>| -> rusqlite::Result<bool> {
+            let Some(name) = name else { return Ok(false) };
+            let link = reader.find_link(&name)?;
+            Ok(link.is_some_and(|link| !is_record_in_bounds(&bounds, &link.name, &link.record)))
+        };
+        names.into_iter().map(is_out_of_reach).collect::<rusqlite::Result<Vec<bool>>>()
+    });
+    for ((_, row), is_out_of_reach) in rows.iter_mut().zip(are_out_of_reach.await?) {
+        let problem = match row {
+            Ok(_) if is_out_of_reach => Some(Problem::not_found()),
+            Ok(ChangeRow { change: LinkChange::Put { record, .. }, .. }) => {
+                check_record_is_reached(context, record).err()
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            *row = Err(problem);
+        }
+    }
+    Ok(())
+}
+
+fn name_of_row(context: &RequestContext, row: &ChangeRow) -> Option<LinkName> {
+    let name = match &row.change {
+        LinkChange::Put { record, .. } => LinkName { domain: record.domain.clone(), code: record.code.clone() },
+        LinkChange::Patch { name, .. } | LinkChange::Delete { name } => name.clone(),
+    };
+    context.state.canonical_name(&name)
+}

@@ -1,0 +1,158 @@
+//! `POST /v1/bulk`: many changes in one request, one a line.
+//!
+//! `mode=atomic` applies all rows or none; they are held in memory, so there is a bound. `mode=each` applies what is
+//! right, chunk by chunk, while the body comes; any number of rows takes the memory of one chunk. A line about a
+//! refused row is sent behind the commit of its chunk, so every row before it is decided and on the disk. The last line
+//! is the summary. An answer without one is of a request that did not end.
+
+mod chunk;
+mod line_reader;
+mod report;
+mod row;
+
+use std::io;
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use self::{
+    chunk::{BulkChange, Chunk, apply_chunk},
+    line_reader::LineReader,
+    report::BulkReport,
+};
+use super::{
+    context::RequestContext,
+    http::{
+        media_types::{NDJSON, check_body_type, check_client_accepts},
+        problem::{Problem, ProblemKind},
+        query_parameters::QueryParameters,
+        response::{ApiResponse, ResponseBody, response_of_type},
+    },
+};
+use crate::catalog::change::BatchMode;
+
+/// Rows that are applied in one commit.
+const ROWS_PER_CHUNK: usize = 1000;
+/// Rows of an atomic request at most.
+const MAX_ATOMIC_ROWS: usize = 10_000;
+/// Bytes of the rows of an atomic request at most.
+const MAX_ATOMIC_BYTES: usize = 32 << 20;
+/// Parts of an answer that wait for the client.
+const WAITING_PARTS: usize = 4;
+
+/// Applies the rows of the body and answers with a line for each refused one, then a summary.
+pub(super) async fn change_links_in_bulk(context: RequestContext, body: Incoming) -> Result<ApiResponse, Problem> {
+    let query = context.query_parameters(&["mode", "dry_run", "reason"])?;
+    check_client_accepts(&context.headers, NDJSON)?;
+    check_body_type(&context.headers, &[NDJSON])?;
+    let mode = query.word("mode", [("atomic", BatchMode::Atomic), ("each", BatchMode::Each)])?;
+    let change = BulkChange {
+        act: context.new_act(&query)?,
+        mode: mode.unwrap_or(BatchMode::Atomic),
+        is_dry_run: read_dry_run(&query)?,
+    };
+    let lines = LineReader::new(body);
+    match change.mode {
+        BatchMode::Atomic => apply_all_or_none(&context, change, lines).await,
+        BatchMode::Each => apply_each(context, change, lines).await,
+    }
+}
+
+fn read_dry_run(query: &QueryParameters) -> Result<bool, Problem> {
+    let words = [("true", true), ("false", false), ("", true)];
+    Ok(query.word("dry_run", words)?.unwrap_or(false))
+}
+
+async fn apply_all_or_none(
+    context: &RequestContext,
+    change: BulkChange,
+    mut lines: LineReader,
+) -> Result<ApiResponse, Problem> {
+    let mut chunk = Chunk::default();
+    while let Some(line) = lines.next_line().await? {
+        chunk.push_line(line);
+        if chunk.rows.len() > MAX_ATOMIC_ROWS || chunk.bytes > MAX_ATOMIC_BYTES {
+            let detail = format!(
+                "mode=atomic takes {MAX_ATOMIC_ROWS} rows and {} MiB at most; use mode=each, or several requests",
+                MAX_ATOMIC_BYTES >> 20
+            );
+            return Err(Problem::new(ProblemKind::TooLarge, detail).with_header(http::header::CONNECTION, "close"));
+        }
+    }
+    let mut report = BulkReport::new(&change);
+    let text = apply_chunk(context, &change, chunk, &mut report).await?;
+    let status = if report.refused > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let body = text + &report.summary_line();
+    Ok(response_of_type(status, NDJSON, ResponseBody::whole(body)))
+}
+
+/// The first chunk is applied before the answer begins, so that a request that the catalog does not take at all gets
+/// the status for that.
+async fn apply_each(
+    context: RequestContext,
+    change: BulkChange,
+    mut lines: LineReader,
+) -> Result<ApiResponse, Problem> {
+    let mut report = BulkReport::new(&change);
+    let first = read_chunk(&mut lines).await?;
+    let has_more = first.rows.len() == ROWS_PER_CHUNK;
+    let text = apply_chunk(&context, &change, first, &mut report).await?;
+    if !has_more {
+        let body = text + &report.summary_line();
+        return Ok(response_of_type(StatusCode::OK, NDJSON, ResponseBody::whole(body)));
+    }
+    let (parts, received) = mpsc::channel(WAITING_PARTS);
+    tokio::task::spawn_local(async move {
+        let mut text = text;
+        loop {
+            // An error: the client has gone. What it sent before is applied; the rest of its body is not read.
+            if !text.is_empty() && parts.send(Ok(Bytes::from(text))).await.is_err() {
+                return;
+            }
+            match apply_next_chunk(&context, &change, &mut lines, &mut report).await {
+                Ok(NextChunk::Applied(lines)) => text = lines,
+                Ok(NextChunk::Last(lines)) => break send_end(&parts, lines + &report.summary_line()).await,
+                Err(problem) => {
+                    break send_end(&parts, format!("{}\n", serde_json::json!({"problem": problem.to_json()}))).await;
+                }
+            }
+        }
+    });
+    Ok(response_of_type(StatusCode::OK, NDJSON, ResponseBody::Parts(received)))
+}
+
+async fn send_end(parts: &mpsc::Sender<io::Result<Bytes>>, text: String) {
+    // An error: the client has gone.
+    let _ = parts.send(Ok(Bytes::from(text))).await;
+}
+
+/// The lines of the answer about a chunk.
+enum NextChunk {
+    Applied(String),
+    Last(String),
+}
+
+async fn apply_next_chunk(
+    context: &RequestContext,
+    change: &BulkChange,
+    lines: &mut LineReader,
+    report: &mut BulkReport,
+) -> Result<NextChunk, Problem> {
+    let chunk = read_chunk(lines).await?;
+    let is_last = chunk.rows.len() < ROWS_PER_CHUNK;
+    let text = apply_chunk(context, change, chunk, report).await?;
+    Ok(if is_last { NextChunk::Last(text) } else { NextChunk::Applied(text) })
+}
+
+/// The next rows; fewer than [`ROWS_PER_CHUNK`] only at the end of the body.
+async fn read_chunk(lines: &mut LineReader) -> Result<Chunk, Problem> {
+    let mut chunk = Chunk::default();
+    while chunk.rows.len() < ROWS_PER_CHUNK
+        && let Some(line) = lines.next_line().await?
+    {
+        chunk.push_line(line);
+    }
+    Ok(chunk)
+}

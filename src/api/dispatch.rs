@@ -1,0 +1,55 @@
+//! Which function answers which route.
+
+use hyper::body::Incoming;
+
+use super::{
+    bulk,
+    context::RequestContext,
+    feed::{acts, changes, export, history},
+    http::{problem::Problem, response::ApiResponse},
+    links::{create, list, read, write},
+    operator::{api_keys, openapi, status},
+    routes::{MatchedRoute, Route, Verb},
+};
+use crate::catalog::change::LinkName;
+
+/// Answers a request.
+///
+/// # Errors
+/// What the answer says instead.
+pub(super) async fn answer_route(
+    context: RequestContext,
+    verb: Verb,
+    matched: MatchedRoute,
+    body: Incoming,
+) -> Result<ApiResponse, Problem> {
+    let mut parameters = matched.parameters.into_iter();
+    let mut next = || parameters.next().unwrap_or_default();
+    match (matched.route, verb) {
+        (Route::Links, Verb::Post) => create::create_link(context, body).await,
+        (Route::Links, _) => list::list_links(context).await,
+        (Route::Link, verb) => {
+            let name = LinkName { domain: next(), code: next() };
+            match verb {
+                Verb::Put => write::put_link(context, name, body).await,
+                Verb::Patch => write::patch_link(context, name, body).await,
+                Verb::Delete => write::delete_link(context, name).await,
+                Verb::Get | Verb::Post => read::read_link(context, name).await,
+            }
+        }
+        (Route::LinkHistory, _) => {
+            history::read_history_of_link(context, LinkName { domain: next(), code: next() }).await
+        }
+        (Route::Bulk, _) => bulk::change_links_in_bulk(context, body).await,
+        (Route::Export, _) => export::export_links(context).await,
+        (Route::Audit, _) => history::read_audit(context).await,
+        (Route::Act, _) => acts::read_act(context, next()).await,
+        (Route::Changes, _) => changes::wait_for_changes(context).await,
+        (Route::Rejected, _) => status::list_rejected_records(&context),
+        (Route::Status, _) => status::read_status(context).await,
+        (Route::OpenApi, _) => openapi::read_openapi(&context),
+        (Route::ApiKeys, Verb::Post) => api_keys::create_key(context, body).await,
+        (Route::ApiKeys, _) => api_keys::list_keys(context).await,
+        (Route::ApiKey, _) => api_keys::revoke_key(context, next()).await,
+    }
+}

@@ -1,0 +1,12 @@
+//! One link, and lists of links.
+
+pub(super) mod create;
+mod cursor;
+mod idempotency_key;
+pub(super) mod list;
+pub(super) mod location;
+pub(super) mod read;
+pub(super) mod record_body;
+pub(super) mod refusal;
+mod unique_object;
+pub(super) mod write;

@@ -1,0 +1,104 @@
+//! `waypost links patch`, `undo` and `rollback`
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::{
+    data_dir::{OfflineCatalog, act_of_user},
+    edit::{ChangeArgs, parse_fields},
+    outcome_text::{describe_refusal, text_of},
+    read::FilterArgs,
+};
+use crate::{
+    catalog::many::ManyChange,
+    cli::{config_args::ConfigArgs, exit::SOME_REFUSED},
+};
+
+/// The flags of `waypost links patch`.
+#[derive(Debug, Args)]
+pub(super) struct PatchArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// A field and its value, as in `links set`; `host` is the host of the URL; may be repeated
+    #[arg(long = "set", value_name = "FIELD=VALUE", required = true)]
+    fields: Vec<String>,
+    /// Change every link
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// The flags of `waypost links undo`.
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    /// The act's id, as `patch` prints it and `history` shows it
+    #[arg(value_name = "ACT")]
+    act: String,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// The flags of `waypost links rollback`.
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    /// The version of the catalog to go back to
+    #[arg(long, value_name = "VERSION")]
+    to: u64,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+impl PatchArgs {
+    pub(super) fn patch_matching_links_and_print_report(
+        &self,
+        config: &ConfigArgs,
+        out: &mut impl Write,
+    ) -> Result<ExitCode> {
+        if self.filter.is_empty() && !self.all {
+            bail!("name the links by --where, --state or --created-after; --all changes every link");
+        }
+        let change = ManyChange::Patch { filter: self.filter.filter()?, patch: parse_fields(&self.fields)? };
+        change_many_and_print_report(config, &change, &self.change, out)
+    }
+}
+
+impl UndoArgs {
+    pub(super) fn undo_act_and_print_report(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
+        change_many_and_print_report(config, &ManyChange::Undo { act: self.act.clone() }, &self.change, out)
+    }
+}
+
+impl RollbackArgs {
+    pub(super) fn roll_back_and_print_report(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
+        change_many_and_print_report(config, &ManyChange::RollBack { to_version: self.to }, &self.change, out)
+    }
+}
+
+fn change_many_and_print_report(
+    config: &ConfigArgs,
+    change: &ManyChange,
+    args: &ChangeArgs,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    let catalog = OfflineCatalog::open(config)?;
+    let act = act_of_user(args.reason.as_ref());
+    let report = catalog.handle().change_many_blocking(change, &act, args.dry_run)?;
+    catalog.close();
+    let verb = if args.dry_run { "would change" } else { "changed" };
+    writeln!(out, "{verb} {} links, {} are as they were", report.changed, report.unchanged)?;
+    if args.dry_run {
+        report.examples.iter().try_for_each(|name| writeln!(out, "  {}", text_of(name)))?;
+    } else if report.changed > 0 {
+        writeln!(out, "act {}; `waypost links undo {}` takes it back", act.id, act.id)?;
+    }
+    for (name, refusal) in &report.refused {
+        eprintln!("{}: refused: {}", text_of(name), describe_refusal(refusal));
+    }
+    if report.refused_total > report.refused.len() as u64 {
+        eprintln!("{} links are refused in all", report.refused_total);
+    }
+    Ok(if report.refused_total > 0 { ExitCode::from(SOME_REFUSED) } else { ExitCode::SUCCESS })
+}
