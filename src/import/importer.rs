@@ -25,8 +25,9 @@ use crate::import::{
     summary::Summary,
 };
 
-/// Blocks that wait for a thread, and read blocks that wait for the caller. They bound the memory of an import.
-const WAITING_BLOCKS: usize = 4;
+/// The most blocks between the thread that reads the file and the caller. They bound the memory of an import, also where
+/// one block takes long and the blocks behind it wait for their turn.
+const MAX_BLOCKS_IN_FLIGHT: usize = 16;
 
 /// An import of one file or of several pages of one list.
 pub struct Importer<'a> {
@@ -76,22 +77,20 @@ impl<'a> Importer<'a> {
     ) -> Result<(), FileError> {
         let Importer { plan, rules, threads, seen_codes, summary, files, .. } = self;
         let (plan, rules, file) = (&*plan, *rules, *files);
-        let (send_block, receive_block) = sync_channel::<Numbered<RowBlock>>(WAITING_BLOCKS);
-        let (send_read, receive_read) = sync_channel::<Numbered<ReadBlock>>(WAITING_BLOCKS);
-        let receive_block = Mutex::new(Some(receive_block));
+        let (take_slot, free_slot) = sync_channel(MAX_BLOCKS_IN_FLIGHT);
+        let (send_block, receive_block) = sync_channel::<Numbered<RowBlock>>(MAX_BLOCKS_IN_FLIGHT);
+        let (send_read, receive_read) = sync_channel::<Numbered<ReadBlock>>(MAX_BLOCKS_IN_FLIGHT);
+        let receive_block = Mutex::new(receive_block);
         let mut taker = RowTaker { seen_codes, summary, take_row };
         let (read, taken) = thread::scope(|scope| {
-            let reader = scope.spawn(move || send_rows_of_file(plan, file, input, send_block));
+            let reader = scope.spawn(move || send_rows_of_file(plan, file, input, &take_slot, &send_block));
             for _ in 0..*threads {
                 let (send_read, receive_block) = (send_read.clone(), &receive_block);
                 scope.spawn(move || read_blocks(RowReader::new(plan, rules), receive_block, &send_read));
             }
             drop(send_read);
-            let taken = taker.take_blocks_in_order(receive_read);
-            if taken.is_err() {
-                // Without a receiver the thread that reads the file stops. The others stop with their block.
-                receive_block.lock().unwrap_or_else(PoisonError::into_inner).take();
-            }
+            // An error drops both receivers: the thread that reads the file finds no slot, and the others no receiver.
+            let taken = taker.take_blocks_in_order(receive_read, free_slot);
             (reader.join(), taken)
         });
         taken.map_err(FileError::Output)?;
@@ -141,24 +140,26 @@ fn send_rows_of_file(
     plan: &ImportPlan,
     file: u32,
     input: &mut (dyn Read + Send),
-    send_block: SyncSender<Numbered<RowBlock>>,
+    take_slot: &SyncSender<()>,
+    send_block: &SyncSender<Numbered<RowBlock>>,
 ) -> Result<FileFacts, ReadError> {
     let mut number = 0;
     let mut send = |value| {
-        let sent = send_block.send(Numbered { number, value }).map_err(|_| ReceiverGone);
+        take_slot.send(()).map_err(|_| ReceiverGone)?;
+        send_block.send(Numbered { number, value }).map_err(|_| ReceiverGone)?;
         number += 1;
-        sent
+        Ok(())
     };
     read_rows(plan, input, &mut RowSink::new(file, &mut send))
 }
 
 fn read_blocks(
     mut reader: RowReader<'_>,
-    blocks: &Mutex<Option<Receiver<Numbered<RowBlock>>>>,
+    blocks: &Mutex<Receiver<Numbered<RowBlock>>>,
     send_read: &SyncSender<Numbered<ReadBlock>>,
 ) {
-    let next = || blocks.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.recv().ok();
-    while let Some(Numbered { number, value }) = next() {
+    let next = || blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Ok(Numbered { number, value }) = next() {
         if send_read.send(Numbered { number, value: reader.read_block(&value) }).is_err() {
             return;
         }
@@ -173,7 +174,11 @@ struct RowTaker<'a> {
 }
 
 impl RowTaker<'_> {
-    fn take_blocks_in_order(&mut self, blocks: Receiver<Numbered<ReadBlock>>) -> io::Result<()> {
+    fn take_blocks_in_order(
+        &mut self,
+        blocks: Receiver<Numbered<ReadBlock>>,
+        free_slot: Receiver<()>,
+    ) -> io::Result<()> {
         let mut early = BTreeMap::new();
         let mut next = 0;
         for Numbered { number, value } in blocks {
@@ -181,6 +186,8 @@ impl RowTaker<'_> {
             while let Some(block) = early.remove(&next) {
                 next += 1;
                 self.take_block(block)?;
+                // A block in flight has a slot, so this does not wait.
+                let _ = free_slot.recv();
             }
         }
         Ok(())
@@ -247,5 +254,78 @@ impl RowTaker<'_> {
         self.summary.records += records.len() as u64;
         notes.iter().for_each(|note| *self.summary.notes.entry(note.kind).or_insert(0) += 1);
         AcceptedRow { row, line, records: records.into_iter().map(|record| record.record).collect(), notes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        import::{Assignment, CreatedAt, HtmlEntities, Placeholders, format::Format},
+        links::{destination::policy::DestinationPolicy, domains::Domains},
+    };
+
+    fn options() -> ImportOptions {
+        let assignment = |text: &str| text.parse::<Assignment>().unwrap();
+        ImportOptions {
+            format: Format::Csv,
+            map_host: Vec::new(),
+            domain: Some("*".to_owned()),
+            zone: None,
+            created_at: Some(CreatedAt::Now),
+            defaults: vec![assignment("kind=plain")],
+            take: Vec::new(),
+            drop: Vec::new(),
+            ignore_column: Vec::new(),
+            strip_prefix: None,
+            placeholders: Placeholders::Escape,
+            html_entities: HtmlEntities::Refuse,
+            separator: ',',
+            column: vec![assignment("code=code"), assignment("url=url")],
+            date_format: None,
+            table: None,
+            allow_partial: false,
+            allow_empty: false,
+        }
+    }
+
+    fn table(rows: usize) -> String {
+        let rows = (0..rows).map(|row| format!("c{row},https://shop.example.com/{row}\n"));
+        std::iter::once("code,url\n".to_owned()).chain(rows).collect()
+    }
+
+    fn with_importer<T>(threads: usize, test: impl FnOnce(Importer<'_>) -> T) -> T {
+        let (policy, domains) = (DestinationPolicy::default(), Domains::new(&Default::default()).unwrap());
+        let rules = ImportRules { policy: &policy, domains: &domains, now_ms: 1_793_600_000_000 };
+        test(Importer::new(&options(), rules, threads).unwrap())
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_the_file_whatever_the_threads() {
+        let table = table(20_000);
+        for threads in [1, 4] {
+            with_importer(threads, |mut importer| {
+                let mut next = 1;
+                let take_row = &mut |outcome: RowOutcome| {
+                    let RowOutcome::Accepted(row) = outcome else { panic!("{outcome:?}") };
+                    assert_eq!((row.row, row.line), (next, next + 1));
+                    next += 1;
+                    Ok(())
+                };
+                importer.read_file(&mut table.as_bytes(), take_row).unwrap();
+                assert_eq!(importer.finish().unwrap().records, 20_000);
+            });
+        }
+    }
+
+    #[test]
+    fn a_caller_that_fails_ends_the_import_at_once() {
+        let table = table(100_000);
+        with_importer(4, |mut importer| {
+            let mut rest = table.as_bytes();
+            let failed = importer.read_file(&mut rest, &mut |_| Err(io::Error::other("the disk is full")));
+            assert_eq!(failed.unwrap_err().to_string(), "the disk is full");
+            assert!(rest.len() > table.len() / 2, "{} bytes are not read", rest.len());
+        });
     }
 }
