@@ -18,7 +18,8 @@ const PREFIX: &str = "WAYPOST__";
 
 /// Variables of the command line, the build, the demonstration and the tests. A process that they start inherits them;
 /// `cargo run` and `cargo test` hand on what the build script sets.
-const NOT_OF_THE_CONFIGURATION: [&str; 11] = [
+const NOT_OF_THE_CONFIGURATION: [&str; 12] = [
+    "WAYPOST_API_KEY",
     "WAYPOST_CONFIG",
     "WAYPOST_BIN",
     "WAYPOST_BLESS",

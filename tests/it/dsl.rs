@@ -100,7 +100,9 @@ impl Site {
 
     /// A site whose links are those of its catalog.
     pub(crate) fn without_links_file() -> Site {
-        Site { has_links_file: false, ..Site::new(&[]) }
+        let mut site = Site::new(&[]);
+        site.has_links_file = false;
+        site
     }
 
     /// A started site with these codes, all live.
@@ -469,6 +471,11 @@ impl Connection {
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Connection { stream }
+    }
+
+    /// The socket.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
     pub(crate) fn write(&mut self, raw: &str) {

@@ -46,7 +46,9 @@ pub(in crate::api) async fn put_link(
         Some(stored) => created_at_of_record(&stored.record),
         None => Some(now()),
     };
-    let defaults = RecordDefaults { code: Some(&name.code), domain: Some(&name.domain), created_at };
+    // A record without a domain is one of `*` anyway, and keeps its text.
+    let domain = (name.domain != "*").then_some(&*name.domain);
+    let defaults = RecordDefaults { code: Some(&name.code), domain, created_at };
     let written = read_record(&body, &defaults)?;
     check_record_has_name(&context, &written.record, &name)?;
     check_record_is_reached(&context, &written.record)?;

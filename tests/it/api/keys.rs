@@ -66,15 +66,11 @@ fn what_lies_outside_the_bounds_of_a_key_does_not_exist_for_it() {
     for (code, creator) in [("own", "c_1"), ("foreign", "c_2")] {
         assert_eq!(api.post_link(record(code, creator)).status, 201);
     }
-    let ask = |method: &str, target: &str| {
-        api.request(method, target).authorization(Some(&format!("Bearer {bound}")))
-    };
+    let ask = |method: &str, target: &str| api.request(method, target).authorization(Some(&format!("Bearer {bound}")));
     assert_eq!(ask("GET", "/v1/links/*/own").send().status, 200);
-    for (method, target) in [
-        ("GET", "/v1/links/*/foreign"),
-        ("DELETE", "/v1/links/*/foreign"),
-        ("GET", "/v1/links/*/foreign/history"),
-    ] {
+    for (method, target) in
+        [("GET", "/v1/links/*/foreign"), ("DELETE", "/v1/links/*/foreign"), ("GET", "/v1/links/*/foreign/history")]
+    {
         assert_eq!(ask(method, target).send().status, 404, "{method} {target}");
     }
     assert_eq!(ask("POST", "/v1/links").json(&record("new", "c_2")).send().status, 404);
