@@ -51,10 +51,8 @@ fn links_that_commands_make_are_served_without_a_links_file() {
     site.restart();
     assert!(site.get("/tea", &[]).header("location").unwrap().starts_with("https://shop.example.com/other"));
     site.stop();
-    let history: Vec<Value> = run_links(&site, &["history", "tea"])
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let history: Vec<Value> =
+        run_links(&site, &["history", "tea"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((history.len(), &history[0]["reason"]), (2, &Value::from("it moved")));
     assert_eq!(history[0]["before"]["url"], "https://shop.example.com/view/tea?creator=c_1");
 }
@@ -114,7 +112,10 @@ fn what_never_changes_and_reserved_codes_are_known_behind_a_restart_with_a_file(
 fn a_suspension_switches_all_links_of_a_creator_off_and_leaves_each_as_it_was() {
     let mut site = site_with_catalog(&["tea", "cup"]);
     run_links(&site, &["disable", "cup", "--reason", "sold out"]);
-    run_links(&site, &["disable", "--creator", "c_1", "--reason", "fraud", "--fallback-url", "https://shop.example.com/"]);
+    run_links(
+        &site,
+        &["disable", "--creator", "c_1", "--reason", "fraud", "--fallback-url", "https://shop.example.com/"],
+    );
     let mut site = {
         site.restart();
         site
@@ -135,7 +136,8 @@ fn a_suspension_switches_all_links_of_a_creator_off_and_leaves_each_as_it_was() 
 #[test]
 fn many_links_are_patched_under_one_act_and_undone_where_nobody_changed_them_since() {
     let site = site_with_catalog(&["a1", "a2", "a3", "b1"]);
-    let preview = run_links(&site, &["patch", "--where", "code_prefix=a", "--set", "host=new.example.com", "--dry-run"]);
+    let preview =
+        run_links(&site, &["patch", "--where", "code_prefix=a", "--set", "host=new.example.com", "--dry-run"]);
     assert!(preview.contains("would change 3 links"), "{preview}");
     let said = run_links(&site, &["patch", "--where", "code_prefix=a", "--set", "host=new.example.com"]);
     let act = said.lines().last().unwrap().split_whitespace().nth(1).unwrap().trim_end_matches(';').to_owned();
