@@ -7,9 +7,11 @@
 //! key does not exist for it (`reach`).
 //!
 //! - `http`: problems, bodies, media types, conditions, query parameters.
-//! - `links`: one link, and lists of links. `bulk`: many links in one request.
-//! - `feed`: the history of a link, the audit, the feed of changes, the export. `operator`: status, API keys, OpenAPI.
+//! - `links`: one link, and lists of links. `bulk`: many rows in one request. `many`: one change of many links.
+//! - `feed`: the history of a link, the audit, the feed of changes, the export. `operator`: suspensions,
+//!   freeze, status, API keys, OpenAPI.
 
+mod act_progress;
 mod auth;
 mod bulk;
 mod context;
@@ -17,6 +19,7 @@ mod dispatch;
 mod feed;
 mod http;
 mod links;
+mod many;
 mod operator;
 mod reach;
 mod readers;

@@ -15,7 +15,13 @@ word_enum! {
         Export = "/v1/export",
         Audit = "/v1/audit",
         Act = "/v1/acts/{id}",
+        ActUndo = "/v1/acts/{id}/undo",
         Changes = "/v1/changes",
+        Patches = "/v1/patches",
+        Rollback = "/v1/rollback",
+        Suspensions = "/v1/suspensions",
+        Suspension = "/v1/suspensions/{dimension}/{value}",
+        Freeze = "/v1/freeze",
         Rejected = "/v1/rejected",
         Status = "/v1/status",
         OpenApi = "/v1/openapi.json",
@@ -50,12 +56,16 @@ impl Route {
                 (Verb::Patch, Scope::Write),
                 (Verb::Delete, Scope::Write),
             ],
-            Route::Bulk => &[(Verb::Post, Scope::Write)],
+            Route::Bulk | Route::Patches | Route::ActUndo => &[(Verb::Post, Scope::Write)],
+            Route::Rollback => &[(Verb::Post, Scope::Admin)],
+            Route::Suspension => &[(Verb::Put, Scope::Suspend), (Verb::Delete, Scope::Suspend)],
+            Route::Freeze => &[(Verb::Put, Scope::Admin), (Verb::Delete, Scope::Admin)],
             Route::LinkHistory
             | Route::Export
             | Route::Audit
             | Route::Act
             | Route::Changes
+            | Route::Suspensions
             | Route::Rejected
             | Route::Status
             | Route::OpenApi => &[(Verb::Get, Scope::Read)],

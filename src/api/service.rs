@@ -21,6 +21,7 @@ use super::{
 use crate::{
     catalog::{CatalogHandle, LinkSource},
     edge::snapshot::Edge,
+    links::destination::policy::DestinationPolicy,
     metrics::{self, API_REQUESTS},
 };
 
@@ -41,6 +42,8 @@ pub struct ApiInputs {
     pub source: LinkSource,
     /// The snapshot that clicks are answered from.
     pub edge: Arc<ArcSwap<Edge>>,
+    /// The rules of fallback URLs.
+    pub policy: DestinationPolicy,
 }
 
 /// The API of a process whose links are loaded.
@@ -53,7 +56,7 @@ impl Api {
     /// The system refuses a thread.
     pub fn start(inputs: ApiInputs) -> io::Result<Api> {
         let readers = ReaderPool::start(&inputs.catalog)?;
-        Ok(Api(Rc::new(ApiState::new(inputs.catalog, inputs.source, inputs.edge, readers))))
+        Ok(Api(Rc::new(ApiState::new(inputs.catalog, inputs.source, inputs.edge, readers, inputs.policy))))
     }
 }
 

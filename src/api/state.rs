@@ -10,12 +10,14 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    act_progress::ProgressByAct,
     http::problem::{Problem, ProblemKind},
     readers::ReaderPool,
 };
 use crate::{
     catalog::{CatalogHandle, LinkSource, change::LinkName},
     edge::snapshot::Edge,
+    links::destination::policy::DestinationPolicy,
 };
 
 /// Requests at once. Each may hold a chunk of rows.
@@ -27,6 +29,10 @@ pub(super) struct ApiState {
     pub(super) source: LinkSource,
     pub(super) edge: Arc<ArcSwap<Edge>>,
     pub(super) readers: ReaderPool,
+    /// The rules of fallback URLs.
+    pub(super) policy: DestinationPolicy,
+    /// How the changes of many links go.
+    pub(super) progress: Rc<RefCell<ProgressByAct>>,
     /// The API key and the `Idempotency-Key` of each request that is being carried out.
     pub(super) keys_in_flight: RefCell<HashSet<(String, String)>>,
     /// Read with the first list.
@@ -43,12 +49,15 @@ impl ApiState {
         source: LinkSource,
         edge: Arc<ArcSwap<Edge>>,
         readers: ReaderPool,
+        policy: DestinationPolicy,
     ) -> ApiState {
         ApiState {
             catalog,
             source,
             edge,
             readers,
+            policy,
+            progress: Rc::default(),
             keys_in_flight: RefCell::default(),
             cursor_key: OnceCell::new(),
             requests: Rc::default(),

@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use super::query::{AUDIT, AuditLine, CatalogReader, audit_line_of_row};
 
 /// What somebody did at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActRecord {
     /// Names it in the audit.
     pub id: String,
@@ -47,10 +47,5 @@ impl CatalogReader {
         let position: Option<u64> =
             self.0.prepare_cached("SELECT max(position) FROM audit")?.query_row([], |row| row.get(0))?;
         Ok(position.unwrap_or(0))
-    }
-
-    /// Why writes are refused; `None`: they are not.
-    pub fn freeze_reason(&self) -> rusqlite::Result<Option<String>> {
-        super::store::Meta::Frozen.read(&self.0)
     }
 }

@@ -277,4 +277,6 @@ fn file_version_text(path: &Path, version: &FileVersion) -> String {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -83,7 +83,12 @@ async fn start_serve_and_drain(
 
     let prepared = load_and_open_journals_unless_stopped(&config, bound.edge.len(), &observer, &mut signals).await?;
     let Some((mut prepared, catalog)) = prepared else { return Ok(ExitCode::SUCCESS) };
-    let inputs = ApiInputs { catalog: catalog.handle(), source: prepared.source, edge: prepared.edge.clone() };
+    let inputs = ApiInputs {
+        catalog: catalog.handle(),
+        source: prepared.source,
+        edge: prepared.edge.clone(),
+        policy: config.links.destination_policy(),
+    };
     api.set(Api::start(inputs)?);
     loaded.set(true);
     if let Some(certificates) = admin.certificates {

@@ -19,8 +19,15 @@ use crate::{
 };
 
 /// The pages with blocks that run.
-const PAGES: [&str; 6] =
-    ["README.md", "docs/payouts.md", "docs/links.md", "docs/import.md", "docs/operate.md", "docs/guarantees.md"];
+const PAGES: [&str; 7] = [
+    "README.md",
+    "docs/payouts.md",
+    "docs/links.md",
+    "docs/catalog.md",
+    "docs/import.md",
+    "docs/operate.md",
+    "docs/guarantees.md",
+];
 
 /// The README's first command; the test's server is started as it says.
 const SERVE: &str = "cargo run --release -- serve --links deploy/links.example.jsonl";

@@ -40,6 +40,11 @@ impl QueryParameters {
         }
     }
 
+    /// Parameters that stand elsewhere than in a query.
+    pub(in crate::api) fn of_pairs(pairs: Vec<(String, String)>) -> QueryParameters {
+        QueryParameters(pairs)
+    }
+
     /// The value of a parameter.
     pub(in crate::api) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -24,11 +24,24 @@ const MAX_LIMIT: u64 = 1000;
 /// Links of a page, if the client does not say.
 const DEFAULT_LIMIT: u64 = 100;
 
+/// The parameters of a filter.
+pub(in crate::api) const FILTER_PARAMETERS: [&str; FilterField::ALL.len() + 2] = [
+    "domain",
+    "creator",
+    "partner",
+    "seller",
+    "campaign",
+    "product",
+    "host",
+    "tag",
+    "code_prefix",
+    "state",
+    "created_after",
+];
+
 /// Answers with a page of links, ordered by domain and code.
 pub(in crate::api) async fn list_links(context: RequestContext) -> Result<ApiResponse, Problem> {
-    let mut allowed: Vec<&str> = FilterField::ALL.iter().map(|field| field.as_str()).collect();
-    allowed.extend(["state", "created_after", "limit", "cursor"]);
-    let query = context.query_parameters(&allowed)?;
+    let query = context.query_parameters(&[&FILTER_PARAMETERS[..], &["limit", "cursor"]].concat())?;
     check_client_accepts(&context.headers, JSON)?;
     let limit = query.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)? as usize;
     let filter = read_filter(&context, &query)?;
@@ -52,7 +65,11 @@ fn text_of_item(link: &VersionedLink) -> String {
     format!("{{\"link\":{path},\"version\":{},\"record\":{}}}", link.version, link.record)
 }
 
-fn read_filter(context: &RequestContext, query: &QueryParameters) -> Result<LinkFilter, Problem> {
+/// The filter of these parameters, within the bounds of the key.
+///
+/// # Errors
+/// A value is none of its parameter.
+pub(in crate::api) fn read_filter(context: &RequestContext, query: &QueryParameters) -> Result<LinkFilter, Problem> {
     let mut fields = Vec::new();
     for field in FilterField::ALL {
         let Some(value) = query.get(field.as_str()) else { continue };

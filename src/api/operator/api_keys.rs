@@ -4,7 +4,7 @@ use http::StatusCode;
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::key_json::key_to_json;
+use super::{key_json::key_to_json, suspensions::check_key_is_unbounded};
 use crate::{
     api::{
         context::RequestContext,
@@ -32,6 +32,7 @@ pub(in crate::api) async fn create_key(context: RequestContext, body: Incoming) 
     context.query_parameters(&[])?;
     check_client_accepts(&context.headers, JSON)?;
     check_body_type(&context.headers, &[JSON])?;
+    // A key with bounds could make one without them.
     check_key_is_unbounded(&context)?;
     let request = read_key_request(&read_object(&read_body(body, MAX_RECORD).await?)?)?;
     let created = context.state.catalog.create_api_key(request, context.actor()).await;
@@ -60,15 +61,6 @@ pub(in crate::api) async fn revoke_key(context: RequestContext, id: String) -> R
         Revocation::Revoked => Ok(empty_response(StatusCode::NO_CONTENT)),
         Revocation::UnknownId => Err(Problem::not_found()),
     }
-}
-
-/// A key with bounds could make one without them.
-fn check_key_is_unbounded(context: &RequestContext) -> Result<(), Problem> {
-    if context.key.bounds == KeyBounds::default() {
-        return Ok(());
-    }
-    let detail = "a key that is bound to domains, partners or creators cannot see or make keys";
-    Err(Problem::new(ProblemKind::ScopeMissing, detail))
 }
 
 fn read_key_request(object: &Map<String, Value>) -> Result<ApiKeyRequest, Problem> {

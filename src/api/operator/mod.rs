@@ -4,3 +4,4 @@ pub(super) mod api_keys;
 pub(super) mod key_json;
 pub(super) mod openapi;
 pub(super) mod status;
+pub(super) mod suspensions;

@@ -20,7 +20,7 @@ pub(in crate::api) async fn read_status(context: RequestContext) -> Result<ApiRe
     context.query_parameters(&[])?;
     check_client_accepts(&context.headers, JSON)?;
     let read = |reader: &crate::catalog::query::CatalogReader| {
-        Ok((reader.version()?, reader.latest_position()?, reader.freeze_reason()?))
+        Ok((reader.version()?, reader.latest_position()?, reader.frozen_reason()?))
     };
     let (version, position, frozen) = context.state.readers.read(read).await?;
     let source = match context.state.source {

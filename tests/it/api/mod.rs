@@ -6,6 +6,7 @@
 //! - `lists`: filters, cursors, history, changes, export
 //! - `bulk`: many rows in one request; `kill -9` in the middle
 //! - `keys`: credentials, scopes, bounds, `waypost api-keys`
+//! - `operator`: suspensions, freeze, patches by filter, undo, rollback
 //! - `limits`: slow bodies, too many requests, sizes
 
 mod bulk;
@@ -15,4 +16,5 @@ mod keys;
 mod limits;
 mod links;
 mod lists;
+mod operator;
 mod schema;
