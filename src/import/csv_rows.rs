@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_in_the_same_way_whatever_the_chunks(table in "[ab,\"\r\n]{0,60}", chunk_bytes in 1_usize..20) {
+        fn any_text_is_read_the_same_whatever_the_chunks(table in "[ab,\"\r\n]{0,60}", chunk_bytes in 1_usize..20) {
             prop_assert_eq!(rows_of(&table, chunk_bytes), rows_of(&table, 1000));
         }
     }

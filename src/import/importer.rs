@@ -25,8 +25,8 @@ use crate::import::{
     summary::Summary,
 };
 
-/// The most blocks between the thread that reads the file and the caller. They bound the memory of an import, also where
-/// one block takes long and the blocks behind it wait for their turn.
+/// The most blocks between the thread that reads the file and the caller. They bound the memory of an import, also
+/// where one block takes long and the blocks behind it wait for their turn.
 const MAX_BLOCKS_IN_FLIGHT: usize = 16;
 
 /// An import of one file or of several pages of one list.

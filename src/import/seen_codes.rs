@@ -42,8 +42,8 @@ pub(super) enum CodeState {
     TakenInOtherCase(RowOfCode),
 }
 
-/// Where an entry starts in the arena: the number of the piece, and the offset in it in the lowest 20 bits. So the codes
-/// have at most 4 GiB.
+/// Where an entry starts in the arena: the number of the piece, and the offset in it in the lowest 20 bits. So the
+/// codes have at most 4 GiB.
 #[derive(Clone, Copy)]
 struct CodePlace(u32);
 
