@@ -179,7 +179,7 @@ impl CatalogWriter {
             return;
         };
         match commit.commit_next_part(&mut self.store, &self.policy, &self.domains) {
-            Ok(FileCommitState::Finished) => _ = self.committed.send_replace(()),
+            Ok(FileCommitState::Finished) => self.committed.send_replace(()),
             Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
             Err(error) => {
                 log_fault!(

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::Read,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::unix::{fs::symlink, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// The pages with blocks that run.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
+    "docs/api.md",
     "docs/payouts.md",
     "docs/links.md",
     "docs/catalog.md",
@@ -82,6 +83,11 @@ const WAITS: [(&str, &str, &str); 2] = [
     ),
     ("sleep 2;", "reloaded", "/^waypost_links_reloads_total.*ok/ { done += $2 } END { exit !done }"),
 ];
+
+/// An address for a server that a page starts.
+fn unused_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
 
 /// A server, and a directory in which a page's commands find what the tree has.
 struct Sandbox {
@@ -155,6 +161,7 @@ impl Sandbox {
         let script = script
             .replace("127.0.0.1:8080", &self.listen.to_string())
             .replace("127.0.0.1:9100", &self.admin.to_string())
+            .replace("127.0.0.1:9101", &unused_address())
             .replace("127.0.0.1:9092", &self.broker);
         until("the server of the page is ready", || {
             self.command("waypost").arg("healthcheck").output().unwrap().status.success().then_some(())
@@ -218,6 +225,23 @@ fn the_page_about_imports_runs_and_every_sample_is_accepted() {
     assert!(printed.contains(&report), "{report} is not in:\n{printed}");
     assert!(printed.contains("links: good, 3"), "{printed}");
     assert_eq!(printed.matches("nothing is written: --dry-run").count(), 15, "{printed}");
+}
+
+#[test]
+fn the_page_about_the_api_runs_and_its_links_are_a_links_file() {
+    let Some(printed) = run_page("docs/api.md") else { return };
+    for expected in [
+        "HTTP/1.1 201 Created",
+        "\n304\n",
+        r#""refused":1"#,
+        r#"{"next":"#,
+        r#""reason":"under review""#,
+        "\n204\n",
+        r#""changed":2"#,
+        "links: good, 2",
+    ] {
+        assert!(printed.contains(expected), "{expected:?} is not in:\n{printed}");
+    }
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl BulkReport {
 
     /// The last line of the answer.
     pub(super) fn summary_line(&self) -> String {
-        let is_applied = !self.is_dry_run && !(self.is_atomic && self.refused > 0);
+        let is_refused_whole = self.is_atomic && self.refused > 0;
+        let is_applied = !self.is_dry_run && !is_refused_whole;
         let summary = json!({"summary": {
             "rows": self.created + self.updated + self.unchanged + self.deleted + self.refused,
             "created": self.created,

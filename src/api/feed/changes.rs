@@ -45,9 +45,8 @@ pub(in crate::api) async fn wait_for_changes(context: RequestContext) -> Result<
         if is_full {
             continue;
         }
-        match timeout_at(deadline, commits.changed()).await {
-            Ok(Err(_)) => return Err(Problem::new(ProblemKind::StoreFailing, "the process stops")),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = timeout_at(deadline, commits.changed()).await {
+            return Err(Problem::new(ProblemKind::StoreFailing, "the process stops"));
         }
     }
 }

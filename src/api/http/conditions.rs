@@ -66,7 +66,11 @@ fn parse_entity_tags(
     if values.is_empty() {
         return Ok(None);
     }
-    let mut versions = Vec::new();
+    let refused = || {
+        let message = "is no list of entity tags; send back an ETag with its quotes, such as \"17\"";
+        Problem::of_parameter(name.as_str(), message)
+    };
+    let (mut versions, mut has_tag) = (Vec::new(), false);
     for value in values {
         let text = value.to_str().unwrap_or_default().trim();
         if text == "*" {
@@ -76,15 +80,15 @@ fn parse_entity_tags(
             let (is_weak, quoted) = tag.strip_prefix("W/").map_or((false, tag), |tag| (true, tag));
             let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
             let Some(inner) = inner.filter(|inner| !inner.contains('"')) else {
-                let message = "is no list of entity tags; send back an ETag with its quotes, such as \"17\"";
-                return Err(Problem::of_parameter(name.as_str(), message));
+                return Err(refused());
             };
+            has_tag = true;
             if !is_weak || weak_tags == WeakTags::MatchAsStrong {
                 versions.extend(inner.parse::<u64>());
             }
         }
     }
-    Ok(Some(NamedVersions::Of(versions)))
+    if has_tag { Ok(Some(NamedVersions::Of(versions))) } else { Err(refused()) }
 }
 
 #[cfg(test)]
@@ -102,7 +106,7 @@ mod tests {
         assert_eq!(if_match("\"17\", \"18\"").unwrap(), Some(NamedVersions::Of(vec![17, 18])));
         assert_eq!(if_match("*").unwrap(), Some(NamedVersions::Any));
         assert_eq!(if_match("W/\"17\", \"foreign\"").unwrap(), Some(NamedVersions::Of(vec![])));
-        assert!(if_match("17").is_err() && if_match("\"17").is_err());
+        assert!(if_match("17").is_err() && if_match("\"17").is_err() && if_match(" , ").is_err());
         assert!(NamedVersions::Any.contain(Some(1)) && !NamedVersions::Any.contain(None));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 const HEADER: &str = "idempotency-key";
-/// The longest key, in bytes.
+/// The longest value of the header, in bytes.
 const MAX_KEY: usize = 255;
 
 /// A request that no other one with its key runs beside; its drop lets others run.
@@ -32,7 +32,9 @@ pub(super) struct KeyInFlight {
 pub(super) fn read_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(HEADER) else { return Ok(None) };
     let refused = || {
-        let message = format!("allowed is a quoted text of 1 to {MAX_KEY} visible ASCII characters, such as a UUID");
+        let message = format!(
+            "allowed is a quoted text of visible ASCII characters such as a UUID, {MAX_KEY} characters at most"
+        );
         Problem::of_parameter("Idempotency-Key", message)
     };
     let text = value.to_str().map_err(|_| refused())?.trim();
@@ -40,8 +42,9 @@ pub(super) fn read_idempotency_key(headers: &HeaderMap) -> Result<Option<String>
         Some(rest) => unescape_quoted_text(rest).ok_or_else(refused)?,
         None => text.to_owned(),
     };
-    let is_visible = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if key.is_empty() || key.len() > MAX_KEY || !is_visible || headers.get_all(HEADER).iter().count() > 1 {
+    let first = if text.starts_with('"') { b' ' } else { b'!' };
+    let is_visible = key.bytes().all(|byte| (first..=b'~').contains(&byte));
+    if key.is_empty() || text.len() > MAX_KEY || !is_visible || headers.get_all(HEADER).iter().count() > 1 {
         return Err(refused());
     }
     Ok(Some(key))
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(read("\"8e03978e\"").as_deref(), Some("8e03978e"));
         assert_eq!(read("8e03978e").as_deref(), Some("8e03978e"));
         assert_eq!(read(r#""a\"b\\c""#).as_deref(), Some(r#"a"b\c"#));
-        for refused in ["\"open", "\"a\"b", "\"\"", r#""a\b""#, &"x".repeat(256)] {
+        for refused in ["\"open", "\"a\"b", "\"\"", r#""a\b""#, "a b", &"x".repeat(256)] {
             assert_eq!(read(refused), None, "{refused}");
         }
     }

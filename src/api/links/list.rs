@@ -73,6 +73,9 @@ pub(in crate::api) fn read_filter(context: &RequestContext, query: &QueryParamet
     let mut fields = Vec::new();
     for field in FilterField::ALL {
         let Some(value) = query.get(field.as_str()) else { continue };
+        if value.is_empty() {
+            return Err(Problem::of_parameter(field.as_str(), "is empty; leave it out or give a text"));
+        }
         let value = match field {
             FilterField::Domain => {
                 let edge = context.state.edge.load();

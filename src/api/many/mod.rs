@@ -42,10 +42,13 @@ pub(super) async fn patch_matching_links(context: RequestContext, body: Incoming
     let reason = read_reason(&object, &mut errors);
     let filter = read_object_field(&object, "filter", &mut errors);
     let patch = read_object_field(&object, "patch", &mut errors);
-    let fields = patch.iter().filter(|(field, _)| *field != "host");
-    errors.extend(fields.filter_map(|(field, value)| {
-        find_error_of_field(field, value).map(|error| FieldError { pointer: Some(format!("/patch/{field}")), ..error })
+    errors.extend(patch.iter().filter_map(|(field, value)| {
+        find_error_of_patched_field(field, value)
+            .map(|error| FieldError { pointer: Some(format!("/patch/{field}")), ..error })
     }));
+    if patch.is_empty() {
+        errors.push(FieldError::in_body("patch", "changes nothing; name a field"));
+    }
     if filter.is_empty() && object.get("all") != Some(&Value::Bool(true)) {
         errors.push(FieldError::in_body("filter", "names no links; \"all\":true changes every one"));
     }
@@ -141,6 +144,15 @@ fn read_dry_run(context: &RequestContext) -> Result<bool, Problem> {
 fn read_dry_run_of(context: &RequestContext, query: &QueryParameters) -> Result<bool, Problem> {
     check_client_accepts(&context.headers, JSON)?;
     Ok(query.word("dry_run", [("true", true), ("false", false), ("", true)])?.unwrap_or(false))
+}
+
+/// Why a patch by filter cannot set this field to this value.
+fn find_error_of_patched_field(field: &str, value: &Value) -> Option<FieldError> {
+    match (field, value) {
+        ("host", Value::String(_)) => None,
+        ("host", _) => Some(FieldError::in_body("host", "is no text; name the host of the new URLs")),
+        _ => find_error_of_field(field, value),
+    }
 }
 
 /// The members of an object; an error if it is none.

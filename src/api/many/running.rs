@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Changes at once. Each asks the catalog for a chunk after the other.
-const MAX_RUNNING: usize = 4;
+const MAX_RUNNING: usize = 16;
 /// Starts a change. The receiver gets its end.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use crate::{
     catalog::api_keys::{ApiKeyRequest, KeyBounds, Revocation, Scope},
 };
 
-/// The longest name of a key, and the longest value of a bound, in bytes.
+/// The longest name of a key, and the longest value of a bound, in characters.
 const MAX_TEXT: usize = 128;
 /// Values of a bound at most.
 const MAX_BOUND_VALUES: usize = 1000;
@@ -71,7 +71,7 @@ fn read_key_request(object: &Map<String, Value>) -> Result<ApiKeyRequest, Proble
         .collect();
     let name = object.get("name").and_then(Value::as_str).filter(|name| is_plain_text(name));
     if name.is_none() {
-        let message = format!("is needed: a text of 1 to {MAX_TEXT} bytes without control characters");
+        let message = format!("is needed: a text of 1 to {MAX_TEXT} characters without control characters");
         errors.push(FieldError::in_body("name", message));
     }
     let scopes = read_texts(object, "scopes", &mut errors);
@@ -103,12 +103,12 @@ fn read_texts(object: &Map<String, Value>, field: &str, errors: &mut Vec<FieldEr
     };
     let texts = texts.filter(is_plain);
     if texts.is_none() {
-        let message = format!("is no list of 1 to {MAX_BOUND_VALUES} different texts of 1 to {MAX_TEXT} bytes");
+        let message = format!("is no list of 1 to {MAX_BOUND_VALUES} different texts of 1 to {MAX_TEXT} characters");
         errors.push(FieldError::in_body(field, message));
     }
     texts
 }
 
 fn is_plain_text(text: &str) -> bool {
-    !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
+    !text.is_empty() && text.chars().count() <= MAX_TEXT && !text.chars().any(char::is_control)
 }
