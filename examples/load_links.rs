@@ -103,8 +103,15 @@ fn measure_load(
 ) -> Result<LoadMeasurement, Box<dyn std::error::Error>> {
     let domains = Domains::new(&Config::default())?;
     let policy = Default::default();
-    let rules =
-        BatchRules { policy: &policy, domains: &domains, now_ms: clock::wall_ms(), served: None, allow_shrink: false };
+    let latest_version = std::sync::atomic::AtomicU64::new(0);
+    let rules = BatchRules {
+        policy: &policy,
+        domains: &domains,
+        now_ms: clock::wall_ms(),
+        served: None,
+        latest_version: &latest_version,
+        allow_shrink: false,
+    };
     let before = resident_bytes()?;
     let loaded = file::load_and_validate_file(&LoadRequest { path, rules, threads, progress: &|_| {} })?;
     let grown = resident_bytes()?.saturating_sub(before);

@@ -279,5 +279,6 @@ pub(crate) fn click() -> Click<'static> {
         token_kid: Some(*b"abcdefgh"),
         texts,
         route: b"",
+        suspension: b"",
     }
 }
