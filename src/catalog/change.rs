@@ -2,7 +2,6 @@
 
 use super::{
     act::Act,
-    idempotency::IdempotencyKey,
     suspension_rows::{NewSuspension, SuspensionRow},
 };
 use crate::{
@@ -87,6 +86,17 @@ pub struct Batch {
     pub is_dry_run: bool,
     /// If given: a batch of one new link, which is created once for all requests with this key.
     pub once: Option<IdempotencyKey>,
+}
+
+/// A key that a client gave for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The id of the client's API key.
+    pub api_key: String,
+    /// The key.
+    pub key: String,
+    /// The hash of the request.
+    pub fingerprint: [u8; 32],
 }
 
 /// What became of one row.

@@ -3,23 +3,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::change::{ChangedLink, LinkName};
+use super::change::{ChangedLink, IdempotencyKey, LinkName};
 
 /// How long a key is kept: 24 hours, milliseconds.
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// Old rows that one write removes at most.
 const MAX_REMOVED: u32 = 100;
-
-/// A key that a client gave for one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// The id of the client's API key.
-    pub api_key: String,
-    /// The key.
-    pub key: String,
-    /// The hash of the request.
-    pub fingerprint: [u8; 32],
-}
 
 /// What an earlier request with the same key was.
 pub(super) enum EarlierRequest {

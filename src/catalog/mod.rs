@@ -19,7 +19,7 @@ mod backup;
 pub mod change;
 mod error;
 mod file_commit;
-pub mod idempotency;
+mod idempotency;
 mod load;
 pub mod many;
 mod mint;

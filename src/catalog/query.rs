@@ -197,8 +197,8 @@ impl LinkFilter {
     }
 }
 
-pub(super) const AUDIT: &str = "SELECT position, version, audit.at_ms, act, actor, reason, audit.domain, audit.code, before, \
-                     after FROM audit LEFT JOIN act ON act.id = audit.act";
+pub(super) const AUDIT: &str = "SELECT position, version, audit.at_ms, act, actor, reason, audit.domain, audit.code, \
+                                before, after FROM audit LEFT JOIN act ON act.id = audit.act";
 
 fn versioned_link_of_row(row: &Row<'_>) -> rusqlite::Result<VersionedLink> {
     let name = LinkName { domain: row.get(0)?, code: row.get(1)? };

@@ -1,6 +1,7 @@
 //! Rows that are applied in one commit.
 
 use super::{
+    bulk_change::BulkChange,
     line_reader::BodyLine,
     report::{BulkReport, refused_line},
     row::read_row,
@@ -17,19 +18,10 @@ use crate::{
         reach::is_record_in_bounds,
     },
     catalog::{
-        act::Act,
         api_keys::KeyBounds,
         change::{Batch, BatchMode, ChangeRow, LinkChange, LinkName, RowOutcome},
     },
 };
-
-/// What all chunks of a request share.
-#[derive(Clone, Debug)]
-pub(super) struct BulkChange {
-    pub(super) act: Act,
-    pub(super) mode: BatchMode,
-    pub(super) is_dry_run: bool,
-}
 
 /// A row with the number of its line.
 type NumberedRow = (u64, Result<ChangeRow, Problem>);

@@ -5,6 +5,7 @@
 //! refused row is sent behind the commit of its chunk, so every row before it is decided and on the disk. The last line
 //! is the summary. An answer without one is of a request that did not end.
 
+mod bulk_change;
 mod chunk;
 mod line_reader;
 mod report;
@@ -18,7 +19,8 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use self::{
-    chunk::{BulkChange, Chunk, apply_chunk},
+    bulk_change::BulkChange,
+    chunk::{Chunk, apply_chunk},
     line_reader::LineReader,
     report::BulkReport,
 };

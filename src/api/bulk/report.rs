@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::chunk::BulkChange;
+use super::bulk_change::BulkChange;
 use crate::{api::http::problem::Problem, catalog::change::BatchMode};
 
 /// What became of the rows so far.

@@ -24,8 +24,9 @@ use crate::{
     },
     catalog::{
         act::Act,
-        change::{Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, LinkChange, RowOutcome, RowRefusal},
-        idempotency::IdempotencyKey,
+        change::{
+            Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, IdempotencyKey, LinkChange, RowOutcome, RowRefusal,
+        },
     },
     clock,
     model::link::record::Record,

@@ -12,7 +12,7 @@ use crate::{
         http::problem::{Problem, ProblemKind},
         state::ApiState,
     },
-    catalog::idempotency::IdempotencyKey,
+    catalog::change::IdempotencyKey,
 };
 
 const HEADER: &str = "idempotency-key";
