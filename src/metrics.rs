@@ -125,6 +125,8 @@ metrics_table! {
         "When the served links were loaded, in seconds since the epoch.";
     LINKS_LOAD_SECONDS = "waypost_links_load_duration_seconds", Kind::Histogram(SECONDS), [],
         "Time to read and check a links file and to build its table; refused files count too.";
+    CATALOG_WRITE_ERRORS = "waypost_catalog_write_errors_total", Kind::Counter, [],
+        "Writes that the catalog's file did not take.";
     // the journal
     CLICKS_JOURNALED = "waypost_clicks_journaled_total", Kind::Counter, ["topic", "lane"],
         "Clicks appended to the lane since the start.";

@@ -146,6 +146,7 @@ impl OpenedCatalog {
             is_checkpointed: false,
             publish_suspensions: None,
             links: metrics::gauge(&metrics::LINKS, &[]),
+            write_errors: metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]),
             committed,
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };

@@ -70,6 +70,7 @@ pub(super) struct CatalogWriter {
     pub(super) publish_suspensions: Option<PublishSuspensions>,
     /// The gauge of links.
     pub(super) links: ::metrics::Gauge,
+    pub(super) write_errors: ::metrics::Counter,
     /// For the codes that are minted.
     pub(super) random: StdRng,
 }
@@ -136,6 +137,7 @@ impl CatalogWriter {
         let count = writes.len();
         let results = self.try_write_all(writes).unwrap_or_else(|error| {
             let message = error.to_string();
+            self.write_errors.increment(1);
             log_fault!(error, faults::CATALOG_FAILING, "no change of links is taken: {message}");
             (0..count).map(|_| Err(CatalogError::StoreFailed(message.clone()))).collect()
         });
@@ -182,6 +184,7 @@ impl CatalogWriter {
             Ok(FileCommitState::Finished) => self.committed.send_replace(()),
             Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
             Err(error) => {
+                self.write_errors.increment(1);
                 log_fault!(
                     error,
                     faults::CATALOG_FAILING,
