@@ -42,7 +42,8 @@ pub(super) fn load_table(
     let fingerprint = fingerprint(policy, domains);
     let is_ready = Meta::ReadyFingerprint.read(&store.connection)?.as_deref() == Some(&fingerprint);
     let mut loaded = match is_ready {
-        true => load_ready_bytes(&store.path, threads)?,
+        true if store.is_shared => load_ready_bytes(&store.path, threads)?,
+        true => load_ready_bytes_on_one_connection(&store.connection)?,
         false => rebuild_from_records(store, policy, domains, now_ms, &fingerprint)?,
     };
     loaded.table.set_removed(load_removed_links(&store.connection, domains, now_ms)?);
@@ -69,6 +70,26 @@ fn fingerprint(policy: &DestinationPolicy, domains: &Domains) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn load_ready_bytes_on_one_connection(connection: &Connection) -> Result<LoadedTable, StoreError> {
+    let count: u64 = connection.query_row("SELECT count(*) FROM ready", [], |row| row.get(0))?;
+    let table = Table::with_capacity(count as usize);
+    let mut statement = connection.prepare("SELECT bytes FROM ready")?;
+    let refused_total = insert_links_of_rows(&table, statement.query([])?)?;
+    Ok(LoadedTable { table, refused: Vec::new(), refused_total })
+}
+
+/// Inserts the links of rows of bytes; returns how many rows are no links.
+fn insert_links_of_rows(table: &Table, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<u64> {
+    let mut unreadable = 0;
+    while let Some(row) = rows.next()? {
+        match row.get_ref(0)?.as_blob().ok().and_then(Link::from_bytes) {
+            Some(link) => _ = table.try_insert_or_give_back(link),
+            None => unreadable += 1,
+        }
+    }
+    Ok(unreadable)
+}
+
 fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTable, StoreError> {
     let connection = open_read_only(path)?;
     let (count, last): (u64, Option<i64>) =
@@ -90,13 +111,7 @@ fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTable, StoreErr
             if part >= parts {
                 return Ok(unreadable);
             }
-            let mut rows = statement.query([part * part_len, (part + 1) * part_len])?;
-            while let Some(row) = rows.next()? {
-                match row.get_ref(0)?.as_blob().ok().and_then(Link::from_bytes) {
-                    Some(link) => _ = table.try_insert_or_give_back(link),
-                    None => unreadable += 1,
-                }
-            }
+            unreadable += insert_links_of_rows(&table, statement.query([part * part_len, (part + 1) * part_len])?)?;
         }
     };
     let results: Vec<Result<u64, StoreError>> = std::thread::scope(|scope| {

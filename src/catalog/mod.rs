@@ -87,6 +87,7 @@ pub struct OpenedCatalog {
     file_version: Option<String>,
     /// The suspensions.
     pub suspensions: Arc<Suspensions>,
+    is_kept: bool,
 }
 
 impl OpenedCatalog {
@@ -120,7 +121,34 @@ impl OpenedCatalog {
             refused_total,
             file_version,
             suspensions,
+            is_kept: true,
         })
+    }
+
+    /// A catalog without a file, for a start with a links file and a disk that refuses the catalog's: the links are
+    /// served, and nothing is kept.
+    ///
+    /// # Errors
+    /// SQLite refuses.
+    pub fn open_without_file(policy: DestinationPolicy, domains: Arc<Domains>) -> Result<OpenedCatalog, StoreError> {
+        Ok(OpenedCatalog {
+            store: Store::open_in_memory()?,
+            policy,
+            domains,
+            table: Arc::new(Table::with_capacity(0)),
+            version: 0,
+            set_aside: None,
+            refused: Vec::new(),
+            refused_total: 0,
+            file_version: None,
+            suspensions: Arc::default(),
+            is_kept: false,
+        })
+    }
+
+    /// Whether only this process can read the catalog, because the disk has no space for more.
+    pub fn is_read_by_writer_alone(&self) -> bool {
+        !self.store.is_shared
     }
 
     /// Whether the links are those of this version of the file, all of them.
@@ -142,6 +170,7 @@ impl OpenedCatalog {
             domains: self.domains,
             source,
             table: self.table,
+            is_kept: self.is_kept,
             file_commit: None,
             is_checkpointed: false,
             publish_suspensions: None,

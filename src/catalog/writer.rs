@@ -63,6 +63,8 @@ pub(super) struct CatalogWriter {
     pub(super) source: LinkSource,
     /// The table that is served.
     pub(super) table: Arc<Table>,
+    /// Whether there is a file, in which changes are kept.
+    pub(super) is_kept: bool,
     pub(super) file_commit: Option<Box<FileCommit>>,
     pub(super) is_checkpointed: bool,
     /// Changes whenever something was committed.
@@ -103,7 +105,7 @@ impl CatalogWriter {
                     Request::WriteRows(write) => write(&mut self.store.connection),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
-                        self.file_commit = Some(commit);
+                        self.file_commit = self.is_kept.then_some(commit);
                     }
                     Request::Stop => must_stop = true,
                 }
@@ -131,6 +133,13 @@ impl CatalogWriter {
 
     fn write_all_in_one_commit(&mut self, writes: Vec<(Write, Reply)>) {
         if writes.is_empty() {
+            return;
+        }
+        if !self.is_kept {
+            for (_, reply) in writes {
+                let message = "the disk refused the catalog's file at the start; restart once it does not".to_owned();
+                let _ = reply.send(Err(CatalogError::StoreFailed(message)));
+            }
             return;
         }
         let (writes, replies): (Vec<Write>, Vec<Reply>) = writes.into_iter().unzip();

@@ -18,7 +18,9 @@ use crate::{
     faults::{self, log_fault},
     file_watch::FileVersion,
     journal::{DirectoryLocks, LaneCondition, RecoveryReport},
-    links::{Table, domains::Domains, file::Progress, suspensions::Suspensions},
+    links::{
+        Table, destination::policy::DestinationPolicy, domains::Domains, file::Progress, suspensions::Suspensions,
+    },
     metrics::{self, EDGE_INFO},
     model::click::Topic,
     net::tls::{self, ServedCertificates, TlsServer},
@@ -131,7 +133,7 @@ struct LoadedLinks {
 fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Progress) + Sync)) -> Result<LoadedLinks> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let policy = config.links.destination_policy();
-    let opened = OpenedCatalog::open_or_create(&config.server.data_dir, policy, domains.clone(), threads)?;
+    let opened = open_catalog_or_go_on_without_its_file(config, policy, domains.clone(), threads)?;
     log_what_catalog_lost(&opened);
     let (last_good, catalog_version) = (opened.table.clone(), opened.version);
     let suspensions = opened.suspensions.clone();
@@ -156,7 +158,31 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     Ok(LoadedLinks { catalog, table: file.source.table(), suspensions, file: Some(file) })
 }
 
+/// A disk that refuses the catalog's file keeps no links file from being served.
+fn open_catalog_or_go_on_without_its_file(
+    config: &Config,
+    policy: DestinationPolicy,
+    domains: Arc<Domains>,
+    threads: usize,
+) -> Result<OpenedCatalog> {
+    match OpenedCatalog::open_or_create(&config.server.data_dir, policy.clone(), domains.clone(), threads) {
+        Err(error) if config.links.file.is_some() && error.is_refusal_of_disk() => {
+            metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]).increment(1);
+            log_fault!(
+                error,
+                faults::CATALOG_FAILING,
+                "the catalog's file cannot be opened: {error}; the links file is served, and nothing is kept of it"
+            );
+            Ok(OpenedCatalog::open_without_file(policy, domains)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
 fn log_what_catalog_lost(opened: &OpenedCatalog) {
+    if opened.is_read_by_writer_alone() {
+        tracing::warn!("the disk has no space for the catalog's readers: the API reads no links until a restart");
+    }
     if let Some(path) = &opened.set_aside {
         log_fault!(
             error,

@@ -53,6 +53,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the disk refuses: it is full, fails, or may not be written.
+    pub fn is_refusal_of_disk(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure};
+        match self {
+            StoreError::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(DiskFull | SystemIoFailure | CannotOpen | ReadOnly | PermissionDenied)
+            ),
+            StoreError::Io { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the file's bytes are damaged.
     pub(super) fn is_corruption(&self) -> bool {
         let StoreError::Sqlite(error) = self else { return false };

@@ -23,6 +23,17 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(in crate::catalog) struct Store {
     pub(in crate::catalog) connection: Connection,
     pub(in crate::catalog) path: PathBuf,
+    /// Whether other connections can read beside this one.
+    pub(in crate::catalog) is_shared: bool,
+}
+
+/// How a connection locks the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locking {
+    /// Others read beside it. The index of the log is a file, which needs space on the disk.
+    Shared,
+    /// Nobody reads beside it, and the index is in memory.
+    Exclusive,
 }
 
 /// What an open found.
@@ -40,19 +51,32 @@ impl Store {
     /// Opens the file, or makes it. A damaged file is renamed.
     pub(in crate::catalog) fn open_or_create(path: &Path) -> Result<(Store, OpenOutcome), StoreError> {
         let existed = path.exists();
-        match Store::open(path) {
+        match Store::open(path, Locking::Shared) {
             Ok(store) => Ok((store, if existed { OpenOutcome::Existing } else { OpenOutcome::Created })),
             Err(error) if error.is_corruption() => {
                 let aside = set_aside(path)?;
-                Ok((Store::open(path)?, OpenOutcome::SetAside(aside)))
+                Ok((Store::open(path, Locking::Shared)?, OpenOutcome::SetAside(aside)))
+            }
+            // A full disk must not keep the links from being read.
+            Err(error) if existed && error.is_refusal_of_disk() => {
+                let exclusive = Store::open(path, Locking::Exclusive).map_err(|_| error)?;
+                Ok((exclusive, OpenOutcome::Existing))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn open(path: &Path) -> Result<Store, StoreError> {
+    /// A store that nothing outlives.
+    pub(in crate::catalog) fn open_in_memory() -> Result<Store, StoreError> {
+        Store::open(Path::new(":memory:"), Locking::Exclusive)
+    }
+
+    fn open(path: &Path, locking: Locking) -> Result<Store, StoreError> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        if locking == Locking::Exclusive {
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        }
         let text = path.display().to_string();
         let read = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (application, format) = (read("application_id")?, read("user_version")?);
@@ -75,7 +99,7 @@ impl Store {
                  COMMIT"
             ))?;
         }
-        Ok(Store { connection, path: path.to_owned() })
+        Ok(Store { connection, path: path.to_owned(), is_shared: locking == Locking::Shared })
     }
 
     /// Makes the indexes that lists need, unless they exist.
