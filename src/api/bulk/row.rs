@@ -15,7 +15,9 @@ use crate::{
         http::problem::{FieldError, Problem, ProblemKind},
         links::{
             create::{now, put},
-            record_body::{RecordDefaults, WrittenRecord, body_text, find_error_of_field, read_object, read_record},
+            record_body::{
+                RecordDefaults, WrittenRecord, body_text, find_error_of_field, read_object, read_record, whole_number,
+            },
         },
     },
     catalog::change::{ChangeRow, ExpectedLink, LinkChange, LinkName},
@@ -67,7 +69,7 @@ fn read_operation(op: &str, object: &Map<String, Value>) -> Result<ChangeRow, Pr
         .collect();
     let expected = match object.get("version") {
         None | Some(Value::Null) => ExpectedLink::Any,
-        Some(version) => match version.as_u64() {
+        Some(version) => match whole_number(version) {
             Some(version) => ExpectedLink::AtVersion(version),
             None => {
                 errors.push(FieldError::in_body("version", "is no version; write the number of an ETag"));

@@ -80,6 +80,12 @@ pub(in crate::api) fn read_object(body: &Bytes) -> Result<Map<String, Value>, Pr
     parse_object(body_text(body)?).map(|object| object.0)
 }
 
+/// A whole number that is not negative. JSON has no integers: `7.0` is one, too.
+pub(in crate::api) fn whole_number(value: &Value) -> Option<u64> {
+    let float = || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..9e15).contains(number));
+    value.as_u64().or_else(|| float().map(|number| number as u64))
+}
+
 fn parse_object(text: &str) -> Result<UniqueObject, Problem> {
     serde_json::from_str(text).map_err(|error| {
         let kind = if error.is_data() { ProblemKind::Invalid } else { ProblemKind::Malformed };

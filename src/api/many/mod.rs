@@ -21,7 +21,7 @@ use super::{
     },
     links::{
         list::{FILTER_PARAMETERS, read_filter},
-        record_body::{MAX_RECORD, find_error_of_field, read_object},
+        record_body::{MAX_RECORD, find_error_of_field, read_object, whole_number},
         refusal::problem_of_catalog_error,
     },
     operator::suspensions::{check_key_is_unbounded, list_unknown_fields, read_reason},
@@ -81,7 +81,7 @@ pub(super) async fn roll_back(context: RequestContext, body: Incoming) -> Result
     let object = read_object(&read_body(body, MAX_RECORD).await?)?;
     let mut errors = list_unknown_fields(&object, &["to_version", "reason"]);
     let reason = read_reason(&object, &mut errors);
-    let version = object.get("to_version").and_then(Value::as_u64);
+    let version = object.get("to_version").and_then(whole_number);
     let newest = context.state.readers.read(|reader| reader.version()).await?;
     let Some(to_version) = version.filter(|_| errors.is_empty()) else {
         if version.is_none() {

@@ -14,10 +14,7 @@ use crate::{
             request_body::read_body,
             response::{ApiResponse, empty_response, json_response},
         },
-        links::{
-            record_body::{MAX_RECORD, read_object},
-            refusal::problem_of_catalog_error,
-        },
+        links::{record_body::read_object, refusal::problem_of_catalog_error},
     },
     catalog::api_keys::{ApiKeyRequest, KeyBounds, Revocation, Scope},
 };
@@ -25,7 +22,9 @@ use crate::{
 /// The longest name of a key, and the longest value of a bound, in characters.
 const MAX_TEXT: usize = 128;
 /// Values of a bound at most.
-const MAX_BOUND_VALUES: usize = 1000;
+const MAX_BOUND_VALUES: usize = 100;
+/// The most bytes of a body: three bounds of the longest values.
+const MAX_BODY: usize = 256 << 10;
 
 /// Makes a key. Only this answer has its text.
 pub(in crate::api) async fn create_key(context: RequestContext, body: Incoming) -> Result<ApiResponse, Problem> {
@@ -34,7 +33,7 @@ pub(in crate::api) async fn create_key(context: RequestContext, body: Incoming) 
     check_body_type(&context.headers, &[JSON])?;
     // A key with bounds could make one without them.
     check_key_is_unbounded(&context)?;
-    let request = read_key_request(&read_object(&read_body(body, MAX_RECORD).await?)?)?;
+    let request = read_key_request(&read_object(&read_body(body, MAX_BODY).await?)?)?;
     let created = context.state.catalog.create_api_key(request, context.actor()).await;
     let issued = created.map_err(|error| problem_of_catalog_error(&error))?;
     let mut object = key_to_json(&issued.key);
