@@ -80,6 +80,12 @@ pub(super) struct CatalogWriter {
 impl CatalogWriter {
     /// Runs until it is told to stop, or nobody can ask any more.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        // Behind the first load of a file they are made at its end, which is faster.
+        if self.source == LinkSource::Store
+            && let Err(error) = self.store.create_missing_indexes()
+        {
+            tracing::warn!(%error, "the catalog's indexes are not made; lists of links are slow");
+        }
         loop {
             let first = match self.wait_for_request(requests) {
                 Waited::Request(request) => request,

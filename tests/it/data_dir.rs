@@ -335,7 +335,8 @@ fn files_below(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn a_start_that_fails_before_it_serves_changes_nothing_in_the_journal() {
     let memory = tempfile::tempdir().unwrap();
-    let mut site = site().env("WAYPOST__JOURNAL__RING_DIR", &memory.path().display().to_string()).start();
+    let site = site().env("WAYPOST__JOURNAL__RING_DIR", &memory.path().display().to_string());
+    let mut site = site.arg("--require-file").start();
     assert_eq!(site.get("/live", &[]).status, 302);
     site.wait_for_events("clicks", 1);
     let (code, log) = site.stop();

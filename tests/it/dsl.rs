@@ -250,8 +250,26 @@ impl Site {
 
     /// Runs a `serve` that must end by itself. Returns the exit code and the standard error.
     pub(crate) fn run_refused_start(&self) -> (Option<i32>, String) {
-        let output = self.serve().output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let mut child = self.serve().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = Vec::new();
+            stderr.read_to_end(&mut log).unwrap();
+            String::from_utf8_lossy(&log).into_owned()
+        });
+        let deadline = Instant::now() + TIMEOUT;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("the start is not refused: {}", log.join().unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        (status.code(), log.join().unwrap())
     }
 
     fn running(&self) -> &Running {

@@ -104,6 +104,7 @@ fn log_lines_off_a_terminal_are_objects_with_time_level_and_message() {
     assert_eq!(code, Some(0));
     assert!(log.lines().count() >= 4, "{log}");
     site.write("links.jsonl", "no link\n");
+    let site = site.arg("--require-file");
     let (code, refused) = site.run_refused_start();
     assert_eq!(code, Some(1));
     assert!(refused.lines().last().unwrap().contains("links.jsonl"), "{refused}");
