@@ -1,7 +1,9 @@
 //! Applies rows to the catalog's tables, inside a transaction. What is served changes only after the commit.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rand::rngs::StdRng;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     act::Act,
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     links::{
-        Link, LinkKey, RemovedLink, Table, ValidLink,
+        Link, LinkKey, Table, ValidLink,
         destination::policy::DestinationPolicy,
         domains::{Domain, Domains},
         rules::{CodeState, find_changed_unchangeable_fields},
@@ -42,19 +44,13 @@ pub(super) struct Application<'a> {
     pub(super) rules: ChangeRules<'a>,
     pub(super) act: &'a Act,
     pub(super) random: &'a mut StdRng,
-    /// The version of the latest change.
-    pub(super) version: u64,
+    /// The version of the latest change. The load of a links file takes versions too.
+    pub(super) latest_version: &'a AtomicU64,
     pub(super) table_changes: Vec<TableChange>,
 }
 
 /// A row that is refused, or the store that fails.
 type Applied<T> = rusqlite::Result<Result<T, RowRefusal>>;
-
-/// A link as it was before a change.
-struct PreviousLink {
-    stored: StoredLink,
-    link: Option<Link>,
-}
 
 impl Application<'_> {
     /// Applies one row. A refused row changes nothing.
@@ -85,21 +81,21 @@ impl Application<'_> {
     }
 
     fn put_with_code(&mut self, record: &Record, text: Option<&str>, expected: ExpectedLink) -> Applied<RowOutcome> {
-        let valid = match self.build_link(record) {
+        // The version is a part of the link, and is taken once the link is written.
+        let valid = match self.build_link(record, self.latest_version.load(Ordering::Relaxed) + 1) {
             Ok(valid) => valid,
             Err(errors) => return Ok(Err(RowRefusal::Invalid(errors))),
         };
         let name = self.name_of(&valid.link);
-        let previous = self.find_previous(&name)?;
+        let previous = StoredLink::find(self.connection, &name.domain, &name.code)?;
         let text = one_line_text(record, text);
-        if let Some(refusal) = check_expected(expected, previous.as_ref().map(|previous| &previous.stored), Some(&text))
-        {
+        if let Some(refusal) = check_expected(expected, previous.as_ref(), Some(&text)) {
             return Ok(Err(refusal));
         }
         if let Some(previous) = &previous
-            && is_same_record(&previous.stored.record, &text)
+            && is_same_record(&previous.record, &text)
         {
-            let version = previous.stored.version;
+            let version = previous.version;
             return Ok(Ok(RowOutcome::Unchanged(ChangedLink {
                 name,
                 version,
@@ -144,13 +140,13 @@ impl Application<'_> {
 
     fn delete(&mut self, name: &LinkName, expected: ExpectedLink) -> Applied<RowOutcome> {
         let Some(name) = self.canonical_name(name) else { return Ok(Err(RowRefusal::NotFound)) };
-        let Some(previous) = self.find_previous(&name)? else {
+        let Some(stored) = StoredLink::find(self.connection, &name.domain, &name.code)? else {
             return Ok(Err(refusal_of_absent_link(expected)));
         };
-        if let Some(refusal) = check_expected(expected, Some(&previous.stored), None) {
+        if let Some(refusal) = check_expected(expected, Some(&stored), None) {
             return Ok(Err(refusal));
         }
-        let version = self.delete_link(&name, &previous.stored)?;
+        let version = self.delete_link(&name, &stored)?;
         Ok(Ok(RowOutcome::Deleted { name, version }))
     }
 
@@ -161,17 +157,17 @@ impl Application<'_> {
         text: &str,
         record: &Record,
         valid: &ValidLink,
-        previous: Option<&PreviousLink>,
+        previous: Option<&StoredLink>,
     ) -> rusqlite::Result<u64> {
-        let version = self.next_version();
+        let version = self.take_next_version();
         let leads_to = own_links::to_json(self.rules.domains, &valid.own_host_targets);
         let row =
             LinkRow { domain: &name.domain, code: &name.code, version, text, record, link: &valid.link, leads_to };
-        row.write(self.connection, previous.map(|previous| &previous.stored))?;
+        row.write(self.connection, previous)?;
         if previous.is_none() {
             GoneRow::delete(self.connection, &name.domain, &name.code)?;
         }
-        self.write_audit(version, name, previous.map(|previous| &previous.stored), Some(text))?;
+        self.write_audit(version, name, previous, Some(text))?;
         self.table_changes.push(TableChange::Replace(valid.link.clone()));
         Ok(version)
     }
@@ -196,15 +192,14 @@ impl Application<'_> {
             }
             if link.version() == stored.version {
                 // Only what the table does not have has changed, such as the title.
-                let Ok(valid) = self.build_link(record) else { return Ok(None) };
-                self.next_version();
+                let Ok(valid) = self.build_link(record, self.take_next_version()) else { return Ok(None) };
                 table.insert_or_replace(valid.link.clone());
                 link = valid.link;
             }
         }
         // A link to a link is rare, so its targets are found once more.
         let targets = if record.allow_own_host {
-            self.build_link(record).map(|valid| valid.own_host_targets)
+            self.build_link(record, link.version()).map(|valid| valid.own_host_targets)
         } else {
             Ok(Vec::new())
         };
@@ -215,17 +210,15 @@ impl Application<'_> {
         if stored.is_none() {
             GoneRow::delete(self.connection, &name.domain, &name.code)?;
         }
-        self.version = self.version.max(version);
         self.write_audit(version, &name, stored.as_ref(), Some(text))?;
         Ok(Some(id))
     }
 
     /// Removes a stored link and reserves its code. Returns the version of the removal.
     pub(super) fn delete_link(&mut self, name: &LinkName, stored: &StoredLink) -> rusqlite::Result<u64> {
-        let version = self.next_version();
-        let link = self.read_ready_link(stored.id)?;
+        let version = self.take_next_version();
         stored.delete(self.connection)?;
-        if let Some(link) = link.as_ref().and_then(|link| RemovedLink::new(link, self.rules.now_ms)) {
+        if let Some(link) = stored.as_removed(self.rules.now_ms) {
             GoneRow { domain: name.domain.clone(), code: name.code.clone(), link }.write(self.connection)?;
         }
         self.write_audit(version, name, Some(stored), None)?;
@@ -236,10 +229,8 @@ impl Application<'_> {
         Ok(version)
     }
 
-    /// Takes the next version. A link is built with it before it is known whether the link is new.
-    fn next_version(&mut self) -> u64 {
-        self.version += 1;
-        self.version
+    fn take_next_version(&self) -> u64 {
+        self.latest_version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn write_audit(
@@ -269,12 +260,13 @@ impl Application<'_> {
         &self,
         link: &Link,
         name: &LinkName,
-        previous: Option<&PreviousLink>,
+        previous: Option<&StoredLink>,
     ) -> rusqlite::Result<Option<RowRefusal>> {
         let Some(is) = link.unchangeable_fields() else { return Ok(None) };
         if let Some(previous) = previous {
-            let was = previous.link.as_ref().and_then(Link::unchangeable_fields);
-            let errors = was.map(|was| find_changed_unchangeable_fields(&is, &was, CodeState::Served));
+            let was = previous.as_removed(self.rules.now_ms);
+            let errors =
+                was.map(|was| find_changed_unchangeable_fields(&is, &was.unchangeable_fields(), CodeState::Served));
             return Ok(errors.filter(|errors| !errors.is_empty()).map(RowRefusal::Unchangeable));
         }
         let Some(gone) = GoneRow::find(self.connection, &name.domain, &name.code)? else { return Ok(None) };
@@ -284,23 +276,9 @@ impl Application<'_> {
         Ok(is_refused.then_some(RowRefusal::CodeReserved { reusable_at_ms, errors }))
     }
 
-    fn find_previous(&self, name: &LinkName) -> rusqlite::Result<Option<PreviousLink>> {
-        let Some(stored) = StoredLink::find(self.connection, &name.domain, &name.code)? else { return Ok(None) };
-        let link = self.read_ready_link(stored.id)?;
-        Ok(Some(PreviousLink { stored, link }))
-    }
-
-    /// The link as the table has it; `None` if the rules of today refuse its record.
-    fn read_ready_link(&self, id: i64) -> rusqlite::Result<Option<Link>> {
-        let sql = "SELECT bytes FROM ready WHERE id = ?1";
-        let bytes: Option<Vec<u8>> =
-            self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
-        Ok(bytes.and_then(|bytes| Link::from_bytes(&bytes)))
-    }
-
-    fn build_link(&self, record: &Record) -> Result<ValidLink, Vec<RecordError>> {
+    fn build_link(&self, record: &Record, version: u64) -> Result<ValidLink, Vec<RecordError>> {
         let ChangeRules { policy, domains, now_ms } = self.rules;
-        Link::check_and_build_from_record(record, policy, domains, now_ms, self.version + 1)
+        Link::check_and_build_from_record(record, policy, domains, now_ms, version)
     }
 
     fn find_domain(&self, name: &str) -> Option<&Domain> {

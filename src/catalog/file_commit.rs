@@ -6,7 +6,10 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rand::{SeedableRng, rngs::StdRng};
@@ -69,6 +72,7 @@ impl FileCommit {
         store: &mut Store,
         policy: &DestinationPolicy,
         domains: &Domains,
+        latest_version: &AtomicU64,
     ) -> Result<FileCommitState, StoreError> {
         let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
@@ -78,7 +82,7 @@ impl FileCommit {
             act: &self.act,
             // No code is minted here.
             random: &mut StdRng::seed_from_u64(0),
-            version: Meta::Version.read_number(&transaction)?,
+            latest_version,
             table_changes: Vec::new(),
         };
         let next = match self.next {
@@ -86,7 +90,7 @@ impl FileCommit {
                 .map_err(|error| to_store_error(&self.path, error))?,
             NextPart::Removals { after_id } => remove_links_not_kept(&self.kept, after_id, &mut application)?,
         };
-        Meta::Version.write(&transaction, Some(&application.version.to_string()))?;
+        Meta::Version.write(&transaction, Some(&latest_version.load(Ordering::Relaxed).to_string()))?;
         Meta::LatestMs.write(&transaction, Some(&now_ms.to_string()))?;
         if next.is_none() {
             write_act(&transaction, &self.act, "file", now_ms)?;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     change::LinkName,
-    store::{GoneRow, Meta, Store, StoreError, open_read_only, write_ready_bytes},
+    store::{GoneRow, Meta, Store, StoreError, delete_ready_bytes, open_read_only, write_ready_bytes},
 };
 use crate::{
     links::{Link, LinkKey, RemovedLink, Table, destination::policy::DestinationPolicy, domains::Domains},
@@ -42,8 +42,7 @@ pub(super) fn load_table(
     let fingerprint = fingerprint(policy, domains);
     let is_ready = Meta::ReadyFingerprint.read(&store.connection)?.as_deref() == Some(&fingerprint);
     let mut loaded = match is_ready {
-        true if store.is_shared => load_ready_bytes(&store.path, threads)?,
-        true => load_ready_bytes_on_one_connection(&store.connection)?,
+        true => load_ready_bytes_and_count_links_without(store, threads)?,
         false => rebuild_from_records(store, policy, domains, now_ms, &fingerprint)?,
     };
     loaded.table.set_removed(load_removed_links(&store.connection, domains, now_ms)?);
@@ -68,6 +67,17 @@ fn load_removed_links(
 fn fingerprint(policy: &DestinationPolicy, domains: &Domains) -> String {
     let text = format!("{BYTES_FORMAT} {} {policy:?} {:?}", env!("CARGO_PKG_VERSION"), domains.all());
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Loads the links that are ready. The others are those that an earlier start refused by the same rules.
+fn load_ready_bytes_and_count_links_without(store: &Store, threads: usize) -> Result<LoadedTable, StoreError> {
+    let sql = "SELECT (SELECT count(*) FROM link) - (SELECT count(*) FROM ready)";
+    let without: u64 = store.connection.query_row(sql, [], |row| row.get(0))?;
+    let loaded = match store.is_shared {
+        true => load_ready_bytes(&store.path, threads)?,
+        false => load_ready_bytes_on_one_connection(&store.connection)?,
+    };
+    Ok(LoadedTable { refused_total: loaded.refused_total + without, ..loaded })
 }
 
 fn load_ready_bytes_on_one_connection(connection: &Connection) -> Result<LoadedTable, StoreError> {
@@ -151,6 +161,7 @@ fn rebuild_from_records(
                     let _ = loaded.table.try_insert_or_give_back(link);
                 }
                 Err(errors) => {
+                    delete_ready_bytes(&transaction, id)?;
                     loaded.refused_total += 1;
                     if loaded.refused.len() < MAX_TOLD {
                         loaded.refused.push((LinkName { domain: row.get(3)?, code: row.get(4)? }, errors));

@@ -34,7 +34,7 @@ mod writer;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicU64, mpsc},
     thread,
 };
 
@@ -164,11 +164,13 @@ impl OpenedCatalog {
         let (requests, received) = mpsc::channel();
         let (committed, commits) = watch::channel(());
         let path = self.store.path.clone();
+        let latest_version = Arc::new(AtomicU64::new(self.version));
         let writer = CatalogWriter {
             store: self.store,
             policy: self.policy,
             domains: self.domains,
             source,
+            latest_version: latest_version.clone(),
             table: self.table,
             is_kept: self.is_kept,
             file_commit: None,
@@ -180,7 +182,7 @@ impl OpenedCatalog {
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };
         let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
-        Ok(Catalog { handle: CatalogHandle { requests, path, commits }, thread })
+        Ok(Catalog { handle: CatalogHandle { requests, path, commits, latest_version }, thread })
     }
 }
 
@@ -210,6 +212,7 @@ impl Catalog {
 pub struct CatalogHandle {
     requests: mpsc::Sender<Request>,
     path: PathBuf,
+    latest_version: Arc<AtomicU64>,
     commits: watch::Receiver<()>,
 }
 
@@ -270,6 +273,11 @@ impl CatalogHandle {
     /// Changes whenever something is committed.
     pub fn subscribe_to_commits(&self) -> watch::Receiver<()> {
         self.commits.clone()
+    }
+
+    /// The version of the latest change. Whoever makes a version of a link takes the number behind it.
+    pub fn latest_version(&self) -> &AtomicU64 {
+        &self.latest_version
     }
 
     /// A new connection to read by.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -244,7 +244,7 @@ fn links_of_a_file_are_kept_and_their_rules_hold_over_a_restart() {
     fs::write(&path, &lines).unwrap();
     let version = FileVersion::read(&path).unwrap();
     let running = Running::open_with_source(dir.path(), LinkSource::File);
-    let table = Arc::new(Table::with_capacity(5_000));
+    let (table, handle) = (Arc::new(Table::with_capacity(5_000)), running.handle());
     for line in lines.lines() {
         let record = serde_json::from_str(line).unwrap();
         let policy = DestinationPolicy::default();
@@ -253,7 +253,7 @@ fn links_of_a_file_are_kept_and_their_rules_hold_over_a_restart() {
             &policy,
             &running.domains,
             clock::wall_ms(),
-            1 + table.len() as u64,
+            1 + handle.latest_version().fetch_add(1, Ordering::Relaxed),
         );
         table.try_insert_or_give_back(valid.ok().unwrap().link).ok().unwrap();
     }
@@ -272,4 +272,43 @@ fn links_of_a_file_are_kept_and_their_rules_hold_over_a_restart() {
     let opened = OpenedCatalog::open_or_create(dir.path(), policy, domains, 2).unwrap();
     assert!(opened.holds_file_version(&path, &version));
     assert_eq!((opened.table.len(), opened.version), (5_000, 5_000));
+}
+
+#[test]
+fn a_link_that_the_configuration_refuses_is_never_served_and_keeps_its_rights_to_its_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::open(dir.path());
+    let record = with(record("sale"), json!({"domain":"go.example.com"}));
+    running.apply(vec![put(record.clone(), ExpectedLink::Absent), put(self::record("mug"), ExpectedLink::Absent)]);
+    running.close();
+    // The domain is gone at two starts, the second of which finds everything ready.
+    for _ in 0..2 {
+        let mut config = DomainsConfig::default();
+        config.0.insert("other.example.com".to_owned(), Settings::default());
+        let domains = Arc::new(Domains::new(&config).unwrap());
+        let policy = DestinationPolicy::default();
+        let opened = OpenedCatalog::open_or_create(dir.path(), policy, domains, 2).unwrap();
+        assert_eq!((opened.table.len(), opened.refused_total), (1, 1));
+    }
+    let running = Running::open(dir.path());
+    assert_eq!(running.table.len(), 2, "the domain is back");
+    let thief = with(record, json!({"creator":"thief"}));
+    let taken = running.apply_one(put(thief, ExpectedLink::Any));
+    assert!(matches!(taken, RowOutcome::Refused(RowRefusal::Unchangeable(_))), "{taken:?}");
+}
+
+#[test]
+fn the_versions_of_a_file_never_go_back_whatever_the_catalog_did_between_two_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::open(dir.path());
+    let rows: Vec<ChangeRow> = (0..30).map(|at| put(record(&format!("c{at}")), ExpectedLink::Absent)).collect();
+    let deletions: Vec<ChangeRow> = (0..29).map(|at| delete(&format!("c{at}"))).collect();
+    running.apply(rows);
+    running.apply(deletions);
+    let latest = running.handle().latest_version().load(Ordering::Relaxed);
+    assert_eq!((latest, running.handle().open_reader().unwrap().version().unwrap()), (59, 59));
+    let dry = Batch { is_dry_run: true, ..batch(vec![put(record("x"), ExpectedLink::Any)]) };
+    assert_eq!(running.handle().apply_blocking(dry).unwrap().version, 59);
+    let RowOutcome::Created(link) = running.apply_one(put(record("x"), ExpectedLink::Any)) else { panic!() };
+    assert_eq!(link.version, 60);
 }

@@ -1,5 +1,7 @@
 //! Writes of one transaction, each as its author asked for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rand::rngs::StdRng;
 use rusqlite::Connection;
 
@@ -20,7 +22,7 @@ pub(super) struct WriteTransaction<'a> {
     rules: ChangeRules<'a>,
     source: LinkSource,
     random: &'a mut StdRng,
-    version: u64,
+    latest_version: &'a AtomicU64,
     /// Why links are frozen.
     frozen: Option<String>,
     changes: ChangesToServe,
@@ -43,6 +45,7 @@ impl<'a> WriteTransaction<'a> {
         rules: ChangeRules<'a>,
         source: LinkSource,
         random: &'a mut StdRng,
+        latest_version: &'a AtomicU64,
     ) -> rusqlite::Result<WriteTransaction<'a>> {
         let now_ms = rules.now_ms.max(Meta::LatestMs.read_number(connection)?);
         Ok(WriteTransaction {
@@ -50,7 +53,7 @@ impl<'a> WriteTransaction<'a> {
             rules: ChangeRules { now_ms, ..rules },
             source,
             random,
-            version: Meta::Version.read_number(connection)?,
+            latest_version,
             frozen: Meta::Frozen.read(connection)?,
             changes: ChangesToServe::default(),
         })
@@ -69,9 +72,17 @@ impl<'a> WriteTransaction<'a> {
 
     /// Writes the catalog's state behind all writes. What has changed is served after the commit.
     pub(super) fn finish(self) -> rusqlite::Result<ChangesToServe> {
-        Meta::Version.write(self.connection, Some(&self.version.to_string()))?;
+        Meta::Version.write(self.connection, Some(&self.version().to_string()))?;
         Meta::LatestMs.write(self.connection, Some(&self.rules.now_ms.to_string()))?;
         Ok(self.changes)
+    }
+
+    fn version(&self) -> u64 {
+        self.latest_version.load(Ordering::Relaxed)
+    }
+
+    fn take_next_version(&self) -> u64 {
+        self.latest_version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn write_batch(&mut self, batch: &Batch) -> Written {
@@ -86,23 +97,23 @@ impl<'a> WriteTransaction<'a> {
         if self.source == LinkSource::File {
             return Ok(Err(CatalogError::SourceIsFile));
         }
+        let version_before = self.version();
         self.connection.execute_batch("SAVEPOINT batch")?;
         let mut application = Application {
             connection: self.connection,
             rules: self.rules,
             act: &batch.act,
             random: self.random,
-            version: self.version,
+            latest_version: self.latest_version,
             table_changes: Vec::new(),
         };
         let outcomes: Vec<RowOutcome> =
             batch.rows.iter().map(|row| application.apply_row(row)).collect::<rusqlite::Result<_>>()?;
-        let Application { version, mut table_changes, .. } = application;
+        let Application { mut table_changes, .. } = application;
         let has_refusal = outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Refused(_)));
         let is_refused_whole = has_refusal && batch.mode == BatchMode::Atomic;
         let is_applied = !batch.is_dry_run && !is_refused_whole;
         if is_applied {
-            self.version = version;
             self.changes.table_changes.append(&mut table_changes);
             write_act(self.connection, &batch.act, "change", self.rules.now_ms)?;
             if let (Some(key), [RowOutcome::Created(link)]) = (&batch.once, &*outcomes) {
@@ -110,21 +121,23 @@ impl<'a> WriteTransaction<'a> {
             }
         } else {
             self.connection.execute_batch("ROLLBACK TO batch")?;
+            // Without a links file nobody else takes versions.
+            self.latest_version.store(version_before, Ordering::Relaxed);
         }
         self.connection.execute_batch("RELEASE batch")?;
-        Ok(Ok(WriteReport::Batch(BatchReport { outcomes, is_applied, version: self.version })))
+        Ok(Ok(WriteReport::Batch(BatchReport { outcomes, is_applied, version: self.version() })))
     }
 
     /// The report of a request whose `Idempotency-Key` is known.
     fn answer_again(&self, earlier: EarlierRequest) -> Result<WriteReport, CatalogError> {
         let EarlierRequest::Same(link) = earlier else { return Err(CatalogError::IdempotencyKeyReused) };
         let outcomes = vec![RowOutcome::Created(link)];
-        Ok(WriteReport::Batch(BatchReport { outcomes, is_applied: true, version: self.version }))
+        Ok(WriteReport::Batch(BatchReport { outcomes, is_applied: true, version: self.version() }))
     }
 
     fn suspend(&mut self, act: &Act, suspension: NewSuspension) -> Written {
-        self.version += 1;
-        let suspension = suspension.into_row(act, self.version, self.rules.now_ms);
+        let version = self.take_next_version();
+        let suspension = suspension.into_row(act, version, self.rules.now_ms);
         let before = SuspensionRow::find(self.connection, suspension.dimension, &suspension.value)?;
         suspension.write(self.connection)?;
         write_act(self.connection, act, "suspend", self.rules.now_ms)?;
@@ -135,7 +148,7 @@ impl<'a> WriteTransaction<'a> {
     fn end_suspension(&mut self, act: &Act, dimension: Dimension, value: &str) -> Written {
         let found = SuspensionRow::find(self.connection, dimension, value)?;
         if let Some(suspension) = &found {
-            self.version += 1;
+            self.take_next_version();
             suspension.delete(self.connection)?;
             write_act(self.connection, act, "end_suspension", self.rules.now_ms)?;
             self.changes.changes_suspensions = true;

@@ -4,6 +4,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::AtomicU64,
         mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -61,6 +62,7 @@ pub(super) struct CatalogWriter {
     pub(super) policy: DestinationPolicy,
     pub(super) domains: Arc<Domains>,
     pub(super) source: LinkSource,
+    pub(super) latest_version: Arc<AtomicU64>,
     /// The table that is served.
     pub(super) table: Arc<Table>,
     /// Whether there is a file, in which changes are kept.
@@ -166,7 +168,8 @@ impl CatalogWriter {
     fn try_write_all(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Result<WriteReport, CatalogError>>> {
         let transaction = self.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rules = ChangeRules { policy: &self.policy, domains: &self.domains, now_ms: clock::wall_ms() };
-        let mut rows = WriteTransaction::begin(&transaction, rules, self.source, &mut self.random)?;
+        let mut rows =
+            WriteTransaction::begin(&transaction, rules, self.source, &mut self.random, &self.latest_version)?;
         let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
         let committed = rows.finish()?;
         transaction.commit()?;
@@ -195,7 +198,7 @@ impl CatalogWriter {
             self.is_checkpointed = true;
             return;
         };
-        match commit.commit_next_part(&mut self.store, &self.policy, &self.domains) {
+        match commit.commit_next_part(&mut self.store, &self.policy, &self.domains, &self.latest_version) {
             Ok(FileCommitState::Finished) => self.committed.send_replace(()),
             Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
             Err(error) => {

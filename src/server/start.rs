@@ -135,7 +135,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     let policy = config.links.destination_policy();
     let opened = open_catalog_or_go_on_without_its_file(config, policy, domains.clone(), threads)?;
     log_what_catalog_lost(&opened);
-    let (last_good, catalog_version) = (opened.table.clone(), opened.version);
+    let last_good = opened.table.clone();
     let suspensions = opened.suspensions.clone();
     let Some(path) = config.links.file.clone() else {
         metrics::gauge(&metrics::LINKS, &[]).set(last_good.len() as f64);
@@ -149,7 +149,6 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
         config: &config.links,
         domains,
         last_good,
-        catalog_version,
         held_version,
         catalog: catalog.handle(),
         progress: on_progress,

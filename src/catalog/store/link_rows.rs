@@ -13,6 +13,7 @@ pub(in crate::catalog) struct StoredLink {
     pub(in crate::catalog) id: i64,
     pub(in crate::catalog) version: u64,
     pub(in crate::catalog) record: String,
+    created_ms: u64,
 }
 
 /// What is written of a link.
@@ -34,12 +35,26 @@ impl StoredLink {
         domain: &str,
         code: &str,
     ) -> rusqlite::Result<Option<StoredLink>> {
-        let sql = "SELECT id, version, record FROM link WHERE domain = ?1 AND code = ?2";
+        let sql = "SELECT id, version, record, created_ms FROM link WHERE domain = ?1 AND code = ?2";
         connection.prepare_cached(sql)?.query_row([domain, code], StoredLink::from_row).optional()
     }
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredLink> {
-        Ok(StoredLink { id: row.get(0)?, version: row.get(1)?, record: row.get(2)? })
+        Ok(StoredLink { id: row.get(0)?, version: row.get(1)?, record: row.get(2)?, created_ms: row.get(3)? })
+    }
+
+    /// What is remembered of the link once it is removed, also if the rules of today refuse its record and nothing
+    /// serves it. `None` if the record is of a newer build.
+    pub(in crate::catalog) fn as_removed(&self, since_ms: u64) -> Option<RemovedLink> {
+        let record: Record = serde_json::from_str(&self.record).ok()?;
+        Some(RemovedLink {
+            since_ms,
+            created_ms: self.created_ms,
+            is_created_at_default: record.created_at.is_none(),
+            kind: record.kind,
+            creator: record.creator.unwrap_or_default().into(),
+            partner: record.partner.unwrap_or_default().into(),
+        })
     }
 
     /// Removes the link, its tags and its bytes for the table.
@@ -112,6 +127,12 @@ pub(in crate::catalog) fn write_ready_bytes(connection: &Connection, id: i64, li
     let mut bytes = Vec::with_capacity(256);
     link.write_bytes(&mut bytes);
     connection.prepare_cached("INSERT OR REPLACE INTO ready VALUES (?1, ?2)")?.execute(params![id, bytes])?;
+    Ok(())
+}
+
+/// Removes the bytes of a link that is not served any more.
+pub(in crate::catalog) fn delete_ready_bytes(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM ready WHERE id = ?1")?.execute([id])?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ mod meta;
 mod open;
 
 pub(super) use self::{
-    link_rows::{GoneRow, LinkRow, StoredLink, write_ready_bytes},
+    link_rows::{GoneRow, LinkRow, StoredLink, delete_ready_bytes, write_ready_bytes},
     meta::Meta,
     open::{OpenOutcome, Store, open_read_only},
 };

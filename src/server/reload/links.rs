@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -35,7 +35,6 @@ pub(in crate::server) struct LinkReloader {
     path: PathBuf,
     policy: DestinationPolicy,
     domains: Arc<Domains>,
-    latest_version: AtomicU64,
     allow_shrink: bool,
     poll_interval: Duration,
     served: Arc<Table>,
@@ -71,8 +70,6 @@ pub(in crate::server) struct FirstLoad<'a> {
     pub(in crate::server) domains: Arc<Domains>,
     /// The links of the last good version; empty if there was none.
     pub(in crate::server) last_good: Arc<Table>,
-    /// The version of the catalog.
-    pub(in crate::server) catalog_version: u64,
     /// The version of the file that the catalog has all links of, if it is that of the file now.
     pub(in crate::server) held_version: Option<FileVersion>,
     pub(in crate::server) catalog: CatalogHandle,
@@ -90,14 +87,13 @@ impl LinkReloader {
     pub(in crate::server) fn load_first_or_serve_last_good(
         first: FirstLoad<'_>,
     ) -> Result<LoadedSource<LinkReloader>, LoadError> {
-        let FirstLoad { path, config, domains, last_good, catalog_version, held_version, catalog, progress } = first;
+        let FirstLoad { path, config, domains, last_good, held_version, catalog, progress } = first;
         let counter = |result| metrics::counter(&metrics::LINKS_RELOADS, &[result]);
         let has_last_good = !last_good.is_empty();
         let mut reloader = LinkReloader {
             path,
             policy: config.destination_policy(),
             domains,
-            latest_version: AtomicU64::new(catalog_version),
             allow_shrink: config.allow_shrink,
             poll_interval: config.poll_interval,
             served: last_good,
@@ -171,7 +167,7 @@ impl LinkReloader {
             domains: &self.domains,
             now_ms: clock::wall_ms(),
             served,
-            latest_version: &self.latest_version,
+            latest_version: self.catalog.latest_version(),
             allow_shrink: self.allow_shrink,
         };
         load_and_validate_file(&LoadRequest { path: &self.path, rules, threads, progress })
@@ -304,7 +300,7 @@ mod tests {
         dir: tempfile::TempDir,
         path: PathBuf,
         edge: Arc<ArcSwap<Edge>>,
-        _catalog: Catalog,
+        catalog: Catalog,
     }
 
     impl Fixture {
@@ -315,14 +311,13 @@ mod tests {
             let domains = Arc::new(Domains::new(&crate::links::domains::Config::default()).unwrap());
             let policy = config.destination_policy();
             let opened = OpenedCatalog::open_or_create(dir.path(), policy, domains.clone(), 1).unwrap();
-            let (last_good, catalog_version) = (opened.table.clone(), opened.version);
+            let last_good = opened.table.clone();
             let catalog = opened.start(LinkSource::File).unwrap();
             let loaded = LinkReloader::load_first_or_serve_last_good(FirstLoad {
                 path: path.clone(),
                 config: &config,
                 domains: domains.clone(),
                 last_good,
-                catalog_version,
                 held_version: None,
                 catalog: catalog.handle(),
                 progress: &|_| {},
@@ -330,7 +325,7 @@ mod tests {
             .unwrap();
             let keys = Arc::new(Keyring::load_or_create_file_with_new_key(&dir.path().join("keys.json"), 0).unwrap());
             let edge = Edge::new(loaded.source.table(), keys, domains, Arc::new(TrustedProxies::default()));
-            (Fixture { dir, path, edge: Arc::new(ArcSwap::from_pointee(edge)), _catalog: catalog }, loaded)
+            (Fixture { dir, path, edge: Arc::new(ArcSwap::from_pointee(edge)), catalog }, loaded)
         }
 
         fn replace(&self, text: &str) {
@@ -425,6 +420,31 @@ mod tests {
             .unwrap();
         assert_eq!(fixture.edge.load().links().len(), 0);
         assert!(handle.time_busy_if_stuck().is_none());
+    }
+
+    #[test]
+    fn a_changed_link_has_a_later_version_than_all_that_the_catalog_wrote_before() {
+        let (fixture, LoadedSource { source: mut reloader, .. }) =
+            Fixture::open(Config { allow_shrink: true, ..Config::default() });
+        let reader = || fixture.catalog.handle().open_reader().unwrap();
+        let wait_for_version = |version: u64| {
+            let deadline = Instant::now() + DEADLINE;
+            while reader().version().unwrap() < version {
+                assert!(Instant::now() < deadline, "version {version}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        wait_for_version(20);
+        fixture.replace(&lines(0..1));
+        assert!(matches!(reloader.read_and_publish(&fixture.edge), ReloadOutcome::Published));
+        // 19 links are removed, each with a version of its own.
+        wait_for_version(21 + 19);
+        let before = reader().version().unwrap();
+        fixture.replace(&lines(0..1).replace("https://shop.example.com/", "https://shop.example.com/other"));
+        assert!(matches!(reloader.read_and_publish(&fixture.edge), ReloadOutcome::Published));
+        let mut version = 0;
+        reloader.table().for_each(|link| version = link.version());
+        assert!(version > before, "{version} after {before}");
     }
 
     #[test]
