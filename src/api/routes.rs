@@ -41,7 +41,7 @@ impl Verb {
         if method == Method::HEAD {
             return Some(Verb::Get);
         }
-        Verb::ALL.into_iter().find(|verb| verb.as_str() == method.as_str())
+        Verb::from_word(method.as_str())
     }
 }
 

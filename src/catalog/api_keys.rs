@@ -37,13 +37,6 @@ word_enum! {
     }
 }
 
-impl Scope {
-    /// The scope of this name.
-    pub fn parse(name: &str) -> Option<Scope> {
-        Scope::ALL.into_iter().find(|scope| scope.as_str() == name)
-    }
-}
-
 /// The links that a key reaches: those that match every bound that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyBounds {
@@ -240,7 +233,7 @@ fn api_key_of_row(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         id: row.get(0)?,
         name: row.get(1)?,
         secret_sha256: row.get(2)?,
-        scopes: scopes.iter().filter_map(|word| Scope::parse(word)).collect(),
+        scopes: scopes.iter().filter_map(|word| Scope::from_word(word)).collect(),
         bounds: KeyBounds { domains: list(4)?, partners: list(5)?, creators: list(6)? },
         created_ms: row.get(7)?,
         revoked_ms: row.get(8)?,

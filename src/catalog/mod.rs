@@ -34,7 +34,11 @@ mod writer;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -87,6 +91,7 @@ pub struct OpenedCatalog {
     file_version: Option<String>,
     /// The suspensions.
     pub suspensions: Arc<Suspensions>,
+    is_frozen: bool,
     is_kept: bool,
 }
 
@@ -108,6 +113,7 @@ impl OpenedCatalog {
         let LoadedTable { table, refused, refused_total } =
             load::load_table(&mut store, &policy, &domains, now_ms, threads)?;
         let file_version = Meta::FileVersion.read(&store.connection)?;
+        let is_frozen = Meta::Frozen.read(&store.connection)?.is_some();
         let suspensions = Arc::new(load_suspensions(&store.connection)?);
         let set_aside = if let OpenOutcome::SetAside(path) = outcome { Some(path) } else { None };
         Ok(OpenedCatalog {
@@ -121,6 +127,7 @@ impl OpenedCatalog {
             refused_total,
             file_version,
             suspensions,
+            is_frozen,
             is_kept: true,
         })
     }
@@ -142,6 +149,7 @@ impl OpenedCatalog {
             refused_total: 0,
             file_version: None,
             suspensions: Arc::default(),
+            is_frozen: false,
             is_kept: false,
         })
     }
@@ -165,12 +173,14 @@ impl OpenedCatalog {
         let (committed, commits) = watch::channel(());
         let path = self.store.path.clone();
         let latest_version = Arc::new(AtomicU64::new(self.version));
+        let is_frozen = Arc::new(AtomicBool::new(self.is_frozen));
         let writer = CatalogWriter {
             store: self.store,
             policy: self.policy,
             domains: self.domains,
             source,
             latest_version: latest_version.clone(),
+            is_frozen: is_frozen.clone(),
             table: self.table,
             is_kept: self.is_kept,
             file_commit: None,
@@ -182,7 +192,7 @@ impl OpenedCatalog {
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };
         let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
-        Ok(Catalog { handle: CatalogHandle { requests, path, commits, latest_version }, thread })
+        Ok(Catalog { handle: CatalogHandle { requests, path, commits, latest_version, is_frozen }, thread })
     }
 }
 
@@ -213,6 +223,7 @@ pub struct CatalogHandle {
     requests: mpsc::Sender<Request>,
     path: PathBuf,
     latest_version: Arc<AtomicU64>,
+    is_frozen: Arc<AtomicBool>,
     commits: watch::Receiver<()>,
 }
 
@@ -278,6 +289,11 @@ impl CatalogHandle {
     /// The version of the latest change. Whoever makes a version of a link takes the number behind it.
     pub fn latest_version(&self) -> &AtomicU64 {
         &self.latest_version
+    }
+
+    /// Whether no link may change, so that a links file is not read either.
+    pub fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Relaxed)
     }
 
     /// A new connection to read by.

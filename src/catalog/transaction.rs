@@ -33,6 +33,8 @@ pub(super) struct WriteTransaction<'a> {
 pub(super) struct ChangesToServe {
     pub(super) table_changes: Vec<TableChange>,
     pub(super) changes_suspensions: bool,
+    /// Whether links are frozen now; `None`: as before.
+    pub(super) is_frozen: Option<bool>,
 }
 
 /// Done, refused, or the store fails.
@@ -159,6 +161,7 @@ impl<'a> WriteTransaction<'a> {
     fn set_frozen(&mut self, act: &Act, action: &str, reason: Option<String>) -> Written {
         Meta::Frozen.write(self.connection, reason.as_deref())?;
         write_act(self.connection, act, action, self.rules.now_ms)?;
+        self.changes.is_frozen = Some(reason.is_some());
         self.frozen = reason;
         Ok(Ok(WriteReport::FreezeChanged))
     }

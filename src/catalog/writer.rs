@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::AtomicU64,
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -63,6 +63,8 @@ pub(super) struct CatalogWriter {
     pub(super) domains: Arc<Domains>,
     pub(super) source: LinkSource,
     pub(super) latest_version: Arc<AtomicU64>,
+    /// Whether no link may change.
+    pub(super) is_frozen: Arc<AtomicBool>,
     /// The table that is served.
     pub(super) table: Arc<Table>,
     /// Whether there is a file, in which changes are kept.
@@ -176,8 +178,18 @@ impl CatalogWriter {
         for change in committed.table_changes {
             serve_change(&self.table, change);
         }
-        if committed.changes_suspensions {
-            self.load_and_publish_suspensions()?;
+        if committed.changes_suspensions
+            && let Err(error) = self.load_and_publish_suspensions()
+        {
+            // They are on the disk, so the answer is not that they were refused.
+            log_fault!(
+                error,
+                faults::CATALOG_FAILING,
+                "a suspension is kept, and holds from the next start on: {error}"
+            );
+        }
+        if let Some(is_frozen) = committed.is_frozen {
+            self.is_frozen.store(is_frozen, Ordering::Relaxed);
         }
         self.links.set(self.table.len() as f64);
         Ok(results)

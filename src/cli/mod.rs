@@ -22,7 +22,7 @@ mod shadow;
 pub mod token;
 mod version;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -195,51 +195,37 @@ impl Command {
             Command::Kafka { command: Kafka::Setup(command) } => {
                 let mut flags = FlagValues::default();
                 flags.set("--kafka", &["kafka", "brokers"], command.kafka);
-                kafka::print_topic_plans_and_apply_if_asked(
-                    &command.config.load(flags)?.kafka,
-                    &command.setup,
-                    &mut out,
-                )?;
+                let config = command.config.load(flags)?;
+                kafka::print_topic_plans_and_apply_if_asked(&config.kafka, &command.setup, &mut out)?;
             }
-            Command::Clicks { from, command } => match command {
-                Clicks::Tail(flags) => clicks::print_latest_clicks_and_follow_if_asked(
-                    &from.choose_click_source_from_flags_else_config()?,
-                    &flags,
-                    &mut out,
-                )?,
-                Clicks::Stats(flags) => clicks::count_clicks_by_group_and_print(
-                    &from.choose_click_source_from_flags_else_config()?,
-                    &flags,
-                    &mut out,
-                )?,
-                Clicks::Audit(flags) => {
-                    return clicks::audit_topics_and_print_verdicts(
-                        &from.choose_click_source_from_flags_else_config()?,
-                        &flags,
-                        clock::wall_ms(),
-                        &mut out,
-                    );
-                }
-                Clicks::Why(flags) => {
-                    return Ok(
-                        match clicks::search_for_click_and_print_report(
-                            &from.load_config_with_kafka_flag()?,
-                            &flags,
-                            clock::wall_ms(),
-                            &mut out,
-                        )? {
-                            clicks::WhyOutcome::Found => ExitCode::SUCCESS,
-                            clicks::WhyOutcome::NotFound => ExitCode::FAILURE,
-                        },
-                    );
-                }
-            },
+            Command::Clicks { from, command } => return command.run_clicks_command(&from, &mut out),
             Command::Links(args) => return args.run_links_command(&mut out),
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "waypost", &mut out);
             }
             Command::Version(args) => args.print_version_and_commit(&mut out)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Clicks {
+    fn run_clicks_command(&self, from: &ClickSourceArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let source = || from.choose_click_source_from_flags_else_config();
+        match self {
+            Clicks::Tail(flags) => clicks::print_latest_clicks_and_follow_if_asked(&source()?, flags, out)?,
+            Clicks::Stats(flags) => clicks::count_clicks_by_group_and_print(&source()?, flags, out)?,
+            Clicks::Audit(flags) => {
+                return clicks::audit_topics_and_print_verdicts(&source()?, flags, clock::wall_ms(), out);
+            }
+            Clicks::Why(flags) => {
+                let config = from.load_config_with_kafka_flag()?;
+                return Ok(match clicks::search_for_click_and_print_report(&config, flags, clock::wall_ms(), out)? {
+                    clicks::WhyOutcome::Found => ExitCode::SUCCESS,
+                    clicks::WhyOutcome::NotFound => ExitCode::FAILURE,
+                });
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -16,8 +16,9 @@ use crate::{
     },
 };
 
-/// One snapshot. It is immutable and its parts are shared, so a clone is cheap: a reload publishes a clone with one
-/// part replaced, and a request is answered from one snapshot from start to end.
+/// One snapshot. Its parts are shared, so a clone is cheap: a reload publishes a clone with one part replaced, and a
+/// request is answered from one snapshot from start to end. Of all parts only the table changes in place, a link at a
+/// time; a request looks its link up and keeps it.
 #[derive(Clone)]
 pub struct Edge {
     pub(super) links: Arc<Table>,

@@ -228,7 +228,7 @@ fn build_template(options: &ImportOptions, errors: &mut Vec<InvalidOption>) -> R
     let mut has_kind = options.column.iter().any(|column| column.key == "kind");
     for Assignment { key, value } in &options.defaults {
         has_kind |= key == "kind";
-        let Some(field) = RecordField::find_by_name(key).filter(|field| *field != RecordField::Domain) else {
+        let Some(field) = RecordField::from_word(key).filter(|field| *field != RecordField::Domain) else {
             let known: Vec<&str> = RecordField::ALL.iter().map(|field| field.as_str()).collect();
             let message = format!("{key:?} is no field with a default; allowed are {}", known.join(", "));
             errors.push(InvalidOption::new("defaults", message.replace("domain, ", "")));
@@ -284,7 +284,7 @@ fn check_separator(separator: char, errors: &mut Vec<InvalidOption>) -> u8 {
 fn collect_taken_columns(take: &[Assignment], errors: &mut Vec<InvalidOption>) -> HashMap<String, RecordField> {
     let mut taken = HashMap::new();
     for Assignment { key: column, value: name } in take {
-        match RecordField::find_by_name(name) {
+        match RecordField::from_word(name) {
             Some(field) => _ = taken.insert(fold(column), field),
             None => errors.push(unknown_field("take", name)),
         }
@@ -337,6 +337,6 @@ fn find_role_of_field(field: &str) -> Option<Role> {
         "fallback_url" => Role::FallbackUrl,
         "tags" => Role::Tags(&['|', ';', ',']),
         "title" => Role::Title,
-        name => Role::Field(RecordField::find_by_name(name)?),
+        name => Role::Field(RecordField::from_word(name)?),
     })
 }

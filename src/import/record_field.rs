@@ -29,11 +29,6 @@ word_enum! {
 }
 
 impl RecordField {
-    /// The field with this name.
-    pub(super) fn find_by_name(name: &str) -> Option<RecordField> {
-        RecordField::ALL.into_iter().find(|field| field.as_str() == name)
-    }
-
     /// The name of the field in a record.
     pub(super) const fn record_name(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ pub mod domains;
 pub mod file;
 mod link;
 mod link_key;
+mod link_urls;
 mod own_host;
 pub mod routes;
 pub mod rules;

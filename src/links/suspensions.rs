@@ -31,13 +31,6 @@ word_enum! {
     }
 }
 
-impl Dimension {
-    /// The dimension of a word.
-    pub fn from_word(word: &str) -> Option<Dimension> {
-        Dimension::ALL.into_iter().find(|dimension| dimension.as_str() == word)
-    }
-}
-
 /// One suspension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
@@ -101,8 +94,9 @@ impl Suspensions {
             &domain.name,
             link.destination_host().unwrap_or_default(),
         ];
-        let found = self.by_value.iter().zip(values).filter_map(|(by_value, value)| by_value.get(value));
-        found.into_iter().find(|suspension| suspension.holds_at(now_ms))
+        // An absent id is an empty text, and no value of a suspension.
+        let given = self.by_value.iter().zip(values).filter(|(_, value)| !value.is_empty());
+        given.filter_map(|(by_value, value)| by_value.get(value)).find(|suspension| suspension.holds_at(now_ms))
     }
 }
 

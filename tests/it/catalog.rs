@@ -177,3 +177,29 @@ fn an_export_is_a_links_file_and_round_trips_byte_for_byte() {
     fs::rename(backup, other.data().join("catalog.db")).unwrap();
     assert_eq!(run_links(&other, &["export"]), exported);
 }
+
+#[test]
+fn a_frozen_catalog_takes_no_change_of_the_links_file_until_it_is_unfrozen() {
+    let mut site = Site::with_codes(&["tea", "cup"]);
+    wait_until_kept(&site, "cup");
+    site.stop();
+    run_links(&site, &["freeze", "--reason", "closing the month"]);
+    site.write("links.jsonl", &[link("tea"), link("cup"), link("new")].map(|line| line + "\n").concat());
+    site.restart();
+    site.wait_for_log("links are frozen");
+    site.signal("-HUP");
+    site.wait_for_log("SIGHUP");
+    assert_eq!([site.get("/cup", &[]).status, site.get("/new", &[]).status], [302, 404]);
+    site.stop();
+    run_links(&site, &["unfreeze"]);
+    site.restart();
+    assert_eq!(site.get("/new", &[]).status, 302);
+}
+
+#[test]
+fn an_empty_value_suspends_nothing() {
+    let site = site_with_catalog(&["tea"]);
+    let (code, _, stderr) = links(&site, &["disable", "--partner", "", "--reason", "a variable that is not set"]);
+    assert!(code == 1 && stderr.contains("--partner is empty"), "{stderr}");
+    assert_eq!(run_links(&site, &["suspensions"]), "");
+}

@@ -75,7 +75,7 @@ fn read_key_request(object: &Map<String, Value>) -> Result<ApiKeyRequest, Proble
     }
     let scopes = read_texts(object, "scopes", &mut errors);
     let scopes: Option<Vec<Scope>> =
-        scopes.map(|words| words.iter().map(|word| Scope::parse(word)).collect()).unwrap_or(None);
+        scopes.map(|words| words.iter().map(|word| Scope::from_word(word)).collect()).unwrap_or(None);
     if scopes.is_none() && !errors.iter().any(|error| error.field == "scopes") {
         errors.push(FieldError::in_body("scopes", "is needed: a list of read, write, suspend, admin"));
     }

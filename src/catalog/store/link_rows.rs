@@ -174,7 +174,7 @@ impl GoneRow {
                 since_ms: row.get(2)?,
                 created_ms: row.get(3)?,
                 is_created_at_default: row.get(4)?,
-                kind: Kind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(Kind::Plain),
+                kind: Kind::from_word(&kind).unwrap_or(Kind::Plain),
                 creator: creator.into(),
                 partner: partner.into(),
             },

@@ -130,7 +130,7 @@ impl ImportArgs {
 
 /// The format with this name, which the parser has checked.
 fn find_format(name: String) -> Format {
-    Format::ALL.into_iter().find(|format| format.as_str() == name).unwrap_or(Format::Csv)
+    Format::from_word(&name).unwrap_or(Format::Csv)
 }
 
 fn parse_zone(name: &str) -> Result<TimeZone, String> {

@@ -70,16 +70,14 @@ impl FilterArgs {
         let mut fields = Vec::new();
         for condition in &self.conditions {
             let (field, value) = condition.split_once('=').unwrap_or((condition, ""));
-            let Some(field) = FilterField::ALL.into_iter().find(|known| known.as_str() == field) else {
+            let Some(field) = FilterField::from_word(field) else {
                 let known: Vec<&str> = FilterField::ALL.iter().map(|known| known.as_str()).collect();
                 bail!("--where {condition}: {field:?} is no field; allowed are {}", known.join(", "));
             };
             fields.push((field, value.to_owned()));
         }
         let state = self.state.as_ref().map(|word| {
-            StateFilter::ALL
-                .into_iter()
-                .find(|state| state.as_str() == word)
+            StateFilter::from_word(word)
                 .with_context(|| format!("--state {word}: allowed are live, expired, not-started and disabled"))
         });
         let state = state.transpose()?.map(|state| (state, clock::wall_ms()));

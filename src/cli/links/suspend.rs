@@ -110,7 +110,22 @@ impl TargetArgs {
         if self.codes.is_empty() && self.suspended_values().is_empty() {
             bail!("name codes, or one of --creator --partner --seller --campaign --product --domain --host");
         }
+        if let Some((dimension, _)) = self.suspended_values().iter().find(|(_, value)| value.is_empty()) {
+            bail!("--{} is empty; name the value whose links are meant", dimension.as_str());
+        }
         Ok(())
+    }
+
+    /// Sets `enabled` of the links that are named by their codes.
+    fn set_enabled_and_print_outcomes(
+        &self,
+        catalog: &OfflineCatalog,
+        enabled: bool,
+        reason: Option<&String>,
+        out: &mut impl Write,
+    ) -> Result<ExitCode> {
+        let change = ChangeArgs { reason: reason.cloned(), dry_run: false };
+        apply_and_print(catalog, self.codes.clone(), self.rows_that_set_enabled(enabled), &change, out)
     }
 }
 
@@ -137,9 +152,7 @@ impl DisableArgs {
                 writeln!(out, "suspended {}", describe(&suspension))?;
             }
         }
-        let change = ChangeArgs { reason: Some(self.reason.clone()), dry_run: false };
-        let rows = self.target.rows_that_set_enabled(false);
-        apply_and_print(&catalog, self.target.codes.clone(), rows, &change, out)
+        self.target.set_enabled_and_print_outcomes(&catalog, false, Some(&self.reason), out)
     }
 
     fn checked_fallback_url(&self, catalog: &OfflineCatalog) -> Result<Option<String>> {
@@ -167,9 +180,7 @@ impl EnableArgs {
                 _ => eprintln!("{} {value} is not suspended", dimension.as_str()),
             }
         }
-        let change = ChangeArgs { reason: self.reason.clone(), dry_run: false };
-        let rows = self.target.rows_that_set_enabled(true);
-        apply_and_print(&catalog, self.target.codes.clone(), rows, &change, out)
+        self.target.set_enabled_and_print_outcomes(&catalog, true, self.reason.as_ref(), out)
     }
 }
 

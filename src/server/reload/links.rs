@@ -40,6 +40,7 @@ pub(in crate::server) struct LinkReloader {
     served: Arc<Table>,
     /// Keeps the links for the next start.
     catalog: CatalogHandle,
+    is_frozen_logged: bool,
     /// Replaced tables that a worker may still be reading.
     replaced: Vec<Arc<Table>>,
     metrics: LinkMetrics,
@@ -98,6 +99,7 @@ impl LinkReloader {
             poll_interval: config.poll_interval,
             served: last_good,
             catalog,
+            is_frozen_logged: false,
             replaced: Vec::new(),
             metrics: LinkMetrics::register(),
             counters: ReloadCounters {
@@ -114,6 +116,12 @@ impl LinkReloader {
                 reloader.path.display()
             );
             let versions = FileVersions::from([(reloader.path.clone(), Some(version))]);
+            return Ok(LoadedSource { source: reloader, versions });
+        }
+        if has_last_good && reloader.postpone_if_frozen() {
+            reloader.measure_links();
+            // The file counts as changed, and is read once links may change again.
+            let versions = FileVersions::from([(reloader.path.clone(), None)]);
             return Ok(LoadedSource { source: reloader, versions });
         }
         let versions = reloader.read_file_versions();
@@ -195,6 +203,16 @@ impl LinkReloader {
         self.let_catalog_keep_links_of(version);
     }
 
+    /// Whether links are frozen, which is logged once.
+    fn postpone_if_frozen(&mut self) -> bool {
+        let is_frozen = self.catalog.is_frozen();
+        if is_frozen && !self.is_frozen_logged {
+            tracing::warn!("{}: links are frozen; the file is read behind `links unfreeze`", self.path.display());
+        }
+        self.is_frozen_logged = is_frozen;
+        is_frozen
+    }
+
     fn measure_links(&self) {
         self.metrics.links.set(self.served.len() as f64);
         self.metrics.last_success.set(clock::wall_ms() as f64 / 1000.0);
@@ -226,6 +244,9 @@ impl ReloadSource for LinkReloader {
 
     /// Loads on one thread, so that the workers keep their cores.
     fn read_and_publish(&mut self, edge: &ArcSwap<Edge>) -> ReloadOutcome {
+        if self.postpone_if_frozen() {
+            return ReloadOutcome::Postponed;
+        }
         let started = Instant::now();
         match self.load_links_file(Some(&self.served), 1, &|_| {}) {
             Ok(loaded) => {

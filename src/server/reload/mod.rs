@@ -63,6 +63,8 @@ pub(in crate::server) enum ReloadOutcome {
     Failed(Vec<ReloadError>),
     /// A file was written to while it was read. The next checks find the change again.
     ChangedWhileReading,
+    /// The content may not change now. The next checks find the change again.
+    Postponed,
 }
 
 /// A reason why content is not published.
@@ -108,7 +110,7 @@ impl ReloadCounters {
     fn count_outcome(&self, outcome: &ReloadOutcome) {
         match outcome {
             ReloadOutcome::Published => self.published.increment(1),
-            ReloadOutcome::ChangedWhileReading => {}
+            ReloadOutcome::ChangedWhileReading | ReloadOutcome::Postponed => {}
             ReloadOutcome::Failed(errors) => {
                 for error in errors {
                     match error.kind {
@@ -153,7 +155,7 @@ impl WatchedSource {
         let outcome = self.source.read_and_publish(edge);
         self.source.counters().count_outcome(&outcome);
         match outcome {
-            ReloadOutcome::ChangedWhileReading => return,
+            ReloadOutcome::ChangedWhileReading | ReloadOutcome::Postponed => return,
             ReloadOutcome::Published => {}
             ReloadOutcome::Failed(errors) => {
                 errors.iter().for_each(|error| error.log_with_kept_content(self.source.kept_content()));
