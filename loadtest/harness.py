@@ -195,7 +195,7 @@ def exchange(port, request, seconds=5):
 
 
 class Waypost(Process):
-    """`waypost serve` with one worker. `tables`: further listeners, settings of each beside its address; their ports are `ports`."""
+    """`waypost serve` with one worker, on a links file or (`links` None) on its catalog. `tables`: further listeners, settings of each beside its address; their ports are `ports`."""
 
     def __init__(self, binary, directory, links, cores, kafka=None, env=None, args=(), workers=1, tables=()):
         directory.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ class Waypost(Process):
         self.ports = [free_port() for _ in tables]
         listen = [f'"{HOST}:{self.port}"']
         listen += [f'{{ address = "{HOST}:{port}", {table} }}' for port, table in zip(self.ports, tables)]
-        command = [binary, "serve", "--links", links, "--listen", f"[{', '.join(listen)}]" if tables else f"{HOST}:{self.port}",
+        command = [binary, "serve", *(["--links", links] if links else []), "--listen", f"[{', '.join(listen)}]" if tables else f"{HOST}:{self.port}",
                    "--admin", f"{HOST}:{self.admin}", "--data-dir", self.data, *args]
         if kafka:
             command += ["--kafka", kafka]

@@ -6,13 +6,18 @@
 # Time to check a table of a million links with `waypost links import`, and the memory it takes.
 #
 #   loadtest/links.sh import [--count 1000000] [--rounds 5] [--name NAME]
+#
+# Links kept in the catalog: seconds until a server on it is ready and bytes a link (load); upserts of many links while clicks come,
+# against clicks alone (bulk); single creates, each on the disk before its answer, beside what a sync costs on this machine (write).
+#
+#   loadtest/links.sh load|bulk|write [COUNT] [--rounds 3] [--rows 300000] [--rate 2000] [--writes 400] [--name NAME]
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
-need python3=python3
+need gcc=gcc python3=python3
 build_waypost
 script=links
-if [ "${1:-}" = import ]; then
-    script=links_import
-    shift
-fi
+case "${1:-}" in
+import) script=links_import && shift ;;
+load | bulk | write) script=links_store ;;
+esac
 exec python3 "$ROOT/loadtest/$script.py" "$@"

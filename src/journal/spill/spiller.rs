@@ -79,10 +79,8 @@ impl Spiller {
         if let Err(error) = &observer {
             tracing::warn!(%error, "cannot start the thread wp-observer: metrics stand still while the disk stalls");
         }
-        let pause = self.pause();
         while !stop.is_set() {
-            self.spill_due_lanes_and_save_due_checkpoints(Instant::now());
-            thread::sleep(pause);
+            thread::sleep(self.spill_due_lanes_and_save_due_checkpoints(Instant::now()));
         }
         self.spill_rest_write_last_checkpoints_and_close();
         observer_stopper.stop();
@@ -90,17 +88,20 @@ impl Spiller {
         let _ = observer.map(thread::JoinHandle::join);
     }
 
-    /// The time between two rounds: a quarter of the sync interval, so that it adds little to it.
+    /// The time between the last sync of a lane's frames and the next round: a quarter of the sync interval, so that it
+    /// adds little to it.
     fn pause(&self) -> Duration {
         (self.config.sync_interval / 4).clamp(Duration::from_millis(1), Duration::from_millis(20))
     }
 
     /// Spills every lane whose oldest frame is due, with one sync. Each second writes the checkpoints, with one more.
+    /// Returns the time to wait before the next round.
     ///
-    /// A frame is due when it has waited for the sync interval. In a round in which any frame is due, the lanes whose
-    /// oldest frame would have waited longer than that at the next round are spilled too. So a frame waits for the
-    /// longer of the sync interval and a round, and then for one sync, whatever the number of lanes.
-    pub(in crate::journal) fn spill_due_lanes_and_save_due_checkpoints(&mut self, now: Instant) {
+    /// A frame is due two pauses before it has waited for the sync interval: a round may begin a pause late, because a
+    /// busy machine wakes the thread late and a sync takes longer than the last. In a round in which any frame is due,
+    /// the lanes whose oldest frame would be at the next round are spilled too. So a frame waits for the longer of the
+    /// sync interval and a round, and then for one sync, whatever the number of lanes.
+    pub(in crate::journal) fn spill_due_lanes_and_save_due_checkpoints(&mut self, now: Instant) -> Duration {
         let are_checkpoints_due =
             self.checkpoints_at.is_none_or(|at| now.saturating_duration_since(at) >= CHECKPOINT_EVERY);
         let lanes = self.list_lanes_to_spill_oldest_frame_first(now, are_checkpoints_due);
@@ -117,11 +118,13 @@ impl Spiller {
             self.checkpoints_at = Some(now);
         }
         self.publish_to_observer_and_metrics(now);
+        // The sync of the checkpoints was a pause for the frames.
+        self.pause().saturating_sub(if are_checkpoints_due { self.last_checkpoints_took } else { Duration::ZERO })
     }
 
     /// The indices of the lanes that are to be spilled in this round; none if no frame is due.
     fn list_lanes_to_spill_oldest_frame_first(&mut self, now: Instant, are_checkpoints_due: bool) -> Vec<usize> {
-        let due = self.config.sync_interval.saturating_sub(self.pause());
+        let due = self.config.sync_interval.saturating_sub(2 * self.pause());
         let mut ages = Vec::new();
         for index in 0..self.segment_log.lanes.len() {
             let age = self.observer.lock().sample_head_and_get_age_bound_of_oldest_frame_to_spill(index, now);

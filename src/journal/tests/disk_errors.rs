@@ -163,8 +163,7 @@ fn frames_written_into_a_removed_segment_are_not_durable_and_are_written_again()
     let durable = lane.durable_position();
     std::fs::remove_file(&segments(dir.path())[0]).unwrap();
     lane.writer.append(b"two").unwrap();
-    let ((), fault) =
-        capture_fault("spill_stopped", || lane.spiller.spill_due_lanes_and_save_due_checkpoints(lane.now));
+    let (_, fault) = capture_fault("spill_stopped", || lane.spiller.spill_due_lanes_and_save_due_checkpoints(lane.now));
     assert_eq!(fault, ["bounded", "spill-stopped"]);
     assert_eq!(lane.durable_position(), durable, "a sync of a file without a name does not count");
     lane.now += Duration::from_secs(1);
