@@ -26,8 +26,8 @@ use crate::{
     model::link::record::Record,
 };
 
-/// Rows of one part: some 50 ms.
-const ROWS_PER_PART: usize = 2_000;
+/// Rows of one part: some 300 ms, for which another request may wait.
+const ROWS_PER_PART: usize = 8_000;
 
 /// A file whose links are being kept.
 pub(super) struct FileCommit {

@@ -84,11 +84,8 @@ pub(super) struct CatalogWriter {
 impl CatalogWriter {
     /// Runs until it is told to stop, or nobody can ask any more.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
-        // Behind the first load of a file they are made at its end, which is faster.
-        if self.source == LinkSource::Store
-            && let Err(error) = self.store.create_missing_indexes()
-        {
-            tracing::warn!(%error, "the catalog's indexes are not made; lists of links are slow");
+        if self.source == LinkSource::Store && !self.store.is_empty().unwrap_or(false) {
+            self.create_missing_indexes();
         }
         loop {
             let first = match self.wait_for_request(requests) {
@@ -202,8 +199,16 @@ impl CatalogWriter {
         Ok(())
     }
 
+    /// Called once many links were added to an empty catalog: an index is made faster behind them than beside them.
+    fn create_missing_indexes(&self) {
+        if let Err(error) = self.store.create_missing_indexes() {
+            tracing::warn!(%error, "the catalog's indexes are not made; lists of links are slow");
+        }
+    }
+
     fn commit_next_part_of_file_or_checkpoint(&mut self) {
         let Some(mut commit) = self.file_commit.take() else {
+            self.create_missing_indexes();
             if let Err(error) = self.store.checkpoint() {
                 tracing::warn!(%error, "the catalog's log is not written back");
             }
