@@ -43,6 +43,7 @@ problems_table! {
     /// A domain, a host or a time that this server does not take now.
     NotAcceptedHere = "not-accepted-here", CONFLICT, "This server does not take the link as it is set up now";
     SourceIsFile = "source-is-file", CONFLICT, "The links come from a file";
+    ActTaken = "act-taken", CONFLICT, "The act is somebody else's";
     RequestInFlight = "request-in-flight", CONFLICT, "The first request with this key is not answered yet";
     VersionDiffers = "version-differs", PRECONDITION_FAILED, "The link has another version";
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "The body is too large";

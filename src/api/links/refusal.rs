@@ -59,7 +59,9 @@ pub(in crate::api) fn problem_of_refusal(refusal: RowRefusal, existing: Existing
             Problem::new(ProblemKind::VersionDiffers, detail).with_member("version", found)
         }
         RowRefusal::VersionNeeded { found } => {
-            let detail = format!("another link has this address, at version {found}; send If-Match with its ETag");
+            let detail = format!(
+                "another link has this address, at version {found}; send If-Match with its ETag, or the version"
+            );
             Problem::new(ProblemKind::VersionNeeded, detail).with_member("version", found)
         }
         RowRefusal::NotARecord(message) => {
