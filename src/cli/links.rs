@@ -7,8 +7,10 @@ mod edit;
 mod history_text;
 mod import;
 mod import_args;
+mod import_catalog;
 mod import_output;
 mod import_report;
+mod import_spool;
 mod maintain;
 mod outcome_text;
 mod place;
@@ -40,7 +42,7 @@ pub struct LinksArgs {
 /// The commands of `waypost links`. Exit code 2: some links were refused.
 #[derive(Debug, Subcommand)]
 enum Links {
-    /// Turn the export of another link shortener into link records
+    /// Turn the export of another link shortener into links, in a file or in the catalog
     Import(Box<ImportArgs>),
     /// Create links of records in JSON, one on a line
     Add(edit::AddArgs),
@@ -86,7 +88,7 @@ impl LinksArgs {
     pub(super) fn run_links_command(&self, out: &mut impl Write) -> Result<ExitCode> {
         let place = &self.place;
         match &self.command {
-            Links::Import(args) => import::import_files_and_print_report(args, &place.config, clock::wall_ms()),
+            Links::Import(args) => import::import_files_and_print_report(args, place, clock::wall_ms()),
             Links::Add(args) => args.add_links_and_print_outcomes(place, out),
             Links::Show(args) => args.print_link(place, out),
             Links::Set(args) => args.set_fields_and_print_outcome(place, out),
