@@ -9,7 +9,7 @@
 //! - `http`: problems, bodies, media types, conditions, query parameters.
 //! - `links`: one link, and lists of links. `bulk`: many rows in one request. `many`: one change of many links.
 //! - `feed`: the history of a link, the audit, the feed of changes, the export. `operator`: suspensions,
-//!   freeze, status, API keys, OpenAPI.
+//!   freeze, explanations, status, API keys, OpenAPI.
 
 mod act_progress;
 mod auth;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::{CatalogHandle, LinkSource, change::LinkName},
-    edge::snapshot::Edge,
+    edge::{explain::Explainer, snapshot::Edge},
     links::destination::policy::DestinationPolicy,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct ApiState {
     pub(super) keys_in_flight: RefCell<HashSet<(String, String)>>,
     /// Read with the first list.
     pub(super) cursor_key: OnceCell<String>,
+    /// Made with the first explanation, and used for all.
+    pub(super) explainer: RefCell<Option<Explainer>>,
     requests: Rc<Cell<usize>>,
 }
 
@@ -60,6 +62,7 @@ impl ApiState {
             progress: Rc::default(),
             keys_in_flight: RefCell::default(),
             cursor_key: OnceCell::new(),
+            explainer: RefCell::default(),
             requests: Rc::default(),
         }
     }

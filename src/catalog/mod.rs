@@ -23,6 +23,7 @@ mod idempotency;
 mod load;
 pub mod many;
 mod mint;
+pub mod offline;
 mod own_links;
 pub mod query;
 mod row_writes;

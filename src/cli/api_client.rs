@@ -145,7 +145,16 @@ impl ApiClient {
     }
 
     /// Sends a request, again if the server has no room for it: then nothing of it was done.
-    fn send(&self, method: &str, path: &ApiPath, media_type: &str, body: &[u8]) -> anyhow::Result<ApiAnswer> {
+    ///
+    /// # Errors
+    /// As [`ApiClient::send_json`].
+    pub(super) fn send(
+        &self,
+        method: &str,
+        path: &ApiPath,
+        media_type: &str,
+        body: &[u8],
+    ) -> anyhow::Result<ApiAnswer> {
         let mut attempt = 1;
         loop {
             let sent = self.send_once(method, path, media_type, body);
