@@ -4,6 +4,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use anyhow::{Context, Result};
 
+use super::kept_domains::load_domains;
 use crate::{
     attribution::keyring::Keyring,
     catalog::offline::{OfflineLinks, load_links_read_only, load_suspensions_read_only},
@@ -27,13 +28,13 @@ pub(super) enum OfflineKeys {
     New,
 }
 
-/// Loads the links file of the configuration, or the catalog if none is configured, and builds the edge that would serve
-/// the links. A server may hold the data directory.
+/// Loads the links file of the configuration, or the catalog if none is configured, and builds the edge that would
+/// serve the links. A server may hold the data directory.
 ///
 /// # Errors
 /// A file that a server would refuse too; or there are no links.
 pub(super) fn load_edge_without_server(config: &Config, keys: OfflineKeys, now_ms: u64) -> Result<Edge> {
-    let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
+    let domains = Arc::new(load_domains(config)?);
     let OfflineLinks { table, suspensions } = load_links(config, &domains, now_ms)?;
     let ring_path = config.attribution.keyring_path(&config.server.data_dir);
     let keyring = match keys {

@@ -289,7 +289,7 @@ impl Link {
 
 fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -> Result<&'a Domain, RecordError> {
     domains.find_by_name(&record.domain).ok_or_else(|| {
-        let configured: Vec<&str> = domains.all().iter().take(10).map(|domain| &*domain.name).collect();
+        let configured: Vec<&str> = domains.served().take(10).map(|domain| &*domain.name).collect();
         let message = format!("{:?} is not configured; configured are {}", record.domain, configured.join(", "));
         RecordError::new("domain", message).with_kind(RecordErrorKind::NotAcceptedHere)
     })

@@ -42,6 +42,7 @@ problems_table! {
     Unchangeable = "unchangeable", CONFLICT, "A field that never changes would change";
     /// A domain, a host or a time that this server does not take now.
     NotAcceptedHere = "not-accepted-here", CONFLICT, "This server does not take the link as it is set up now";
+    SourceIsConfiguration = "source-is-configuration", CONFLICT, "The configuration defines the domain";
     SourceIsFile = "source-is-file", CONFLICT, "The links come from a file";
     ActTaken = "act-taken", CONFLICT, "The act is somebody else's";
     RequestInFlight = "request-in-flight", CONFLICT, "The first request with this key is not answered yet";

@@ -20,7 +20,7 @@ use crate::{
         query::{CatalogReader, LinkFilter, VersionedLink},
         suspension_rows::{NewSuspension, SuspensionRow},
     },
-    cli::config_args::ConfigArgs,
+    cli::{config_args::ConfigArgs, kept_domains::load_domains},
     config::{Config, FlagValues},
     journal::DirectoryLocks,
     links::{domains::Domains, suspensions::Dimension},
@@ -53,7 +53,7 @@ impl OfflineCatalog {
         let data_dir = &config.server.data_dir;
         let locks = DirectoryLocks::lock(data_dir, config.journal.ring_dir.as_deref())
             .context("a running server is asked with --server URL")?;
-        let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
+        let domains = Arc::new(load_domains(&config)?);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let policy = config.links.destination_policy();
         let opened = OpenedCatalog::open_or_create(data_dir, policy, domains.clone(), threads)?;

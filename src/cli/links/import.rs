@@ -21,10 +21,9 @@ use super::{
 };
 use crate::{
     catalog::change::ExpectedLink,
-    cli::exit,
+    cli::{exit, kept_domains::load_domains},
     config::FlagValues,
     import::{FileError, ImportRules, Importer, InvalidOption, RowOutcome, Summary},
-    links::domains::Domains,
 };
 
 /// Imports the files and prints the report to the standard error.
@@ -34,7 +33,7 @@ pub(super) fn import_files_and_print_report(args: &ImportArgs, place: &PlaceArgs
         Err(error) => return Ok(print_invalid_options(&[error])),
     };
     let config = place.config.load(FlagValues::default())?;
-    let domains = Domains::new(&config.domains).map_err(anyhow::Error::msg)?;
+    let domains = load_domains(&config)?;
     let policy = config.links.destination_policy();
     let rules = ImportRules { policy: &policy, domains: &domains, now_ms };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

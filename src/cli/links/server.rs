@@ -3,6 +3,7 @@
 mod bulk;
 mod json;
 mod many;
+mod not_found;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use self::{
     bulk::{BulkRequest, read_outcomes},
     json::{LinkPage, suspension_of_json},
     many::change_many_and_wait,
+    not_found::none_if_not_found,
 };
 use super::{
     history_text::history_of_api_item,
@@ -24,7 +26,7 @@ use crate::{
         query::{LinkFilter, VersionedLink},
         suspension_rows::{NewSuspension, SuspensionRow},
     },
-    cli::api_client::{ApiClient, ApiPath, ServerProblem},
+    cli::api_client::{ApiClient, ApiPath},
     links::suspensions::{Dimension, canonical_value},
 };
 
@@ -139,15 +141,4 @@ impl LinkPlace for ServerLinks {
 
 fn path_of_suspension(dimension: Dimension, value: &str) -> ApiPath {
     ApiPath::new("/v1/suspensions").segment(dimension.as_str()).segment(value)
-}
-
-/// What was asked for; `None` if the server says that there is no such thing.
-fn none_if_not_found<T>(answer: Result<T>) -> Result<Option<T>> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
-        Err(error) => match error.downcast_ref::<ServerProblem>() {
-            Some(problem) if problem.status == 404 && problem.kind == "not-found" => Ok(None),
-            _ => Err(error),
-        },
-    }
 }

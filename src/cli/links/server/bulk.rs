@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn an_answer_has_an_outcome_for_each_row_or_is_an_error() {
-        let answer = r#"{"line":1,"outcome":"created","link":"/v1/links/*/a%20b","version":7,"warnings":["rate_bp: odd"]}
+        let answer = r#"{"line":1,"outcome":"created","link":"/v1/links/*/a%20b","version":7,"warnings":["url: odd"]}
 {"line":2,"type":"urn:waypost:problem:exists","status":409,"detail":"x","version":3,"errors":[]}
 {"summary":{}}"#;
         let outcomes = read_outcomes(answer, 2).unwrap();
         let created =
-            ChangeOutcome::Created { name: "*/a b".to_owned(), version: 7, warnings: vec!["rate_bp: odd".to_owned()] };
+            ChangeOutcome::Created { name: "*/a b".to_owned(), version: 7, warnings: vec!["url: odd".to_owned()] };
         assert_eq!(outcomes[0], created);
         assert!(matches!(&outcomes[1], ChangeOutcome::Refused(refusal) if refusal.message.ends_with("at version 3")));
         assert!(read_outcomes(answer, 3).is_err(), "a row without an outcome");

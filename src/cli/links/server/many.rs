@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     bulk::refusal_of_problem,
     json::{name_of_path, parameters_of_filter},
-    none_if_not_found,
+    not_found::none_if_not_found,
 };
 use crate::{
     catalog::{act::Act, many::ManyChange},
