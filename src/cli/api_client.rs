@@ -163,8 +163,9 @@ impl ApiClient {
             if answer.status / 100 == 2 {
                 return Ok(answer);
             }
-            if answer.status != 503 || attempt == ATTEMPTS {
-                return Err(ServerProblem::of_answer(&answer).into());
+            let problem = ServerProblem::of_answer(&answer);
+            if answer.status != 503 || problem.kind == "too-slow" || attempt == ATTEMPTS {
+                return Err(problem.into());
             }
             std::thread::sleep(answer.retry_after.unwrap_or(Duration::from_secs(1)).min(MAX_PAUSE));
             attempt += 1;

@@ -54,6 +54,7 @@ problems_table! {
     Frozen = "frozen", LOCKED, "Links are frozen";
     VersionNeeded = "version-needed", PRECONDITION_REQUIRED, "The link exists, so If-Match is needed";
     Busy = "busy", SERVICE_UNAVAILABLE, "The server has no room for the request";
+    TooSlow = "too-slow", SERVICE_UNAVAILABLE, "The read took too long";
     StoreFailing = "store-failing", SERVICE_UNAVAILABLE, "The catalog cannot be read or written";
 }
 
