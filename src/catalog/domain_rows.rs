@@ -1,14 +1,8 @@
 //! The settings of domains that the API made: their rows.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{
-    FILE_NAME,
-    query::CatalogReader,
-    store::{StoreError, open_read_only},
-};
+use super::query::CatalogReader;
 use crate::links::domains::{Config, Settings};
 
 /// A domain as the catalog keeps it.
@@ -72,19 +66,6 @@ impl CatalogReader {
     pub fn list_domains(&self) -> rusqlite::Result<Vec<DomainRow>> {
         DomainRow::list(&self.0)
     }
-}
-
-/// The domains of a configuration, and behind them those that the catalog of a data directory keeps. The configuration
-/// wins where both name a host.
-///
-/// # Errors
-/// The catalog cannot be read.
-pub fn add_domains_of_catalog(configured: &Config, data_dir: &Path) -> Result<Config, StoreError> {
-    let path = data_dir.join(FILE_NAME);
-    if !path.exists() {
-        return Ok(configured.clone());
-    }
-    Ok(merge_domains(configured, DomainRow::list(&open_read_only(&path)?)?))
 }
 
 /// The domains of a configuration, and of rows for hosts that it does not name.

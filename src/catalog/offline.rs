@@ -1,15 +1,21 @@
-//! The links of a catalog for a command that shows answers: read beside a server or without one, and nothing is
-//! written.
+//! What a catalog has, for a start and for commands that show answers: read beside a server or without one, and nothing
+//! is written.
 
 use std::path::Path;
 
 use super::{
     FILE_NAME,
+    domain_rows::{DomainRow, merge_domains},
     load::{build_link, fingerprint, load_ready_bytes},
     store::{Meta, StoreError, open_read_only},
     suspension_rows::load_suspensions,
 };
-use crate::links::{Table, destination::policy::DestinationPolicy, domains::Domains, suspensions::Suspensions};
+use crate::links::{
+    Table,
+    destination::policy::DestinationPolicy,
+    domains::{Config, Domains},
+    suspensions::Suspensions,
+};
 
 /// Links as a server would serve them.
 pub struct OfflineLinks {
@@ -17,6 +23,19 @@ pub struct OfflineLinks {
     pub table: Table,
     /// The suspensions.
     pub suspensions: Suspensions,
+}
+
+/// The domains of a configuration, and behind them those that the catalog of a data directory keeps. The configuration
+/// wins where both name a host.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub fn add_domains_of_catalog(configured: &Config, data_dir: &Path) -> Result<Config, StoreError> {
+    let path = data_dir.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(configured.clone());
+    }
+    Ok(merge_domains(configured, DomainRow::list(&open_read_only(&path)?)?))
 }
 
 /// The suspensions of the catalog of a data directory; none if there is no catalog.

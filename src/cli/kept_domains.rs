@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::{catalog::domain_rows::add_domains_of_catalog, config::Config, links::domains::Domains};
+use crate::{catalog::offline::add_domains_of_catalog, config::Config, links::domains::Domains};
 
 /// The domains that a server with this configuration would serve. Nothing is written.
 ///

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     attribution::keyring::Keyring,
-    catalog::{Catalog, LinkSource, OpenedCatalog, domain_rows::add_domains_of_catalog},
+    catalog::{Catalog, LinkSource, OpenedCatalog, offline::add_domains_of_catalog},
     client::address::TrustedProxies,
     config::Config,
     edge::{https_redirect::HttpsRedirect, snapshot::Edge},

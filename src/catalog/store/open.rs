@@ -14,7 +14,7 @@ const APPLICATION_ID: i64 = 0x5750_4354;
 /// The newest format.
 const FORMAT: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
-/// The table that files of earlier builds lack.
+/// The table that files of earlier builds lack. Nothing is written where it exists.
 const DOMAIN_TABLE: &str = include_str!("domain.sql");
 const INDEXES: &str = include_str!("indexes.sql");
 /// How long a writer waits for a reader of another process, such as `sqlite3` in a checkpoint.
@@ -97,13 +97,11 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(64);
         if tables == 0 {
             connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {SCHEMA} {DOMAIN_TABLE} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; \
+                "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; \
                  COMMIT"
             ))?;
         }
-        if tables > 0 {
-            connection.execute_batch(DOMAIN_TABLE)?;
-        }
+        connection.execute_batch(DOMAIN_TABLE)?;
         Ok(Store { connection, path: path.to_owned(), is_shared: locking == Locking::Shared })
     }
 
