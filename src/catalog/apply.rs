@@ -19,7 +19,7 @@ use crate::{
         domains::{Domain, Domains},
         rules::{CodeState, find_changed_unchangeable_fields},
     },
-    model::link::record::{Record, RecordError},
+    model::link::record::{Record, RecordError, RecordErrorKind},
 };
 
 /// What rows are checked against.
@@ -109,7 +109,8 @@ impl Application<'_> {
         if leads_back_to(self.connection, self.rules.domains, &name, &valid.own_host_targets)? {
             let message = "leads back to this link through other links: browsers would go in a circle; name a URL of \
                            the shop";
-            return Ok(Err(RowRefusal::Invalid(vec![RecordError::new("url", message)])));
+            let error = RecordError::new("url", message).with_kind(RecordErrorKind::NotAcceptedHere);
+            return Ok(Err(RowRefusal::Invalid(vec![error])));
         }
         let version = self.write_link(&name, &text, record, &valid, previous.as_ref())?;
         let changed = ChangedLink { name, version, record: text, warnings: valid.warnings };
@@ -133,7 +134,8 @@ impl Application<'_> {
         {
             let message = "never changes; give the changed link another code";
             let field = if patched.code == code_of_record(&stored.record) { "domain" } else { "code" };
-            return Ok(Err(RowRefusal::Unchangeable(vec![RecordError::new(field, message)])));
+            let error = RecordError::new(field, message).with_kind(RecordErrorKind::Unchangeable);
+            return Ok(Err(RowRefusal::Unchangeable(vec![error])));
         }
         self.put_with_code(&patched, None, ExpectedLink::Any)
     }

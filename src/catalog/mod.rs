@@ -17,12 +17,16 @@ pub mod api_keys;
 mod apply;
 mod backup;
 pub mod change;
+pub mod domain_change;
+pub mod domain_rows;
+mod domain_write;
 mod error;
 mod file_commit;
 mod idempotency;
 mod load;
 pub mod many;
 mod mint;
+pub mod offline;
 mod own_links;
 pub mod query;
 mod row_writes;
@@ -186,6 +190,7 @@ impl OpenedCatalog {
             file_commit: None,
             is_checkpointed: false,
             publish_suspensions: None,
+            publish_domains: None,
             links: metrics::gauge(&metrics::LINKS, &[]),
             write_errors: metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]),
             committed,

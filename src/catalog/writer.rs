@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     apply::{ChangeRules, TableChange},
     change::{Write, WriteReport},
+    domain_change::{DomainChange, DomainReply, PublishDomains},
     error::{CatalogError, LinkSource},
     file_commit::{FileCommit, FileCommitState},
     store::Store,
@@ -48,6 +49,10 @@ pub(super) enum Request {
     Write(Write, Reply),
     /// Call this function with the suspensions whenever they change.
     PublishSuspensions(PublishSuspensions),
+    /// Call this function with the domains whenever they change.
+    PublishDomains(PublishDomains),
+    /// Change a domain.
+    ChangeDomain(Box<DomainChange>, DomainReply),
     /// Write other rows: the closure opens its own transaction and answers.
     WriteRows(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
     /// Keep the links of a file that are served already.
@@ -74,6 +79,7 @@ pub(super) struct CatalogWriter {
     /// Changes whenever something was committed.
     pub(super) committed: watch::Sender<()>,
     pub(super) publish_suspensions: Option<PublishSuspensions>,
+    pub(super) publish_domains: Option<PublishDomains>,
     /// The gauge of links.
     pub(super) links: ::metrics::Gauge,
     pub(super) write_errors: ::metrics::Counter,
@@ -109,6 +115,12 @@ impl CatalogWriter {
                 match request {
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
+                    Request::PublishDomains(publish) => self.publish_domains = Some(publish),
+                    Request::ChangeDomain(change, reply) => {
+                        // Behind the writes that were asked for before.
+                        self.write_all_in_one_commit(std::mem::take(&mut writes));
+                        let _ = reply.send(self.change_domain(&change));
+                    }
                     Request::WriteRows(write) => write(&mut self.store.connection),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();

@@ -12,6 +12,7 @@ mod explain;
 mod healthcheck;
 mod journal;
 pub mod kafka;
+mod kept_domains;
 pub mod keys;
 pub mod links;
 mod log;

@@ -87,6 +87,7 @@ async fn start_serve_and_drain(
         catalog: catalog.handle(),
         source: prepared.source,
         edge: prepared.edge.clone(),
+        configured_domains: Arc::new(config.domains.clone()),
         policy: config.links.destination_policy(),
     };
     api.set(Api::start(inputs)?);

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     attribution::keyring::Keyring,
-    catalog::{Catalog, LinkSource, OpenedCatalog},
+    catalog::{Catalog, LinkSource, OpenedCatalog, offline::add_domains_of_catalog},
     client::address::TrustedProxies,
     config::Config,
     edge::{https_redirect::HttpsRedirect, snapshot::Edge},
@@ -91,7 +91,7 @@ pub(super) fn lock_data_dir_and_load_files(
     metrics::gauge(&EDGE_INFO, &[&edge_id]).set(1.0);
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
-    let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
+    let domains = load_domains(config)?;
     let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
     let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
@@ -117,7 +117,21 @@ pub(super) fn lock_data_dir_and_load_files(
     catalog.handle().publish_suspensions_to(move |suspensions| {
         served.rcu(|edge| edge.with_suspensions(suspensions.clone()));
     });
+    let served = edge.clone();
+    catalog.handle().publish_domains_to(move |domains| {
+        served.rcu(|edge| edge.with_domains(domains.clone()));
+    });
     Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog, source })
+}
+
+/// The domains of the configuration, and those that the API made.
+fn load_domains(config: &Config) -> Result<Arc<Domains>> {
+    let merged = add_domains_of_catalog(&config.domains, &config.server.data_dir).unwrap_or_else(|error| {
+        // A damaged catalog is set aside by the next step; links of a domain that is missing are told there.
+        tracing::warn!(%error, "the domains that the API made cannot be read; those of the configuration are served");
+        config.domains.clone()
+    });
+    Ok(Arc::new(Domains::new(&merged).map_err(anyhow::Error::msg)?))
 }
 
 /// The links, and what keeps them up to date.

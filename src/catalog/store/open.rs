@@ -14,6 +14,8 @@ const APPLICATION_ID: i64 = 0x5750_4354;
 /// The newest format.
 const FORMAT: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
+/// The table that files of earlier builds lack. Nothing is written where it exists.
+const DOMAIN_TABLE: &str = include_str!("domain.sql");
 const INDEXES: &str = include_str!("indexes.sql");
 /// The log is written back into the file at this size.
 const LOG_BYTES: i64 = 64 << 20;
@@ -105,6 +107,7 @@ impl Store {
                  COMMIT"
             ))?;
         }
+        connection.execute_batch(DOMAIN_TABLE)?;
         Ok(Store { connection, path: path.to_owned(), is_shared: locking == Locking::Shared })
     }
 
