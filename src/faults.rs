@@ -144,6 +144,16 @@ faults_table! {
         "The catalog's file was damaged. It was renamed, and a new one is in its place.";
     LINKS_NOT_SERVED = "links_not_served", Bounded, "links-stale",
         "Links of the catalog break the rules or name a domain that is not configured, and are not served.";
+    LINKS_TOPIC_AWAY = "links_topic_away", Bounded, "links-topic-stale",
+        "The topic of links cannot be read, so the links of before are served.";
+    LINKS_TOPIC_CHANGED = "links_topic_changed", Bounded, "links-topic-changed",
+        "The topic of links was made again, was cut, or has dropped tombstones: it is read from its beginning.";
+    LINKS_TOPIC_SHRUNK = "links_topic_shrunk", Bounded, "links-topic-changed",
+        "The topic of links lacks more than a tenth of the live links, which are served on.";
+    LINKS_TOPIC_REJECTED = "links_topic_rejected", Bounded, "links-topic-rejected",
+        "Records of the topic of links break rules and are skipped.";
+    LINKS_TOPIC_FENCED = "links_topic_fenced", None, "links-topic-writer-fenced",
+        "Another edge writes to the topic of links and fences this one.";
     KEYRING_UNREADABLE = "keyring_unreadable", Bounded, "key-ring-stale",
         "The key ring's file cannot be read.";
     KEYRING_REFUSED = "keyring_refused", Bounded, "key-ring-stale",

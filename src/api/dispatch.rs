@@ -54,7 +54,7 @@ pub(super) async fn answer_route(
         (Route::Suspension, _) => suspensions::put_suspension(context, next(), next(), body).await,
         (Route::Freeze, Verb::Delete) => suspensions::delete_freeze(context).await,
         (Route::Freeze, _) => suspensions::put_freeze(context, body).await,
-        (Route::Rejected, _) => status::list_rejected_records(&context),
+        (Route::Rejected, _) => status::list_rejected_records(context).await,
         (Route::Status, _) => status::read_status(context).await,
         (Route::OpenApi, _) => openapi::read_openapi(&context),
         (Route::ApiKeys, Verb::Post) => api_keys::create_key(context, body).await,

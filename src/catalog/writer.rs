@@ -21,7 +21,7 @@ use super::{
     file_commit::{FileCommit, FileCommitState},
     store::Store,
     suspension_rows::load_suspensions,
-    transaction::WriteTransaction,
+    transaction::{ChangesToServe, WriteTransaction},
 };
 use crate::{
     clock,
@@ -38,7 +38,9 @@ const IDLE: Duration = Duration::from_secs(2);
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Where the answer to a write goes.
-pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+pub type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+/// A write that goes to the topic of links, and where its answer goes.
+pub type TopicWrite = (Write, Reply);
 /// Makes the workers see other suspensions.
 pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
 
@@ -50,6 +52,8 @@ pub(super) enum Request {
     PublishSuspensions(PublishSuspensions),
     /// Write other rows: the closure opens its own transaction and answers.
     WriteRows(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    /// Do work of the topic of links. The closure opens its own transactions and answers.
+    Run(Box<dyn FnOnce(&mut CatalogWriter) + Send>),
     /// Keep the links of a file that are served already.
     CommitFile(Box<FileCommit>),
     /// Write nothing more and end.
@@ -85,7 +89,7 @@ impl CatalogWriter {
     /// Runs until it is told to stop, or nobody can ask any more.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
         // Behind the first load of a file they are made at its end, which is faster.
-        if self.source == LinkSource::Store
+        if self.source != LinkSource::File
             && let Err(error) = self.store.create_missing_indexes()
         {
             tracing::warn!(%error, "the catalog's indexes are not made; lists of links are slow");
@@ -113,6 +117,7 @@ impl CatalogWriter {
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
                     Request::WriteRows(write) => write(&mut self.store.connection),
+                    Request::Run(work) => work(&mut self),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
                         self.file_commit = self.is_kept.then_some(commit);
@@ -175,9 +180,13 @@ impl CatalogWriter {
         let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
         let committed = rows.finish()?;
         transaction.commit()?;
-        for change in committed.table_changes {
-            serve_change(&self.table, change);
-        }
+        self.serve_changes(committed);
+        Ok(results)
+    }
+
+    /// Serves what a transaction has changed.
+    pub(super) fn serve_changes(&self, committed: ChangesToServe) {
+        self.serve_table_changes(committed.table_changes);
         if committed.changes_suspensions
             && let Err(error) = self.load_and_publish_suspensions()
         {
@@ -191,8 +200,14 @@ impl CatalogWriter {
         if let Some(is_frozen) = committed.is_frozen {
             self.is_frozen.store(is_frozen, Ordering::Relaxed);
         }
+    }
+
+    /// Serves changes of links.
+    pub(super) fn serve_table_changes(&self, changes: Vec<TableChange>) {
+        for change in changes {
+            serve_change(&self.table, change);
+        }
         self.links.set(self.table.len() as f64);
-        Ok(results)
     }
 
     fn load_and_publish_suspensions(&self) -> rusqlite::Result<()> {

@@ -211,7 +211,10 @@ fn parse_or_zero(number: &str) -> i64 {
 }
 
 /// Checks a topic's name by Kafka's rule: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`.
-pub(super) fn validate_topic_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// The name, and what is allowed.
+pub fn validate_topic_name(name: &str) -> Result<(), String> {
     let valid = (1..=249).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && name != "."

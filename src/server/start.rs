@@ -92,7 +92,7 @@ pub(super) fn lock_data_dir_and_load_files(
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
     let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
-    let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
+    let source = LinkSource::of_config(&config.links);
     let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
@@ -139,7 +139,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     let suspensions = opened.suspensions.clone();
     let Some(path) = config.links.file.clone() else {
         metrics::gauge(&metrics::LINKS, &[]).set(last_good.len() as f64);
-        let catalog = opened.start(LinkSource::Store)?;
+        let catalog = opened.start(LinkSource::of_config(&config.links))?;
         return Ok(LoadedLinks { catalog, table: last_good, suspensions, file: None });
     };
     let held_version = FileVersion::read(&path).filter(|version| opened.holds_file_version(&path, version));
