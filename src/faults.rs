@@ -121,6 +121,8 @@ faults_table! {
         "A topic has too few replicas.";
     TOPIC_REMOVES_CLICKS = "topic_removes_clicks", Yes, "topic-removes-clicks",
         "A topic is compacted, or its retention ends before clicks are paid.";
+    TOPIC_REMOVES_LINKS = "topic_removes_links", Bounded, "topic-removes-links",
+        "The topic of links, or that of its audit, can lose records by its settings.";
     // the server
     NOT_READY = "not_ready", Yes, "edge-not-ready",
         "The edge is not ready any more: a lane of paid clicks has no free space.";

@@ -289,7 +289,8 @@ metrics_table! {
     KAFKA_TOPIC_MIN_INSYNC = "waypost_kafka_topic_min_insync_replicas", Kind::Gauge, ["topic"],
         "min.insync.replicas of the topic as last seen; 0 if it may not be read.";
     KAFKA_TOPIC_ALARM = "waypost_kafka_topic_alarm", Kind::Gauge, ["topic", "reason"],
-        "1 while the topic is missing, not authorized, has too few replicas, or removes records too early, by reason.";
+        "1 while the topic is missing, not authorized, has too few replicas, removes records too early, or \
+         can lose links (links_unsafe), by reason.";
 }
 
 /// A handle on a counter, which is exported from now on, first as zero. `labels` are the values of its label names, in

@@ -38,9 +38,9 @@ const IDLE: Duration = Duration::from_secs(2);
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Where the answer to a write goes.
-pub type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
 /// A write that goes to the topic of links, and where its answer goes.
-pub type TopicWrite = (Write, Reply);
+pub type TopicWrite = (Write, oneshot::Sender<Result<WriteReport, CatalogError>>);
 /// Makes the workers see other suspensions.
 pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
 

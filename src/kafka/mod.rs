@@ -25,7 +25,7 @@ pub use config::{Config, Delivery, RECOMMENDED, TopicNames};
 pub use properties::Properties;
 pub use refusal::Refusal;
 pub use topic_admin::TopicAdmin;
-pub use topic_monitor::spawn_topic_monitor_thread;
+pub use topic_monitor::{LinkTopics, spawn_topic_monitor_thread};
 pub use topic_spec::{
     PlanStep, SettingChange, SettingValue, TopicDescription, TopicPlan, TopicSpec, TopicState, validate_topic_name,
 };

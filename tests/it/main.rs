@@ -59,6 +59,7 @@
 //! - `catalog`: links over restarts, and `waypost links`
 //! - `links_import`: `waypost links import`
 //! - `api`: the API `/v1`; every answer is held against `deploy/schemas/openapi.json`
+//! - `links_topic`: edges that share their links by a topic of Kafka
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
@@ -105,6 +106,7 @@ mod keys;
 mod limits;
 mod links_file;
 mod links_import;
+mod links_topic;
 mod lost_segment;
 mod manifests;
 mod mount;

@@ -10,7 +10,7 @@
 //! - `limits`: slow bodies, too many requests, sizes
 
 mod bulk;
-mod client;
+pub(crate) mod client;
 mod conditions;
 mod keys;
 mod limits;
