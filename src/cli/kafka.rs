@@ -11,6 +11,8 @@ use crate::{
 
 /// How long tombstones of links stay: an edge that is away for longer reads the topic from its beginning.
 const TOMBSTONE_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// How long the audit of links stays.
+const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 
 /// The flags of `waypost kafka setup`.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,27 +49,38 @@ impl SetupArgs {
             );
         }
         let days = Duration::from_secs(self.retention_days * 86_400);
-        let recommend = |name: &str, partitions: i32, retention: Option<Duration>| TopicSpec {
-            name: name.to_owned(),
-            partitions,
-            replication: self.replication,
-            min_insync,
-            retention,
-            tombstone_retention: None,
-        };
-        let recommend_written = |name: &str| {
+        let recommend = |name: &str| {
             // One partition: an edge looks for its checkpoint in one place.
             let is_checkpoints = name == config.kafka.topics.checkpoints;
-            if is_checkpoints { recommend(name, 1, None) } else { recommend(name, self.partitions, Some(days)) }
+            let (partitions, retention) = if is_checkpoints { (1, None) } else { (self.partitions, Some(days)) };
+            TopicSpec {
+                name: name.to_owned(),
+                partitions,
+                replication: self.replication,
+                min_insync,
+                retention,
+                tombstone_retention: None,
+            }
         };
-        let mut specs: Vec<TopicSpec> = config.kafka.list_written_topics().into_iter().map(recommend_written).collect();
-        if let Some((topic, audit)) = config.links.topics() {
-            // One partition: the changes of links have one order.
-            specs.push(TopicSpec { tombstone_retention: Some(TOMBSTONE_RETENTION), ..recommend(&topic, 1, None) });
-            specs.push(recommend(&audit, 1, Some(days)));
-        }
+        let mut specs: Vec<TopicSpec> = config.kafka.list_written_topics().into_iter().map(recommend).collect();
+        specs.extend(recommend_links_topics(config, self.replication, min_insync));
         Ok(specs)
     }
+}
+
+/// The recommended settings of the topic of links and of its audit, if the configuration names them. Each has one
+/// partition: the changes of links have one order.
+pub(super) fn recommend_links_topics(config: &Config, replication: i32, min_insync: i32) -> Vec<TopicSpec> {
+    let Some((links, audit)) = config.links.topics() else { return Vec::new() };
+    let spec = |name, retention, tombstone_retention| TopicSpec {
+        name,
+        partitions: 1,
+        replication,
+        min_insync,
+        retention,
+        tombstone_retention,
+    };
+    vec![spec(links, None, Some(TOMBSTONE_RETENTION)), spec(audit, Some(AUDIT_RETENTION), None)]
 }
 
 /// Compares the topics of `config` with the recommended ones and prints a plan to `out`; with `--apply` carries it out.

@@ -4,6 +4,7 @@ mod api_client;
 mod api_keys;
 mod check;
 mod check_directories;
+mod check_links_topic;
 pub mod clicks;
 mod config_args;
 mod config_show;

@@ -135,13 +135,6 @@ pub(super) fn parse_and_validate_sections(values: &mut ConfigValues) -> (Config,
             message: "not set, and a listener of edge.listen has tls = true; set this key, or tls.directory".to_owned(),
         });
     }
-    if config.links.topic.is_some() && config.kafka.brokers.is_none() {
-        errors.push(ConfigError {
-            source: ValueSource::Default,
-            key: "kafka.brokers".to_owned(),
-            message: "not set, and links.topic names a topic; set this key, or give --kafka".to_owned(),
-        });
-    }
     if config.edge.listen.iter().any(|listener| listener.redirect_to_https) && !has_tls_listener {
         errors.push(ConfigError {
             source: ValueSource::Default,

@@ -78,7 +78,8 @@ impl Config {
             errors.push(InvalidValue::new("max_age", format!("is {:?}; allowed are 5s to 7d", self.max_age)));
         }
         if let Some(topic) = &self.topic {
-            if let Err(message) = validate_topic_name(topic).and_then(|()| validate_topic_name(&audit_topic_of(topic))) {
+            if let Err(message) = validate_topic_name(topic).and_then(|()| validate_topic_name(&audit_topic_of(topic)))
+            {
                 errors.push(InvalidValue::new("topic", message));
             }
             if self.file.is_some() {
@@ -128,7 +129,10 @@ mod tests {
         assert!(keys(with_topic.clone()).is_empty());
         assert_eq!(with_topic.topics().unwrap().1, "links.v1.audit");
         assert_eq!(keys(Config { file: Some("links.jsonl".into()), ..with_topic.clone() }), ["topic"]);
-        assert_eq!(keys(Config { topic: Some("a b".into()), max_age: Duration::ZERO, ..with_topic }), ["max_age", "topic"]);
+        assert_eq!(
+            keys(Config { topic: Some("a b".into()), max_age: Duration::ZERO, ..with_topic }),
+            ["max_age", "topic"]
+        );
     }
 
     #[test]

@@ -23,8 +23,7 @@ pub(super) struct TopicMetrics {
 impl TopicMetrics {
     pub(super) fn register() -> TopicMetrics {
         TopicMetrics {
-            records: RecordOutcome::ALL
-                .map(|outcome| table::counter(&table::LINKS_TOPIC_RECORDS, &[outcome.as_str()])),
+            records: RecordOutcome::ALL.map(|outcome| table::counter(&table::LINKS_TOPIC_RECORDS, &[outcome.as_str()])),
             rejections: RejectReason::ALL
                 .map(|reason| table::counter(&table::LINKS_TOPIC_REJECTED, &[reason.as_str()])),
             rejected: table::gauge(&table::LINKS_TOPIC_REJECTED_KEPT, &[]),

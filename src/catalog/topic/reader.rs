@@ -14,7 +14,7 @@ use super::{
     health::{TopicConditions, TopicHealth},
     producer::TopicProducer,
     reading::{ReadStep, TopicReading},
-    rereading::{Rereading, RereadStep},
+    rereading::{RereadStep, Rereading},
     state::TopicState,
     tables::create_missing_tables,
     write::TopicWriting,
@@ -159,7 +159,8 @@ impl TopicThread {
         self.checked = Instant::now();
         let is_new = self.reading.state == TopicState::beginning_of(&self.reading.state.topic);
         let now_ms = clock::wall_ms();
-        let check = check_topic(&self.reading.consumer, &self.reading.state, self.find_delete_retention(now_ms), now_ms);
+        let check =
+            check_topic(&self.reading.consumer, &self.reading.state, self.find_delete_retention(now_ms), now_ms);
         match check {
             TopicCheck::Missing => {
                 self.wait_in_trouble("there is no such topic; create it with `waypost kafka setup --apply`");
@@ -247,9 +248,8 @@ impl TopicThread {
         if state.at_end_ms.abs_diff(self.end_written_ms) >= END_WRITE_INTERVAL_MS {
             self.end_written_ms = state.at_end_ms;
             let written = state.clone();
-            let result = run_on_catalog_thread(&self.reading.catalog, move |writer| {
-                written.write(&writer.store.connection)
-            });
+            let result =
+                run_on_catalog_thread(&self.reading.catalog, move |writer| written.write(&writer.store.connection));
             match result {
                 // A disk that refuses this is told with the next records.
                 Ok(()) | Err(CatalogError::StoreFailed(_)) => {}

@@ -280,7 +280,8 @@ fn parse_link(name: LinkName, value: &[u8]) -> Result<RecordContent, Rejection> 
     }
     let record: Record = parse_json(value)?;
     if (&*record.domain, &*record.code) != (&*name.domain, &*name.code) {
-        let detail = format!("the key names {}/{}, the record {}/{}", name.domain, name.code, record.domain, record.code);
+        let detail =
+            format!("the key names {}/{}, the record {}/{}", name.domain, name.code, record.domain, record.code);
         return Err(Rejection::new(RejectReason::KeyDiffers, detail));
     }
     let text = String::from_utf8_lossy(value).into_owned();

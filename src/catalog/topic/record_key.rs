@@ -69,7 +69,9 @@ mod tests {
         for key in ["l/*/tea", "l/go.example.com/7Kq2ZpXa", "s/creator/c_7/x", "s/host/a.example", "d/a", "f/freeze"] {
             assert_eq!(RecordKey::parse(key).unwrap().to_string(), key);
         }
-        for key in ["", "l", "l/", "l/*", "l/*/", "l//tea", "l/*/a/b", "s/creator/", "s/who/x", "s/host/A.example", "x/y"] {
+        for key in
+            ["", "l", "l/", "l/*", "l/*/", "l//tea", "l/*/a/b", "s/creator/", "s/who/x", "s/host/A.example", "x/y"]
+        {
             assert_eq!(RecordKey::parse(key), None, "{key}");
         }
         assert_eq!(RecordKey::parse("a/generations"), None);

@@ -26,8 +26,7 @@ pub struct RejectedRecord {
 /// Keeps a record that is skipped.
 pub(super) fn keep(connection: &Connection, record: &TopicRecord, rejection: &Rejection) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO topic_rejected VALUES (?1, ?2, ?3, ?4, ?5)";
-    let values =
-        params![record.offset, record.at_ms, record.key_text(), rejection.reason.as_str(), rejection.detail];
+    let values = params![record.offset, record.at_ms, record.key_text(), rejection.reason.as_str(), rejection.detail];
     connection.prepare_cached(sql)?.execute(values)?;
     let sql = "DELETE FROM topic_rejected WHERE offset <= \
                (SELECT offset FROM topic_rejected ORDER BY offset DESC LIMIT 1 OFFSET ?1)";

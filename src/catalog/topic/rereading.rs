@@ -52,11 +52,7 @@ impl Rereading {
     ///
     /// # Errors
     /// The process stops, or the catalog's file fails.
-    pub(super) fn advance(
-        &mut self,
-        reading: &mut TopicReading,
-        wait: Duration,
-    ) -> Result<RereadStep, CatalogError> {
+    pub(super) fn advance(&mut self, reading: &mut TopicReading, wait: Duration) -> Result<RereadStep, CatalogError> {
         let (records, step) = reading.take_records(wait);
         if let Some(last) = records.last() {
             self.next_offset = last.offset + 1;
@@ -125,7 +121,8 @@ impl Rereading {
         let mut removed = 0;
         loop {
             let topic = topic.clone();
-            let part = run_on_catalog_thread(&catalog, move |writer| stage::remove_next_part(writer, &topic, after_id))?;
+            let part =
+                run_on_catalog_thread(&catalog, move |writer| stage::remove_next_part(writer, &topic, after_id))?;
             let Some((last_id, removed_by_part)) = part else { break };
             (after_id, removed) = (last_id, removed + removed_by_part);
         }

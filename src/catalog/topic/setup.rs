@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use rand::{TryRng, rngs::SysRng};
 use rdkafka::{
     config::FromClientConfigAndContext,
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use rand::{TryRng, rngs::SysRng};
 
 use super::{
     consumer::{PARTITION, Polled, TopicConsumer},

@@ -86,7 +86,8 @@ pub(super) fn begin_apply(writer: &mut CatalogWriter) -> rusqlite::Result<()> {
     parked::clear(&transaction)?;
     rejected::forget_all(&transaction)?;
     let is_frozen: bool =
-        transaction.query_row("SELECT EXISTS (SELECT 1 FROM topic_stage WHERE key = 'f/freeze')", [], |row| row.get(0))?;
+        transaction
+            .query_row("SELECT EXISTS (SELECT 1 FROM topic_stage WHERE key = 'f/freeze')", [], |row| row.get(0))?;
     Meta::Frozen.write(&transaction, None)?;
     Meta::TopicState.write(&transaction, None)?;
     transaction.commit()?;
