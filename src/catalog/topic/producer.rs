@@ -100,6 +100,7 @@ impl TopicProducer {
             .set("transactional.id", format!("{}-writer", self.topic))
             .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS)
             .set("message.timeout.ms", TRANSACTION_TIMEOUT_MS)
+            .set("socket.timeout.ms", TRANSACTION_TIMEOUT_MS)
             .set("statistics.interval.ms", "0");
         let events = WriterEvents { observer: ClientObserver::silent(), reports: Mutex::default() };
         BaseProducer::from_config_and_context(&settings, events).map_err(|why| why.to_string())
@@ -111,8 +112,8 @@ impl TopicProducer {
             return Err(WriteFailure::NotWritten("there is no producer".to_owned()));
         };
         producer.context().reports.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        producer.begin_transaction().map_err(|why| to_failure(&why))?;
-        let sent = self.send_all(&producer, records).map_err(|why| to_failure(&why));
+        producer.begin_transaction().map_err(|why| to_failure(&producer, &why))?;
+        let sent = self.send_all(&producer, records).map_err(|why| to_failure(&producer, &why));
         let offsets = sent.and_then(|()| flush(&producer)).and_then(|()| take_offsets(&producer, records.len()));
         let offsets = match offsets {
             Ok(offsets) => offsets,
@@ -161,17 +162,10 @@ fn flush(producer: &BaseProducer<WriterEvents>) -> Result<(), WriteFailure> {
     loop {
         match producer.flush(Duration::from_millis(100)) {
             Ok(()) => return Ok(()),
-            Err(why) => {
-                if let Some((code, text)) = producer.client().fatal_error() {
-                    return Err(match Refusal::from_code(code) {
-                        Refusal::Fenced => WriteFailure::Fenced,
-                        _ => WriteFailure::NotWritten(text),
-                    });
-                }
-                if Instant::now() >= deadline {
-                    return Err(to_failure(&why));
-                }
+            Err(why) if producer.client().fatal_error().is_some() || Instant::now() >= deadline => {
+                return Err(to_failure(producer, &why));
             }
+            Err(_) => {}
         }
     }
 }
@@ -199,8 +193,7 @@ fn take_offsets(producer: &BaseProducer<WriterEvents>, count: usize) -> Result<V
                     written += 1;
                 }
             }
-            Err(code) if Refusal::from_code(code) == Refusal::Fenced => return Err(WriteFailure::Fenced),
-            Err(code) => return Err(WriteFailure::NotWritten(code.to_string())),
+            Err(code) => return Err(failure_of_producer(producer, Refusal::from_code(code), code.to_string())),
         }
     }
     if written == count { Ok(offsets) } else { Err(WriteFailure::NotWritten("a record has no report".to_owned())) }
@@ -213,16 +206,22 @@ fn commit_transaction(producer: &BaseProducer<WriterEvents>) -> Result<(), Write
             let _ = producer.abort_transaction(STEP_TIMEOUT);
             Err(WriteFailure::NotWritten(error.to_string()))
         }
-        Err(why) => match to_failure(&why) {
+        Err(why) => match to_failure(producer, &why) {
             WriteFailure::NotWritten(why) => Err(WriteFailure::Unknown(why)),
             failure => Err(failure),
         },
     }
 }
 
-fn to_failure(why: &KafkaError) -> WriteFailure {
-    match Refusal::of(why) {
-        Refusal::Fenced => WriteFailure::Fenced,
-        _ => WriteFailure::NotWritten(why.to_string()),
-    }
+fn to_failure(producer: &BaseProducer<WriterEvents>, why: &KafkaError) -> WriteFailure {
+    failure_of_producer(producer, Refusal::of(why), why.to_string())
+}
+
+/// What a refusal means. The records of a producer that is fenced are purged, and its fatal error tells why.
+fn failure_of_producer(producer: &BaseProducer<WriterEvents>, refusal: Refusal, why: String) -> WriteFailure {
+    let (refusal, why) = match producer.client().fatal_error() {
+        Some((code, text)) => (Refusal::from_code(code), text),
+        None => (refusal, why),
+    };
+    if refusal == Refusal::Fenced { WriteFailure::Fenced } else { WriteFailure::NotWritten(why) }
 }
