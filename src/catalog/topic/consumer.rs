@@ -29,6 +29,13 @@ pub(super) enum Polled {
     Lost(String),
 }
 
+/// Whether records of open transactions count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Isolation {
+    ReadCommitted,
+    ReadUncommitted,
+}
+
 /// A consumer of the topic, without a group.
 pub(super) struct TopicConsumer {
     consumer: BaseConsumer<ClientObserver>,
@@ -40,7 +47,11 @@ impl TopicConsumer {
     ///
     /// # Errors
     /// The settings cannot be used.
-    pub(super) fn new(config: &Config, edge: &str, topic: &str) -> Result<TopicConsumer, String> {
+    pub(super) fn new(config: &Config, edge: &str, topic: &str, isolation: Isolation) -> Result<TopicConsumer, String> {
+        let isolation = match isolation {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        };
         let mut settings = config.build_non_producer_settings(&format!("{edge}-links"))?;
         if settings.get("reconnect.backoff.max.ms").is_none() {
             settings.set("reconnect.backoff.max.ms", "5000");
@@ -50,7 +61,7 @@ impl TopicConsumer {
             .set("group.id", format!("waypost-{edge}-links"))
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
+            .set("isolation.level", isolation)
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", FETCH_WAIT_MS);
         let consumer = BaseConsumer::from_config_and_context(&settings, ClientObserver::silent())

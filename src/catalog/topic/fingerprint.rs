@@ -1,5 +1,5 @@
-//! The fingerprint of all links and their versions: a sum of hashes, so that the order does not matter and a change costs
-//! two of them. Edges that have read the same topic have the same one.
+//! The fingerprint of all links and their versions: a sum of hashes, so that the order does not matter and a change
+//! costs two of them. Edges that have read the same topic have the same one.
 
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};

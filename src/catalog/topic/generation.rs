@@ -60,15 +60,8 @@ pub(super) fn check_topic(
         Ok(offsets) => offsets,
         Err(why) => return to_failed_check(consumer, why.rdkafka_error_code(), &why.to_string()),
     };
-    if end < state.next_offset {
-        return TopicCheck::ReadAnew(RereadReason::Truncated);
-    }
-    if first > state.next_offset {
-        return TopicCheck::ReadAnew(RereadReason::RecordsRemoved);
-    }
-    let unread_ms = now_ms.saturating_sub(state.at_end_ms);
-    if state.at_end_ms > 0 && delete_retention_ms.is_some_and(|retention_ms| unread_ms > retention_ms) {
-        return TopicCheck::ReadAnew(RereadReason::PositionTooOld);
+    if let Some(reason) = find_reason_by_position(state, first, end, delete_retention_ms, now_ms) {
+        return TopicCheck::ReadAnew(reason);
     }
     let Some(generation) = &state.generation else { return TopicCheck::ReadAnew(RereadReason::NoGeneration) };
     let found = match find_record_at(consumer, generation.offset) {
@@ -77,6 +70,26 @@ pub(super) fn check_topic(
     };
     let is_same = found.is_some_and(|record| generation_of(&record).as_ref() == Some(&generation.id));
     if is_same { TopicCheck::Same } else { TopicCheck::ReadAnew(RereadReason::OtherGeneration) }
+}
+
+/// Why the place up to which a topic is read is no place to go on from; `None`: it is one.
+fn find_reason_by_position(
+    state: &TopicState,
+    first: u64,
+    end: u64,
+    delete_retention_ms: Option<u64>,
+    now_ms: u64,
+) -> Option<RereadReason> {
+    let unread_ms = now_ms.saturating_sub(state.at_end_ms);
+    if end < state.next_offset {
+        Some(RereadReason::Truncated)
+    } else if first > state.next_offset {
+        Some(RereadReason::RecordsRemoved)
+    } else if state.at_end_ms > 0 && delete_retention_ms.is_some_and(|retention_ms| unread_ms > retention_ms) {
+        Some(RereadReason::PositionTooOld)
+    } else {
+        None
+    }
 }
 
 fn to_failed_check(consumer: &TopicConsumer, code: Option<Code>, why: &str) -> TopicCheck {
@@ -106,5 +119,24 @@ fn generation_of(record: &TopicRecord) -> Option<String> {
     match record.parse() {
         Ok(RecordContent::Generation { id }) => Some(id),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_the_topic_does_not_have_or_that_is_too_old_is_no_place_to_go_on_from() {
+        let state = TopicState { next_offset: 100, at_end_ms: 1_000_000, ..TopicState::beginning_of("links.v1") };
+        let reason =
+            |first, end, retention_ms, now_ms| find_reason_by_position(&state, first, end, retention_ms, now_ms);
+        assert_eq!(reason(0, 100, Some(500), 1_000_500), None);
+        assert_eq!(reason(100, 200, None, 9_000_000), None);
+        assert_eq!(reason(0, 99, None, 1_000_000), Some(RereadReason::Truncated));
+        assert_eq!(reason(101, 200, None, 1_000_000), Some(RereadReason::RecordsRemoved));
+        assert_eq!(reason(0, 100, Some(500), 1_000_501), Some(RereadReason::PositionTooOld));
+        let never_at_end = TopicState { at_end_ms: 0, ..state.clone() };
+        assert_eq!(find_reason_by_position(&never_at_end, 0, 100, Some(500), 9_000_000), None);
     }
 }

@@ -4,6 +4,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use super::{
     apply_records::{AppliedRecords, RecordOutcome},
+    generation::RereadReason,
     record::RejectReason,
     state::TopicState,
 };
@@ -18,6 +19,8 @@ pub(super) struct TopicMetrics {
     next_offset: Gauge,
     at_end: Gauge,
     propagation_seconds: Histogram,
+    rereads: [Counter; RereadReason::ALL.len()],
+    shrunk: Gauge,
 }
 
 impl TopicMetrics {
@@ -31,6 +34,8 @@ impl TopicMetrics {
             next_offset: table::gauge(&table::LINKS_TOPIC_OFFSET, &[]),
             at_end: table::gauge(&table::LINKS_TOPIC_AT_END, &[]),
             propagation_seconds: table::histogram(&table::LINKS_TOPIC_PROPAGATION_SECONDS, &[]),
+            rereads: RereadReason::ALL.map(|reason| table::counter(&table::LINKS_TOPIC_REREADS, &[reason.as_str()])),
+            shrunk: table::gauge(&table::LINKS_TOPIC_SHRUNK, &[]),
         }
     }
 
@@ -47,6 +52,16 @@ impl TopicMetrics {
             self.rejections[*reason as usize].increment(1);
         }
         self.rejected.set(applied.rejected_kept as f64);
+    }
+
+    /// Counts a reading from the beginning.
+    pub(super) fn count_reread(&self, reason: RereadReason) {
+        self.rereads[reason as usize].increment(1);
+    }
+
+    /// Shows whether the topic lacks too many links.
+    pub(super) fn show_shrunk(&self, is_shrunk: bool) {
+        self.shrunk.set(f64::from(u8::from(is_shrunk)));
     }
 
     /// Shows how far the topic is read.

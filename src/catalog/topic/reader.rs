@@ -9,9 +9,10 @@ use std::{
 
 use super::{
     catalog_thread::run_on_catalog_thread,
-    consumer::TopicConsumer,
+    consumer::{Isolation, TopicConsumer},
     generation::{RereadReason, TopicCheck, check_topic},
     health::{TopicConditions, TopicHealth},
+    open_transactions::OpenTransactionWatch,
     producer::TopicProducer,
     reading::{ReadStep, TopicReading},
     rereading::{RereadStep, Rereading},
@@ -25,7 +26,6 @@ use crate::{
     faults::{self, log_fault},
     kafka::{Config, TopicAdmin, TopicState as DescribedTopic},
     lifecycle::StopSignal,
-    metrics as table,
 };
 
 /// How long one wait for records may be: requests wait as long.
@@ -34,6 +34,8 @@ const POLL_TIME: Duration = Duration::from_millis(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is checked whether the topic is still the same.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+/// How often a topic is checked that always gives something.
+const CHECK_INTERVAL_AT_MOST: Duration = Duration::from_secs(60);
 /// The time between two attempts to reach the topic.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The time between two lines of the log about a topic that cannot be read.
@@ -69,7 +71,8 @@ pub struct TopicInputs {
 /// The client's settings cannot be used, or the system gives no thread.
 pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: StopSignal) -> io::Result<JoinHandle<()>> {
     let TopicInputs { kafka, edge, topic, audit_topic, allow_shrink, conditions, requests } = inputs;
-    let consumer = TopicConsumer::new(&kafka, &edge, &topic).map_err(io::Error::other)?;
+    let consumer = TopicConsumer::new(&kafka, &edge, &topic, Isolation::ReadCommitted).map_err(io::Error::other)?;
+    let open_transactions = OpenTransactionWatch::new(&kafka, &edge, &topic).map_err(io::Error::other)?;
     let producer = TopicProducer::new(&kafka, &edge, &topic, &audit_topic);
     let writing = TopicWriting::new(requests, producer);
     std::thread::Builder::new().name("wp-links-topic".to_owned()).spawn(move || {
@@ -97,6 +100,7 @@ pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: Sto
             edge,
             reading,
             writing,
+            open_transactions,
             health,
             phase,
             must_read_anew: !is_known && has_links,
@@ -125,6 +129,7 @@ struct TopicThread {
     edge: String,
     reading: TopicReading,
     writing: TopicWriting,
+    open_transactions: OpenTransactionWatch,
     health: TopicHealth,
     phase: Phase,
     /// Whether links are served whose place in the topic is not known.
@@ -172,12 +177,15 @@ impl TopicThread {
             }
             TopicCheck::ReadAnew(_) if self.must_read_anew => self.begin_rereading(RereadReason::FirstRead),
             // An edge without links has none to lose.
-            TopicCheck::ReadAnew(_) if is_new => self.begin_streaming(None),
+            TopicCheck::ReadAnew(_) if is_new => self.begin_streaming(),
             TopicCheck::ReadAnew(RereadReason::NoGeneration) if self.reading.state.at_end_ms == 0 => {
-                self.begin_streaming(Some(self.reading.state.next_offset))
+                self.begin_streaming()
             }
             TopicCheck::ReadAnew(reason) => self.begin_rereading(reason),
-            TopicCheck::Same => self.begin_streaming(Some(self.reading.state.next_offset)),
+            TopicCheck::Same => {
+                self.open_transactions.check(&self.reading.consumer);
+                self.begin_streaming()
+            }
         }
     }
 
@@ -194,8 +202,8 @@ impl TopicThread {
         Some(setting.unwrap_or(DEFAULT_DELETE_RETENTION_MS))
     }
 
-    fn begin_streaming(&mut self, offset: Option<u64>) -> Result<Phase, CatalogError> {
-        if let Err(why) = self.reading.consumer.read_from(offset) {
+    fn begin_streaming(&mut self) -> Result<Phase, CatalogError> {
+        if let Err(why) = self.reading.read_on() {
             self.wait_in_trouble(&why);
             return Ok(Phase::Checking);
         }
@@ -205,7 +213,7 @@ impl TopicThread {
 
     fn begin_rereading(&mut self, reason: RereadReason) -> Result<Phase, CatalogError> {
         let topic = &self.reading.state.topic;
-        table::counter(&table::LINKS_TOPIC_REREADS, &[reason.as_str()]).increment(1);
+        self.reading.metrics.count_reread(reason);
         let told = "the topic of links is read from its beginning; the links of before are served until that is done";
         match reason {
             RereadReason::FirstRead => tracing::info!(topic, "{told}"),
@@ -225,7 +233,8 @@ impl TopicThread {
             ReadStep::Nothing => {}
         }
         self.writing.write_waiting(&mut self.reading);
-        if self.last_sign.elapsed() >= PROBE_INTERVAL {
+        let is_long_unchecked = self.checked.elapsed() >= CHECK_INTERVAL_AT_MOST;
+        if self.last_sign.elapsed() >= PROBE_INTERVAL || is_long_unchecked {
             if self.checked.elapsed() >= CHECK_INTERVAL {
                 return Ok(Phase::Checking);
             }
@@ -243,6 +252,10 @@ impl TopicThread {
         if self.trouble_logged.take().is_some() {
             tracing::info!(topic = self.reading.state.topic, "the topic of links is read again");
         }
+        self.health.mark_at_end();
+        if self.open_transactions.is_held_back() {
+            return Ok(());
+        }
         let state = &mut self.reading.state;
         state.at_end_ms = clock::wall_ms();
         if state.at_end_ms.abs_diff(self.end_written_ms) >= END_WRITE_INTERVAL_MS {
@@ -256,7 +269,6 @@ impl TopicThread {
                 Err(error) => return Err(error),
             }
         }
-        self.health.mark_at_end();
         Ok(())
     }
 
@@ -268,7 +280,7 @@ impl TopicThread {
             RereadStep::Finished => {
                 self.must_read_anew = false;
                 self.note_end()?;
-                self.begin_streaming(Some(self.reading.state.next_offset))
+                self.begin_streaming()
             }
         }
     }

@@ -65,7 +65,9 @@ impl TopicReading {
     /// Reads from the place up to which the topic is read. What waits is read again.
     pub(super) fn read_on(&mut self) -> Result<(), String> {
         self.waiting.clear();
-        self.consumer.read_from(Some(self.state.next_offset))
+        // The first record that there is, if none was read.
+        let offset = Some(self.state.next_offset).filter(|offset| *offset > 0);
+        self.consumer.read_from(offset)
     }
 
     /// Takes the records that are there, after a wait of at most `wait` for the first.

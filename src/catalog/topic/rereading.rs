@@ -12,7 +12,6 @@ use crate::{
     catalog::CatalogError,
     clock,
     faults::{self, log_fault},
-    metrics as table,
 };
 
 /// A topic that lacks too many links is looked at so often.
@@ -35,7 +34,6 @@ pub(super) struct Rereading {
     next_offset: u64,
     last_end: Option<Instant>,
     refusal_logged: Option<Instant>,
-    shrunk: ::metrics::Gauge,
 }
 
 impl Rereading {
@@ -44,8 +42,7 @@ impl Rereading {
         if let Err(why) = reading.consumer.read_from(None) {
             tracing::warn!(topic = reading.state.topic, "the topic of links cannot be read: {why}");
         }
-        let shrunk = table::gauge(&table::LINKS_TOPIC_SHRUNK, &[]);
-        Ok(Rereading { allow_shrink, next_offset: 0, last_end: None, refusal_logged: None, shrunk })
+        Ok(Rereading { allow_shrink, next_offset: 0, last_end: None, refusal_logged: None })
     }
 
     /// Takes the records that are there; at the end serves them.
@@ -81,7 +78,7 @@ impl Rereading {
         let allow_shrink = self.allow_shrink;
         let check = run_on_catalog_thread(&reading.catalog, move |writer| stage::check_stage(writer, allow_shrink))?;
         if let StageCheck::LosesTooMany { lost, live } = check {
-            self.shrunk.set(1.0);
+            reading.metrics.show_shrunk(true);
             if self.refusal_logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
                 self.refusal_logged = Some(Instant::now());
                 log_fault!(
@@ -97,7 +94,7 @@ impl Rereading {
             return Ok(RereadStep::Unfinished);
         }
         self.apply(reading)?;
-        self.shrunk.set(0.0);
+        reading.metrics.show_shrunk(false);
         Ok(RereadStep::Finished)
     }
 

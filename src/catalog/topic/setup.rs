@@ -9,7 +9,7 @@ use rdkafka::{
 };
 
 use super::{
-    consumer::{PARTITION, Polled, TopicConsumer},
+    consumer::{Isolation, PARTITION, Polled, TopicConsumer},
     record::{GenerationValue, RecordContent},
     record_key::RecordKey,
 };
@@ -25,7 +25,7 @@ const WRITE_TIME: Duration = Duration::from_secs(15);
 /// # Errors
 /// The topic cannot be read to its end.
 pub fn find_generation_of_topic(config: &Config, topic: &str) -> Result<Option<String>, String> {
-    let consumer = TopicConsumer::new(config, "setup", topic)?;
+    let consumer = TopicConsumer::new(config, "setup", topic, Isolation::ReadCommitted)?;
     consumer.read_from(None)?;
     let deadline = Instant::now() + READ_TIME;
     let mut found = None;

@@ -73,7 +73,8 @@ pub(super) fn stage_records(writer: &mut CatalogWriter, records: &[TopicRecord])
 pub(super) fn check_stage(writer: &mut CatalogWriter, allow_shrink: bool) -> rusqlite::Result<StageCheck> {
     let sql = "SELECT count(*), count(*) FILTER (WHERE NOT EXISTS \
                (SELECT 1 FROM topic_stage WHERE key = 'l/' || domain || '/' || code)) \
-               FROM link WHERE enabled AND (starts_ms IS NULL OR starts_ms <= ?1) AND (ends_ms IS NULL OR ends_ms > ?1)";
+               FROM link WHERE enabled AND (starts_ms IS NULL OR starts_ms <= ?1) \
+               AND (ends_ms IS NULL OR ends_ms > ?1)";
     let (live, lost): (u64, u64) =
         writer.store.connection.query_row(sql, [clock::wall_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let may_be_served = allow_shrink || lost * 10 <= live;
@@ -129,8 +130,8 @@ pub(super) fn remove_next_part(
     let transaction = writer.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
     let rows: Vec<(i64, LinkName, bool)> = {
-        let sql = "SELECT id, domain, code, EXISTS (SELECT 1 FROM topic_stage WHERE key = 'l/' || domain || '/' || code) \
-                   FROM link WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let sql = "SELECT id, domain, code, EXISTS (SELECT 1 FROM topic_stage \
+                   WHERE key = 'l/' || domain || '/' || code) FROM link WHERE id > ?1 ORDER BY id LIMIT ?2";
         let mut statement = transaction.prepare_cached(sql)?;
         let rows = statement.query_map((after_id, LINKS_AT_ONCE as i64), |row| {
             Ok((row.get(0)?, LinkName { domain: row.get(1)?, code: row.get(2)? }, row.get(3)?))

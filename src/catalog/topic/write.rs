@@ -107,8 +107,8 @@ impl TopicWriting {
             warn,
             faults::LINKS_TOPIC_FENCED,
             topic = reading.state.topic,
-            "another edge writes to the topic of links and took this edge's place {ATTEMPTS} times; send changes to one \
-             edge"
+            "another edge writes to the topic of links and took this edge's place {ATTEMPTS} times; send changes to \
+             one edge"
         );
         Err(CatalogError::WriterFenced { attempts: ATTEMPTS })
     }
