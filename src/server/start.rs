@@ -157,7 +157,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     Ok(LoadedLinks { catalog, table: file.source.table(), suspensions, file: Some(file) })
 }
 
-/// A disk that refuses the catalog's file keeps no links file from being served.
+/// A disk that refuses the catalog's file keeps no links file, and no topic, from being served.
 fn open_catalog_or_go_on_without_its_file(
     config: &Config,
     policy: DestinationPolicy,
@@ -165,12 +165,13 @@ fn open_catalog_or_go_on_without_its_file(
     threads: usize,
 ) -> Result<OpenedCatalog> {
     match OpenedCatalog::open_or_create(&config.server.data_dir, policy.clone(), domains.clone(), threads) {
-        Err(error) if config.links.file.is_some() && error.is_refusal_of_disk() => {
+        Err(error) if LinkSource::of_config(&config.links) != LinkSource::Store && error.is_refusal_of_disk() => {
             metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]).increment(1);
             log_fault!(
                 error,
                 faults::CATALOG_FAILING,
-                "the catalog's file cannot be opened: {error}; the links file is served, and nothing is kept of it"
+                "the catalog's file cannot be opened: {error}; the links file or topic is served, and nothing is kept \
+                 of it"
             );
             Ok(OpenedCatalog::open_without_file(policy, domains)?)
         }

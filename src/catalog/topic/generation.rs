@@ -30,6 +30,8 @@ word_enum! {
         OtherGeneration = "other_generation",
         /// There was none.
         NoGeneration = "no_generation",
+        /// Records were skipped by other rules than those of today.
+        RulesChanged = "rules_changed",
         /// Tombstones may have been removed that were not read.
         PositionTooOld = "position_too_old",
     }

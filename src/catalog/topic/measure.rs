@@ -51,7 +51,12 @@ impl TopicMetrics {
         for (_, reason) in &applied.rejections {
             self.rejections[*reason as usize].increment(1);
         }
-        self.rejected.set(applied.rejected_kept as f64);
+        self.show_rejected(applied.rejected_kept);
+    }
+
+    /// Shows how many skipped records are listed.
+    pub(super) fn show_rejected(&self, kept: u64) {
+        self.rejected.set(kept as f64);
     }
 
     /// Counts a reading from the beginning.

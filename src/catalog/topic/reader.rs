@@ -15,13 +15,14 @@ use super::{
     open_transactions::OpenTransactionWatch,
     producer::TopicProducer,
     reading::{ReadStep, TopicReading},
+    rejected,
     rereading::{RereadStep, Rereading},
     state::TopicState,
     tables::create_missing_tables,
     write::TopicWriting,
 };
 use crate::{
-    catalog::{CatalogError, CatalogHandle, writer::TopicWrite},
+    catalog::{CatalogError, CatalogHandle, store::Meta, writer::TopicWrite},
     clock,
     faults::{self, log_fault},
     kafka::{Config, TopicAdmin, TopicState as DescribedTopic},
@@ -33,7 +34,7 @@ const POLL_TIME: Duration = Duration::from_millis(10);
 /// A topic that gives nothing is asked for its end so often.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is checked whether the topic is still the same.
-const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a topic is checked that always gives something.
 const CHECK_INTERVAL_AT_MOST: Duration = Duration::from_secs(60);
 /// The time between two attempts to reach the topic.
@@ -76,23 +77,17 @@ pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: Sto
     let producer = TopicProducer::new(&kafka, &edge, &topic, &audit_topic);
     let writing = TopicWriting::new(requests, producer);
     std::thread::Builder::new().name("wp-links-topic".to_owned()).spawn(move || {
-        let named = topic.clone();
-        let loaded = run_on_catalog_thread(&catalog, move |writer| {
-            create_missing_tables(&writer.store.connection)?;
-            Ok((TopicState::read(&writer.store.connection, &named)?, !writer.table.is_empty()))
-        });
-        let (state, has_links) = match loaded {
+        let loaded = match load_state(&catalog, &topic) {
             Ok(loaded) => loaded,
             Err(error) => {
                 log_fault!(error, faults::CATALOG_FAILING, "the topic of links is not read: {error}; restart");
                 return;
             }
         };
-        // Without an end, links are missing that the first reading has not reached.
-        let has_last_good = has_links && state.as_ref().is_none_or(|state| state.at_end_ms > 0);
-        let is_known = state.is_some();
-        let reading = TopicReading::new(catalog, consumer, state.unwrap_or_else(|| TopicState::beginning_of(&topic)));
+        let LoadedState { state, has_last_good, must_read_anew, rejected_kept } = loaded;
+        let reading = TopicReading::new(catalog, consumer, state);
         reading.metrics.show(&reading.state);
+        reading.metrics.show_rejected(rejected_kept);
         let phase = Phase::Checking;
         let health = TopicHealth::new(conditions, has_last_good);
         let mut thread = TopicThread {
@@ -103,7 +98,7 @@ pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: Sto
             open_transactions,
             health,
             phase,
-            must_read_anew: !is_known && has_links,
+            must_read_anew,
             allow_shrink,
             last_sign: Instant::now(),
             checked: Instant::now(),
@@ -111,6 +106,39 @@ pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: Sto
             trouble_logged: None,
         };
         thread.run_until(&stop);
+    })
+}
+
+/// What the run before has left.
+struct LoadedState {
+    state: TopicState,
+    has_last_good: bool,
+    must_read_anew: Option<RereadReason>,
+    /// Skipped records that are listed.
+    rejected_kept: u64,
+}
+
+/// Reads what the run before has left, after the catalog's table was made.
+fn load_state(catalog: &CatalogHandle, topic: &str) -> Result<LoadedState, CatalogError> {
+    let topic = topic.to_owned();
+    run_on_catalog_thread(catalog, move |writer| {
+        let connection = &writer.store.connection;
+        create_missing_tables(connection)?;
+        let known = TopicState::read(connection, &topic)?;
+        let has_links = !writer.table.is_empty();
+        let rules_fingerprint = Meta::ReadyFingerprint.read(connection)?.unwrap_or_default();
+        let are_rules_changed = known.as_ref().is_some_and(|state| state.rules_fingerprint != rules_fingerprint);
+        let rejected_kept = rejected::count(connection)?;
+        let must_read_anew = match &known {
+            None => has_links.then_some(RereadReason::FirstRead),
+            Some(_) if are_rules_changed && rejected_kept > 0 => Some(RereadReason::RulesChanged),
+            Some(_) => None,
+        };
+        // Without an end, links are missing that the first reading has not reached.
+        let has_last_good = has_links && known.as_ref().is_none_or(|state| state.at_end_ms > 0);
+        let state = known.unwrap_or_else(|| TopicState::beginning_of(&topic));
+        let state = TopicState { rules_fingerprint, ..state };
+        Ok(LoadedState { state, has_last_good, must_read_anew, rejected_kept })
     })
 }
 
@@ -132,8 +160,8 @@ struct TopicThread {
     open_transactions: OpenTransactionWatch,
     health: TopicHealth,
     phase: Phase,
-    /// Whether links are served whose place in the topic is not known.
-    must_read_anew: bool,
+    /// Why the topic cannot be read on, although it may be the same.
+    must_read_anew: Option<RereadReason>,
     allow_shrink: bool,
     /// When the topic gave something, or was asked for its end.
     last_sign: Instant,
@@ -162,11 +190,14 @@ impl TopicThread {
 
     fn check(&mut self) -> Result<Phase, CatalogError> {
         self.checked = Instant::now();
-        let is_new = self.reading.state == TopicState::beginning_of(&self.reading.state.topic);
+        let is_new = self.reading.state.next_offset == 0 && self.reading.state.at_end_ms == 0;
         let now_ms = clock::wall_ms();
         let check =
             check_topic(&self.reading.consumer, &self.reading.state, self.find_delete_retention(now_ms), now_ms);
         match check {
+            TopicCheck::ReadAnew(_) | TopicCheck::Same if let Some(reason) = self.must_read_anew => {
+                self.begin_rereading(reason)
+            }
             TopicCheck::Missing => {
                 self.wait_in_trouble("there is no such topic; create it with `waypost kafka setup --apply`");
                 Ok(Phase::Checking)
@@ -175,7 +206,6 @@ impl TopicThread {
                 self.wait_in_trouble(&why);
                 Ok(Phase::Checking)
             }
-            TopicCheck::ReadAnew(_) if self.must_read_anew => self.begin_rereading(RereadReason::FirstRead),
             // An edge without links has none to lose.
             TopicCheck::ReadAnew(_) if is_new => self.begin_streaming(),
             TopicCheck::ReadAnew(RereadReason::NoGeneration) if self.reading.state.at_end_ms == 0 => {
@@ -216,7 +246,7 @@ impl TopicThread {
         self.reading.metrics.count_reread(reason);
         let told = "the topic of links is read from its beginning; the links of before are served until that is done";
         match reason {
-            RereadReason::FirstRead => tracing::info!(topic, "{told}"),
+            RereadReason::FirstRead | RereadReason::RulesChanged => tracing::info!(topic, "{told}"),
             _ => log_fault!(error, faults::LINKS_TOPIC_CHANGED, topic, reason = reason.as_str(), "{told}"),
         }
         Ok(Phase::Rereading(Rereading::begin(&mut self.reading, self.allow_shrink)?))
@@ -278,7 +308,7 @@ impl TopicThread {
             RereadStep::Unfinished => Ok(Phase::Rereading(rereading)),
             RereadStep::Lost => Ok(Phase::Checking),
             RereadStep::Finished => {
-                self.must_read_anew = false;
+                self.must_read_anew = None;
                 self.note_end()?;
                 self.begin_streaming()
             }

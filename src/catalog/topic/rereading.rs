@@ -102,7 +102,8 @@ impl Rereading {
         let catalog = reading.catalog.clone();
         let topic = reading.state.topic.clone();
         run_on_catalog_thread(&catalog, stage::begin_apply)?;
-        reading.state = TopicState::beginning_of(&topic);
+        let rules_fingerprint = reading.state.rules_fingerprint.clone();
+        reading.state = TopicState { rules_fingerprint, ..TopicState::beginning_of(&topic) };
         let mut after = None;
         loop {
             let state = reading.state.clone();

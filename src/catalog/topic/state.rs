@@ -23,12 +23,22 @@ pub(super) struct TopicState {
     pub(super) fingerprint: u64,
     /// When the end of the topic was reached last, milliseconds since the epoch; 0: never, so links are missing.
     pub(super) at_end_ms: u64,
+    /// Of the domains and rules by which records were skipped, as the catalog's file has it.
+    #[serde(default)]
+    pub(super) rules_fingerprint: String,
 }
 
 impl TopicState {
     /// The beginning of a topic.
     pub(super) fn beginning_of(topic: &str) -> TopicState {
-        TopicState { topic: topic.to_owned(), next_offset: 0, generation: None, fingerprint: 0, at_end_ms: 0 }
+        TopicState {
+            topic: topic.to_owned(),
+            next_offset: 0,
+            generation: None,
+            fingerprint: 0,
+            at_end_ms: 0,
+            rules_fingerprint: String::new(),
+        }
     }
 
     /// The state that was written last for this topic; `None`: the links are of another source.

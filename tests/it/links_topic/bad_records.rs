@@ -69,6 +69,30 @@ fn rubbish_is_skipped_with_its_reason_and_what_follows_is_served() {
 }
 
 #[test]
+fn a_record_of_a_domain_that_is_configured_later_is_served_then() {
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.domain.later";
+    set_up(&broker, topic);
+    let program = OtherProgram::new(&broker, topic);
+    let mut tea = plain("tea", "https://shop.example.com/tea");
+    tea["domain"] = "go.example.com".into();
+    program.write(&[(Some("l/go.example.com/tea"), Some(&tea.to_string()))]);
+    program.write_links(&[plain("cup", "https://shop.example.com/cup")]);
+    let mut site = edge(&broker, topic).config("").start();
+    assert_eq!(site.metric("waypost_links_topic_rejected_records", ""), 1.0);
+    assert_eq!(site.metric("waypost_links", ""), 1.0);
+    site.stop();
+    site.write("waypost.toml", "[domains.\"go.example.com\"]\n");
+    site.restart();
+    until("both links", || (site.metric("waypost_links", "") == 2.0).then_some(()));
+    assert_eq!(site.metric("waypost_links_topic_rereads_total", "reason=\"rules_changed\""), 1.0);
+    until("no rejected record", || (site.metric("waypost_links_topic_rejected_records", "") == 0.0).then_some(()));
+    site.stop();
+    site.restart();
+    assert_eq!(site.metric("waypost_links_topic_rereads_total", ""), 0.0, "once is enough");
+}
+
+#[test]
 fn a_bad_newest_record_is_seen_by_the_fingerprints_of_an_old_and_a_fresh_edge() {
     let Some(broker) = Broker::start_or_share() else { return };
     let topic = "links.differs";
@@ -85,12 +109,15 @@ fn a_bad_newest_record_is_seen_by_the_fingerprints_of_an_old_and_a_fresh_edge() 
     other.write(&[(Some("d/nothing"), Some("{}"))]);
     other.write_links(&[plain("cup", "https://shop.example.com/cup")]);
     other.write(&[(Some("l/*/tea"), Some("{"))]);
-    let fresh = edge(&broker, compacted).start();
+    let mut fresh = edge(&broker, compacted).start();
     until("both to have read it", || (next_offset(&old) == next_offset(&fresh)).then_some(()));
     assert_eq!((old.get("/tea", &[]).status, fresh.get("/tea", &[]).status), (302, 404));
     let fingerprint = |site| crate::dsl::Site::metric(site, "waypost_links_topic_fingerprint", "");
     assert_ne!(fingerprint(&old), fingerprint(&fresh));
     assert_eq!(fresh.metric("waypost_links_topic_rejected_records", ""), 1.0);
+    fresh.stop();
+    fresh.restart();
+    assert_eq!(fresh.metric("waypost_links_topic_rejected_records", ""), 1.0, "a restart forgets none");
     program.write_links(&[plain("tea", "https://shop.example.com/tea")]);
     other.write_links(&[plain("tea", "https://shop.example.com/tea")]);
     wait_until_fingerprints_agree(&old, &fresh);

@@ -132,7 +132,13 @@ fn an_aborted_and_a_hung_transaction_do_not_keep_an_edge_from_being_ready() {
     // Ready beside an open transaction.
     let fresh = edge(&broker, topic).start();
     assert_eq!((fresh.get("/tea", &[]).status, fresh.get("/pot", &[]).status), (302, 404));
+    let age = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        now - fresh.metric("waypost_links_topic_at_end_timestamp_seconds", "")
+    };
+    until("the links to grow old while the transaction hangs", || (age() > 4.0).then_some(()));
     program.producer().commit_transaction(Duration::from_secs(15)).unwrap();
+    until("the links to be new again", || (age() < 3.0).then_some(()));
     wait_until_leads_to(&fresh, "pot", "https://shop.example.com/");
     wait_until_fingerprints_agree(&site, &fresh);
 }
