@@ -59,7 +59,7 @@ pub(super) async fn answer_route(
         (Route::Domain, Verb::Delete) => domains::delete_domain(context, next()).await,
         (Route::Domain, _) => domains::read_domain(context, next()).await,
         (Route::Explain, _) => explain::explain_request(context, body).await,
-        (Route::Rejected, _) => status::list_rejected_records(&context),
+        (Route::Rejected, _) => status::list_rejected_records(context).await,
         (Route::Status, _) => status::read_status(context).await,
         (Route::OpenApi, _) => openapi::read_openapi(&context),
         (Route::ApiKeys, Verb::Post) => api_keys::create_key(context, body).await,

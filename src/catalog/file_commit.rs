@@ -19,6 +19,7 @@ use super::{
     apply::{Application, ChangeRules},
     change::LinkName,
     store::{Meta, Store, StoreError, StoredLink},
+    versions::Versions,
 };
 use crate::{
     clock,
@@ -82,8 +83,9 @@ impl FileCommit {
             act: &self.act,
             // No code is minted here.
             random: &mut StdRng::seed_from_u64(0),
-            latest_version,
+            versions: Versions::counted(latest_version),
             table_changes: Vec::new(),
+            recorded: None,
         };
         let next = match self.next {
             NextPart::Lines => commit_lines(&mut self.lines, &self.table, &mut self.kept, &mut application)

@@ -22,7 +22,7 @@ use super::{
     file_commit::{FileCommit, FileCommitState},
     store::Store,
     suspension_rows::load_suspensions,
-    transaction::WriteTransaction,
+    transaction::{ChangesToServe, WriteTransaction},
 };
 use crate::{
     clock,
@@ -40,6 +40,8 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Where the answer to a write goes.
 pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+/// A write that goes to the topic of links, and where its answer goes.
+pub type TopicWrite = (Write, oneshot::Sender<Result<WriteReport, CatalogError>>);
 /// Makes the workers see other suspensions.
 pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
 
@@ -55,6 +57,8 @@ pub(super) enum Request {
     ChangeDomain(Box<DomainChange>, DomainReply),
     /// Write other rows: the closure opens its own transaction and answers.
     WriteRows(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    /// Do work of the topic of links. The closure opens its own transactions and answers.
+    Run(Box<dyn FnOnce(&mut CatalogWriter) + Send>),
     /// Keep the links of a file that are served already.
     CommitFile(Box<FileCommit>),
     /// Write nothing more and end.
@@ -90,7 +94,7 @@ pub(super) struct CatalogWriter {
 impl CatalogWriter {
     /// Runs until it is told to stop, or nobody can ask any more.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
-        if self.source == LinkSource::Store && !self.store.is_empty().unwrap_or(false) {
+        if self.source != LinkSource::File && !self.store.is_empty().unwrap_or(false) {
             self.create_missing_indexes();
         }
         loop {
@@ -122,6 +126,7 @@ impl CatalogWriter {
                         let _ = reply.send(self.change_domain(&change));
                     }
                     Request::WriteRows(write) => write(&mut self.store.connection),
+                    Request::Run(work) => work(&mut self),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
                         self.file_commit = self.is_kept.then_some(commit);
@@ -184,9 +189,13 @@ impl CatalogWriter {
         let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
         let committed = rows.finish()?;
         transaction.commit()?;
-        for change in committed.table_changes {
-            serve_change(&self.table, change);
-        }
+        self.serve_changes(committed);
+        Ok(results)
+    }
+
+    /// Serves what a transaction has changed.
+    pub(super) fn serve_changes(&self, committed: ChangesToServe) {
+        self.serve_table_changes(committed.table_changes);
         if committed.changes_suspensions
             && let Err(error) = self.load_and_publish_suspensions()
         {
@@ -200,8 +209,14 @@ impl CatalogWriter {
         if let Some(is_frozen) = committed.is_frozen {
             self.is_frozen.store(is_frozen, Ordering::Relaxed);
         }
+    }
+
+    /// Serves changes of links.
+    pub(super) fn serve_table_changes(&self, changes: Vec<TableChange>) {
+        for change in changes {
+            serve_change(&self.table, change);
+        }
         self.links.set(self.table.len() as f64);
-        Ok(results)
     }
 
     fn load_and_publish_suspensions(&self) -> rusqlite::Result<()> {

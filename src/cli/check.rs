@@ -6,7 +6,10 @@ use anyhow::Result;
 
 use crate::{
     attribution::keyring::Keyring,
-    cli::{check_directories::check_directories_and_format_summary, exit, kept_domains::load_domains, serve::Serve},
+    cli::{
+        check_directories::check_directories_and_format_summary,
+        check_links_topic::describe_links_topic_and_format_summary, exit, kept_domains::load_domains, serve::Serve,
+    },
     clock,
     config::Config,
     links::{
@@ -27,7 +30,7 @@ pub(super) fn validate_what_serve_would_read_and_print_results(
     let mut errors = Vec::new();
     let checks = [
         check_directories_and_format_summary(&config),
-        load_links_file_and_format_summary(&config),
+        describe_links_topic_and_format_summary(&config).unwrap_or_else(|| load_links_file_and_format_summary(&config)),
         load_keyring_and_format_summary(&config),
         validate_tls_certificates_and_format_summary(&config),
     ];

@@ -4,6 +4,7 @@ mod api_client;
 mod api_keys;
 mod check;
 mod check_directories;
+mod check_links_topic;
 pub mod clicks;
 mod config_args;
 mod config_show;
@@ -197,7 +198,7 @@ impl Command {
                 let mut flags = FlagValues::default();
                 flags.set("--kafka", &["kafka", "brokers"], command.kafka);
                 let config = command.config.load(flags)?;
-                kafka::print_topic_plans_and_apply_if_asked(&config.kafka, &command.setup, &mut out)?;
+                kafka::print_topic_plans_and_apply_if_asked(&config, &command.setup, &mut out)?;
             }
             Command::Clicks { from, command } => return command.run_clicks_command(&from, &mut out),
             Command::Links(args) => return args.run_links_command(&mut out),

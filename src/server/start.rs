@@ -92,7 +92,7 @@ pub(super) fn lock_data_dir_and_load_files(
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
     let domains = load_domains(config)?;
-    let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
+    let source = LinkSource::of_config(&config.links);
     let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
@@ -153,7 +153,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     let suspensions = opened.suspensions.clone();
     let Some(path) = config.links.file.clone() else {
         metrics::gauge(&metrics::LINKS, &[]).set(last_good.len() as f64);
-        let catalog = opened.start(LinkSource::Store)?;
+        let catalog = opened.start(LinkSource::of_config(&config.links))?;
         return Ok(LoadedLinks { catalog, table: last_good, suspensions, file: None });
     };
     let held_version = FileVersion::read(&path).filter(|version| opened.holds_file_version(&path, version));
@@ -171,7 +171,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     Ok(LoadedLinks { catalog, table: file.source.table(), suspensions, file: Some(file) })
 }
 
-/// A disk that refuses the catalog's file keeps no links file from being served.
+/// A disk that refuses the catalog's file keeps no links file, and no topic, from being served.
 fn open_catalog_or_go_on_without_its_file(
     config: &Config,
     policy: DestinationPolicy,
@@ -179,12 +179,13 @@ fn open_catalog_or_go_on_without_its_file(
     threads: usize,
 ) -> Result<OpenedCatalog> {
     match OpenedCatalog::open_or_create(&config.server.data_dir, policy.clone(), domains.clone(), threads) {
-        Err(error) if config.links.file.is_some() && error.is_refusal_of_disk() => {
+        Err(error) if LinkSource::of_config(&config.links) != LinkSource::Store && error.is_refusal_of_disk() => {
             metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]).increment(1);
             log_fault!(
                 error,
                 faults::CATALOG_FAILING,
-                "the catalog's file cannot be opened: {error}; the links file is served, and nothing is kept of it"
+                "the catalog's file cannot be opened: {error}; the links file or topic is served, and nothing is kept \
+                 of it"
             );
             Ok(OpenedCatalog::open_without_file(policy, domains)?)
         }

@@ -60,6 +60,7 @@
 //! - `links_import`: `waypost links import`
 //! - `api`: the API `/v1`; every answer is held against `deploy/schemas/openapi.json`
 //! - `links_server`: `waypost links … --server`, beside the same commands on a data directory
+//! - `links_topic`: edges that share their links by a topic of Kafka
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
@@ -107,6 +108,7 @@ mod limits;
 mod links_file;
 mod links_import;
 mod links_server;
+mod links_topic;
 mod lost_segment;
 mod manifests;
 mod mount;

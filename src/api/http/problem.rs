@@ -55,6 +55,8 @@ problems_table! {
     VersionNeeded = "version-needed", PRECONDITION_REQUIRED, "The link exists, so If-Match is needed";
     Busy = "busy", SERVICE_UNAVAILABLE, "The server has no room for the request";
     TooSlow = "too-slow", SERVICE_UNAVAILABLE, "The read took too long";
+    TopicUnavailable = "topic-unavailable", SERVICE_UNAVAILABLE, "The topic of links cannot be written";
+    WriterFenced = "writer-fenced", SERVICE_UNAVAILABLE, "Another edge writes to the topic of links";
     StoreFailing = "store-failing", SERVICE_UNAVAILABLE, "The catalog cannot be read or written";
 }
 

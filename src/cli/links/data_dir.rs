@@ -60,7 +60,7 @@ impl OfflineCatalog {
         if let Some(path) = &opened.set_aside {
             bail!("the catalog was damaged; it lies in {} now, and a new one is in its place", path.display());
         }
-        let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
+        let source = LinkSource::of_config(&config.links);
         let link_count = opened.table.len() as u64 + opened.refused_total;
         let catalog = opened.start(source)?;
         let handle = catalog.handle();
