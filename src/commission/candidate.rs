@@ -224,8 +224,8 @@ fn earlier_of(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Whether domain and code of a token are those of the facts, and the audience of a URL token is the facts' seller, else
-/// partner, else domain: a shop has the key of its own audience and could sign for itself.
+/// Whether domain and code of a token are those of the facts, and the audience of a URL token is the facts' seller,
+/// else partner, else domain: a shop has the key of its own audience and could sign for itself.
 fn does_token_fit(key: CandidateKey<'_>, token: &GenuineToken<'_>, facts: ClickFacts<'_>) -> bool {
     let (seller, partner) = match facts {
         ClickFacts::Recorded(record) if (key.domain, key.code) != (&record.domain, &record.code) => return false,

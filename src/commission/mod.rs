@@ -1,8 +1,8 @@
 //! The programme's rules: from clicks and orders to commission lines.
 //!
 //! One pure function of records, orders, product sets, links, a policy and a time: no clock, no I/O, no order of
-//! arrival, exact integers. It gives what one perfect cookie jar a buyer and product would give. The rule, step by step,
-//! is `docs/attribution.md`; `tests/fixtures/attribution` has one case a rule.
+//! arrival, exact integers. It gives what one perfect cookie jar a buyer and product would give. The rule, step by
+//! step, is `docs/attribution.md`; `tests/fixtures/attribution` has one case a rule.
 //!
 //! ```text
 //! step 1   click_record   one record a click           order         first paid and last version of an order
@@ -35,14 +35,14 @@ mod token;
 mod winner;
 
 pub use self::{
-    candidate::{Candidate, CandidateKey},
+    candidate::Candidate,
     click_record::{ClickRecord, ClickRecords},
     credit::{OrderCredit, Programme},
     links::Links,
     order::{Order, OrderVersion, group_versions_into_orders},
     policy::Policy,
     product_set::{ProductSetEntry, ProductSets},
-    reason::{CandidateReason, LineReason, State},
-    row::LineRow,
+    reason::{CandidateReason, FoundBy, LineReason, State},
+    row::{CandidateRow, LineRow},
     token::{OrderToken, TokenFields, TokenKind},
 };

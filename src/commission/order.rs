@@ -112,6 +112,23 @@ impl<'a> Order<'a> {
         &self.first_paid.order_id
     }
 
+    /// The version that contradicts another one, and the mistake: the last version says that the order was completed
+    /// before the first paid one says that it was paid.
+    pub fn find_mistake_between_versions(&self) -> Option<(&'a OrderVersion, String)> {
+        let completed = self.last.completed_at_ms.filter(|completed| *completed < self.paid_at_ms)?;
+        let paid = self.paid_at_ms;
+        let message = format!(
+            "completed_at_ms {completed} is before paid_at_ms {paid} of the order's first paid version; an order is \
+             paid first"
+        );
+        Some((self.last, message))
+    }
+
+    /// When the buyer committed, milliseconds since the epoch.
+    pub const fn paid_at_ms(&self) -> u64 {
+        self.paid_at_ms
+    }
+
     /// The buyer's account; empty if unknown.
     pub(super) fn buyer_id(&self) -> &'a str {
         self.first_paid.buyer_id.as_deref().unwrap_or_default()

@@ -58,7 +58,7 @@ word_enum! {
 
 word_enum! {
     /// What a payer may want to look at in a credited line.
-    pub(super) enum Flag {
+    pub enum Flag {
         /// The click has no record; its link says what the token does not.
         TokenOnly = "token_only",
         /// The token says why the click has no record: the edge's journal was full.
@@ -75,6 +75,17 @@ word_enum! {
         Token = "token",
         /// The click lies in a cookie jar that a token of the buyer's opens.
         Visitor = "visitor",
+    }
+}
+
+impl Flag {
+    /// What the flag means, for a person.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Flag::TokenOnly => "the click has no record; its link says who earns",
+            Flag::Unjournaled => "the token says that the edge could not record the click",
+            Flag::SharedToken => "another account than the buyer's brought the token to the shop",
+        }
     }
 }
 

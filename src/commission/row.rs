@@ -15,13 +15,18 @@ pub struct LineRow<'a> {
     pub order_id: &'a str,
     /// The line of the order.
     pub line_id: &'a str,
-    pub(super) as_of_ms: u64,
-    pub(super) freeze_at_ms: u64,
-    pub(super) seller_id: &'a str,
-    pub(super) product_id: &'a str,
+    /// The time asked for, milliseconds since the epoch.
+    pub as_of_ms: u64,
+    /// From when on the winner is final, milliseconds since the epoch.
+    pub freeze_at_ms: u64,
+    /// The seller of the line.
+    pub seller_id: &'a str,
+    /// The product of the line.
+    pub product_id: &'a str,
     /// ISO 4217.
     pub currency: &'a str,
-    pub(super) quantity: i64,
+    /// Pieces that were bought.
+    pub quantity: i64,
     /// What the buyer paid for the line, in minor units.
     pub value_minor: i64,
     /// The state as of the time asked for.
@@ -35,9 +40,10 @@ pub struct LineRow<'a> {
     pub credit: Option<CreditRow<'a>>,
     /// When a completed line is confirmed and paid; `None` where everything was taken back.
     #[serde(flatten)]
-    pub(super) times: Option<TimesRow>,
+    pub times: Option<TimesRow>,
+    /// Tokens of the order that are not genuine.
     #[serde(skip_serializing_if = "is_zero")]
-    pub(super) bad_tokens: u64,
+    pub bad_tokens: u64,
     /// Every candidate of the order, the latest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateRow<'a>>,
@@ -46,26 +52,26 @@ pub struct LineRow<'a> {
 /// Who is credited for a line, by what, on which terms.
 #[derive(Clone, Debug, Serialize)]
 pub struct CreditRow<'a> {
-    pub(super) kept_quantity: i64,
-    pub(super) click_id: &'a str,
-    pub(super) clicked_at_ms: u64,
-    pub(super) domain: &'a str,
-    pub(super) code: &'a str,
-    pub(super) link_kind: &'static str,
+    pub kept_quantity: i64,
+    pub click_id: &'a str,
+    pub clicked_at_ms: u64,
+    pub domain: &'a str,
+    pub code: &'a str,
+    pub link_kind: &'static str,
     /// The creator who earns.
     pub creator_id: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) campaign_id: &'a str,
+    pub campaign_id: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) product_set_id: &'a str,
+    pub product_set_id: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) partner_id: &'a str,
+    pub partner_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) plan: Option<&'static str>,
+    pub plan: Option<&'static str>,
     /// Hundredths of a percent.
     pub rate_bp: u16,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) flags: Vec<Flag>,
+    pub flags: Vec<Flag>,
     /// What was taken back after the line became payable, one a moment.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clawbacks: Vec<ClawbackRow>,
@@ -73,17 +79,17 @@ pub struct CreditRow<'a> {
 
 /// When a line is confirmed and paid, milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct TimesRow {
-    pub(super) confirmed_at_ms: u64,
-    pub(super) payable_from_ms: u64,
-    pub(super) payable_until_ms: u64,
+pub struct TimesRow {
+    pub confirmed_at_ms: u64,
+    pub payable_from_ms: u64,
+    pub payable_until_ms: u64,
 }
 
 /// Pieces taken back after the line became payable.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ClawbackRow {
-    pub(super) returned_at_ms: u64,
-    pub(super) quantity: i64,
+    pub returned_at_ms: u64,
+    pub quantity: i64,
     /// Minor units, at most 0.
     pub amount_minor: i64,
 }
@@ -101,7 +107,8 @@ pub struct CandidateRow<'a> {
     pub clicked_at_ms: u64,
     /// How the candidate was found.
     pub found_by: FoundBy,
-    pub(super) result: &'static str,
+    /// `won` or `lost`.
+    pub result: &'static str,
     /// Why.
     pub reason: CandidateReason,
 }

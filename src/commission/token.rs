@@ -19,8 +19,8 @@ const GENUINE_VERDICTS: [&str; 2] = ["valid", "expired"];
 /// The words for a token whose click the edge could not record.
 const UNJOURNALED_FLAGS: [&str; 2] = ["unjournaled", "unrecorded"];
 
-/// One element of an order's `click_tokens`: an object of claims, or a raw token that is still to be verified, as a text
-/// or as an object with `token`. Times are milliseconds since the epoch.
+/// One element of an order's `click_tokens`: an object of claims, or a raw token that is still to be verified, as a
+/// text or as an object with `token`. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrderToken(TokenFields);
 

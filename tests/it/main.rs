@@ -46,6 +46,10 @@
 //! - `exactly_once`: `kafka.delivery = "exactly-once"`
 //! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
 //!
+//! Commission:
+//!
+//! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
+//!
 //! Operation:
 //!
 //! - `config`: mistakes of the configuration, and which source wins
@@ -69,6 +73,7 @@ mod admin_tls;
 mod alerts;
 mod answers;
 mod api;
+mod attribute;
 mod audit;
 mod bad_input;
 mod catalog;

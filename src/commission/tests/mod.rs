@@ -1,3 +1,8 @@
-//! The cases of `tests/fixtures/attribution`, and each rule of the programme in its own words.
+//! The cases of `tests/fixtures/attribution`, each rule of the programme in its own words, and random worlds.
 
+mod invariants;
+mod naive;
+mod programme;
+mod random;
 mod vectors;
+mod world;
