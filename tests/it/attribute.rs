@@ -156,7 +156,7 @@ fn bad_input_prints_nothing_and_names_file_and_line() {
         ("orders.jsonl", order(json!({"completed_at_ms": 1})), "completed_at_ms 1 is before paid_at_ms"),
         (
             "orders.jsonl",
-            order(json!({"updated_at_ms": 1 << 50, "completed_at_ms": 1, "paid_at_ms": null})),
+            order(json!({"updated_at_ms": 1u64 << 50, "completed_at_ms": 1, "paid_at_ms": null})),
             "before paid_at_ms",
         ),
         ("orders.jsonl", twice, "line_id \"1\" stands twice"),

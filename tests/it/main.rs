@@ -49,6 +49,7 @@
 //! Commission:
 //!
 //! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
+//! - `shop`: the programs of `deploy/shop`, with which a shop verifies tokens
 //!
 //! Operation:
 //!
@@ -121,6 +122,7 @@ mod reload;
 mod request_duration;
 mod routes;
 mod shadow;
+mod shop;
 mod sockets;
 mod stalled_log;
 mod telling;

@@ -8,7 +8,7 @@ fn number(value: &Value) -> i128 {
     value.as_i64().map_or(0, i128::from)
 }
 
-fn word<'a>(value: &'a Value) -> &'a str {
+fn word(value: &Value) -> &str {
     value.as_str().unwrap_or("")
 }
 
