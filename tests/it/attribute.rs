@@ -4,22 +4,9 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
-    dsl::{Site, link},
-    kafka::{
-        broker::Broker,
-        site::{orphan_topic, site_with_kafka, wait_until_delivered},
-    },
-};
+use crate::dsl::Site;
 
 const FIXTURES: &str = "tests/fixtures/attribution";
-/// A phone's browser: a human to the labels.
-const TAP: [&str; 3] = [
-    "User-Agent: Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 \
-     Mobile Safari/537.36",
-    "Sec-Fetch-Mode: navigate",
-    "Referer: https://l.instagram.com/",
-];
 /// The click time of `tests/fixtures/token_golden.jsonl`.
 const GOLDEN_CLICK_MS: u64 = 1_794_697_200_000;
 const DAY_MS: u64 = 86_400_000;
@@ -42,7 +29,7 @@ fn lines(values: &Value) -> String {
 }
 
 /// The exit code, the output and the error output of `waypost attribute`.
-fn attribute(site: &Site, args: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn attribute(site: &Site, args: &[&str]) -> (Option<i32>, String, String) {
     let output = site.command(&[&["attribute"], args].concat()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -75,7 +62,8 @@ fn run_case(site: &Site, case: &Value, more: &[&str]) -> (Option<i32>, String, S
     attribute(site, &args)
 }
 
-fn rows(output: &str) -> Vec<Value> {
+/// The rows of an output of `--json`.
+pub(crate) fn rows(output: &str) -> Vec<Value> {
     output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -118,12 +106,8 @@ fn rows_are_ordered_by_order_and_the_table_has_totals() {
     );
 }
 
-#[test]
-fn bad_input_prints_nothing_and_names_file_and_line() {
-    let site = Site::new(&[]);
-    let case = two_orders();
-    let args = write_case(&site, &case);
-    let args: Vec<&str> = args.iter().map(String::as_str).chain(["--json"]).collect();
+/// Bad lines of the orders file, and what the error says.
+fn bad_orders(case: &Value) -> Vec<(&'static str, String, &'static str)> {
     let order = |changes: Value| {
         let mut order = case["orders"][0].clone();
         order.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -136,18 +120,10 @@ fn bad_input_prints_nothing_and_names_file_and_line() {
     };
     let lines_of = |changes: Value| order(json!({"lines": [order_line(changes)]}));
     let twice = order(json!({"lines": [order_line(json!({})), order_line(json!({}))]}));
-    let removed_field = |value: &Value, field: &str| {
-        let mut value = value.clone();
-        value.as_object_mut().unwrap().remove(field);
-        value.to_string()
-    };
-    let link = r#"{"code":"a","url":"https://shop.example.com/","kind":"product","created_at":"2026-11-01T00:00:00Z"}"#;
-    let entry =
-        r#"{"product_set_id":"a","seller_id":"s","product_id":"p","valid_from_ms":1,"plan":"open","rate_bp":RATE}"#;
-    let table: Vec<(&str, String, &str)> = vec![
+    vec![
         ("orders.jsonl", "garbage".to_owned(), "no JSON object"),
         ("orders.jsonl", "{\"order_id\":".to_owned(), "is not JSON"),
-        ("orders.jsonl", removed_field(&case["orders"][0], "order_id"), "missing field `order_id`"),
+        ("orders.jsonl", without_field(&case["orders"][0], "order_id"), "missing field `order_id`"),
         ("orders.jsonl", order(json!({"updated_at_ms": "1"})), "updated_at_ms"),
         ("orders.jsonl", lines_of(json!({"quantity": 0})), "quantity is 0"),
         ("orders.jsonl", lines_of(json!({"quantity": -3})), "quantity is -3"),
@@ -163,17 +139,40 @@ fn bad_input_prints_nothing_and_names_file_and_line() {
         ("orders.jsonl", order(json!({"click_tokens": [{"verdict": "valid"}]})), "click_tokens[0]: kind is missing"),
         ("orders.jsonl", order(json!({"click_tokens": [{}]})), "verdict is missing"),
         ("orders.jsonl", order(json!({"click_tokens": ["v1.x"]})), "--keys FILE"),
+    ]
+}
+
+/// Bad lines of the other files.
+fn bad_lines_of_other_files(case: &Value) -> Vec<(&'static str, String, &'static str)> {
+    let link = r#"{"code":"a","url":"https://shop.example.com/","kind":"product","created_at":"2026-11-01T00:00:00Z"}"#;
+    let entry =
+        r#"{"product_set_id":"a","seller_id":"s","product_id":"p","valid_from_ms":1,"plan":"open","rate_bp":RATE}"#;
+    vec![
         ("clicks.jsonl", "[]".to_owned(), "no JSON object"),
         ("clicks.jsonl", "{\"type\":\"click\"".to_owned(), "is not JSON"),
-        ("clicks.jsonl", removed_field(&case["clicks"][0], "click_id"), "click_id is missing"),
+        ("clicks.jsonl", without_field(&case["clicks"][0], "click_id"), "click_id is missing"),
         ("clicks.jsonl", "{\"click_id\":\"1\"}".to_owned(), "missing field `type`"),
         ("clicks.jsonl", case["clicks"][0].to_string().replace("\"product\"", "\"produkt\""), "produkt"),
         ("links.jsonl", link.to_owned(), "a product link needs it"),
         ("links.jsonl", link.replace("kind", "kynd"), "unknown field `kynd`"),
         ("product-sets.jsonl", entry.replace("RATE", "10001"), "rate_bp is 10001"),
         ("product-sets.jsonl", entry.replace(",\"rate_bp\":RATE", ""), "rate_bp is missing"),
-    ];
-    for (name, bad, message) in table {
+    ]
+}
+
+fn without_field(value: &Value, field: &str) -> String {
+    let mut value = value.clone();
+    value.as_object_mut().unwrap().remove(field);
+    value.to_string()
+}
+
+#[test]
+fn bad_input_prints_nothing_and_names_file_and_line() {
+    let site = Site::new(&[]);
+    let case = two_orders();
+    let args = write_case(&site, &case);
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(["--json"]).collect();
+    for (name, bad, message) in [bad_orders(&case), bad_lines_of_other_files(&case)].concat() {
         let good = fs::read_to_string(site.path(name)).unwrap();
         site.write(name, &format!("{good}\n{bad}\n{good}"));
         let number = good.lines().count() + 2;
@@ -188,6 +187,13 @@ fn bad_input_prints_nothing_and_names_file_and_line() {
         assert!(error.contains(&format!("{name}:{number}: ")) && error.contains(message), "{message}: {error}");
         site.write(name, &good);
     }
+}
+
+#[test]
+fn a_bad_policy_prints_nothing_and_names_file_and_line() {
+    let site = Site::new(&[]);
+    let args = write_case(&site, &two_orders());
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(["--json"]).collect();
     for (policy, message) in [
         ("{\n \"scope\": \"any\",\n \"skope\": 1\n}", "policy.json:3: unknown field `skope`"),
         ("{\"scope\": \"all\"}", "policy.json:1: "),
@@ -288,6 +294,15 @@ fn a_comparison_lists_the_lines_that_two_policies_decide_differently() {
     assert!(error.contains("b:2: order \"o_0\", line \"1\" is not behind the line before it"), "{error}");
 }
 
+/// An order that is paid a day after the golden click, with these tokens.
+fn order_after_golden_click(tokens: &Value) -> String {
+    let paid = GOLDEN_CLICK_MS + DAY_MS;
+    json!({"order_id": "o", "updated_at_ms": paid, "buyer_id": "b", "paid_at_ms": paid, "click_tokens": tokens,
+        "lines": [{"line_id": "1", "seller_id": "s_311", "product_id": "p", "quantity": 1, "value_minor": 1000,
+            "currency": "USD"}]})
+    .to_string()
+}
+
 #[test]
 fn raw_tokens_are_verified_with_the_ring_as_of_the_order() {
     let site = Site::new(&[]);
@@ -298,12 +313,6 @@ fn raw_tokens_are_verified_with_the_ring_as_of_the_order() {
     let golden: Vec<String> = golden.collect();
     site.write("ring.json", include_str!("../fixtures/token_ring.json"));
     fs::set_permissions(site.path("ring.json"), fs::Permissions::from_mode(0o600)).unwrap();
-    let paid = GOLDEN_CLICK_MS + DAY_MS;
-    let order = |tokens: Value| {
-        json!({"order_id": "o", "updated_at_ms": paid, "buyer_id": "b", "paid_at_ms": paid, "click_tokens": tokens,
-            "lines": [{"line_id": "1", "seller_id": "s_311", "product_id": "p", "quantity": 1, "value_minor": 1000,
-                "currency": "USD"}]})
-    };
     site.write("clicks.jsonl", "");
     site.write(
         "links.jsonl",
@@ -313,7 +322,7 @@ fn raw_tokens_are_verified_with_the_ring_as_of_the_order() {
             "\n",
         ),
     );
-    let as_of = (paid + 400 * DAY_MS).to_string();
+    let as_of = (GOLDEN_CLICK_MS + 400 * DAY_MS).to_string();
     let args = [
         "--clicks",
         "clicks.jsonl",
@@ -329,7 +338,7 @@ fn raw_tokens_are_verified_with_the_ring_as_of_the_order() {
     ];
     let landed = json!({"token": golden[2], "landed_at_ms": GOLDEN_CLICK_MS - 1000, "landed_by": "b"});
     for (tokens, clicked_at_ms) in [(json!([golden[2]]), GOLDEN_CLICK_MS), (json!([landed]), GOLDEN_CLICK_MS - 1000)] {
-        site.write("orders.jsonl", &order(tokens).to_string());
+        site.write("orders.jsonl", &order_after_golden_click(&tokens));
         let (code, out, error) = attribute(&site, &args);
         assert_eq!(code, Some(0), "{error}");
         let row = &rows(&out)[0];
@@ -337,68 +346,9 @@ fn raw_tokens_are_verified_with_the_ring_as_of_the_order() {
         assert_eq!((&row["commission_minor"], &row["clicked_at_ms"]), (&json!(100), &json!(clicked_at_ms)), "{row}");
     }
     let forged = format!("{}A", &golden[2][..golden[2].len() - 1]);
-    site.write("orders.jsonl", &order(json!([forged, "nonsense"])).to_string());
+    site.write("orders.jsonl", &order_after_golden_click(&json!([forged, "nonsense"])));
     let (code, out, error) = attribute(&site, &args);
     assert_eq!(code, Some(0), "{error}");
     let row = &rows(&out)[0];
     assert_eq!((&row["reason"], &row["bad_tokens"]), (&json!("no_click"), &json!(2)), "{row}");
-}
-
-/// A link that pays.
-fn paid_link(code: &str) -> String {
-    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
-    link(code).replace(r#""test":true"#, &format!(r#""created_at":"{yesterday}""#))
-}
-
-/// An order that is paid now, with this raw token, for the product of [`link`].
-fn order_of_token(token: &str) -> String {
-    let now = jiff::Timestamp::now().as_millisecond();
-    json!({"order_id": "o", "updated_at_ms": now, "buyer_id": "b", "paid_at_ms": now, "click_tokens": [token],
-        "lines": [{"line_id": "1", "seller_id": "s_1", "product_id": "p_1", "quantity": 1, "value_minor": 100_000,
-            "currency": "VND"}]})
-    .to_string()
-}
-
-#[test]
-fn a_tap_on_a_served_link_earns_from_the_order_that_brings_its_token() {
-    let site = Site::new(&[paid_link("live")]).start();
-    let token = site.get("/live", &TAP).token().unwrap();
-    let event = &site.wait_for_events("clicks", 1)[0];
-    site.write("orders.jsonl", &order_of_token(&token));
-    let data = site.data().display().to_string();
-    let (code, out, error) = attribute(&site, &["--data-dir", &data, "--orders", "orders.jsonl", "--json"]);
-    assert_eq!(code, Some(0), "{error}");
-    let row = &rows(&out)[0];
-    assert_eq!((&row["state"], &row["reason"]), (&json!("pending"), &json!("last_click")), "{row}");
-    assert_eq!((&row["click_id"], &row["creator_id"]), (&event["click_id"], &json!("c_1")), "{row}");
-    assert_eq!((&row["commission_minor"], row.get("flags")), (&json!(12_000), None), "{row}");
-}
-
-#[test]
-fn clicks_are_read_from_the_topics_with_the_time_of_their_arrival() {
-    let Some(broker) = Broker::start_or_share() else { return };
-    let topic = "attribute";
-    broker.create_topic(topic, 2, &[]);
-    broker.create_topic(&orphan_topic(topic), 1, &[]);
-    let site = site_with_kafka(&broker.address(), topic);
-    site.write("links.jsonl", &(paid_link("live") + "\n"));
-    let site = site.start();
-    let token = site.get("/live", &TAP).token().unwrap();
-    wait_until_delivered(&site, topic, 1);
-    site.write("orders.jsonl", &order_of_token(&token));
-    let keys = site.data().join("keys.json").display().to_string();
-    let address = broker.address();
-    let args = ["--kafka", &address, "--keys", &keys, "--orders", "orders.jsonl", "--json"];
-    let (code, out, error) = attribute(&site, &args);
-    assert_eq!(code, Some(0), "{error}");
-    let row = &rows(&out)[0];
-    assert_eq!((&row["reason"], &row["creator_id"]), (&json!("last_click"), &json!("c_1")), "{row}");
-    // The same order, but paid so early that the record arrived after the freeze.
-    let mut early: Value = serde_json::from_str(&order_of_token(&token)).unwrap();
-    let paid = early["paid_at_ms"].as_u64().unwrap() - 15 * DAY_MS;
-    (early["paid_at_ms"], early["updated_at_ms"]) = (json!(paid), json!(paid));
-    site.write("orders.jsonl", &early.to_string());
-    let (code, out, error) = attribute(&site, &args);
-    assert_eq!(code, Some(0), "{error}");
-    assert_eq!(rows(&out)[0]["candidates"][0]["reason"], "arrived_too_late", "{out}");
 }

@@ -49,6 +49,7 @@
 //! Commission:
 //!
 //! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
+//! - `attribute_served`: the same over the clicks of a running server
 //! - `shop`: the programs of `deploy/shop`, with which a shop verifies tokens
 //!
 //! Operation:
@@ -75,6 +76,7 @@ mod alerts;
 mod answers;
 mod api;
 mod attribute;
+mod attribute_served;
 mod audit;
 mod bad_input;
 mod catalog;

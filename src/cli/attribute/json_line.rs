@@ -60,3 +60,51 @@ pub(super) fn visit_lines(path: &Path, mut visit: impl FnMut(u64, &[u8]) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::commission::{ClickRecord, OrderVersion, ProductSetEntry};
+
+    const ORDER: &str = concat!(
+        r#"{"order_id":"o","updated_at_ms":3,"paid_at_ms":1,"click_tokens":["v1.x",{"verdict":"valid","kind":"url"}],"#,
+        r#""lines":[{"line_id":"1","seller_id":"s","product_id":"p","quantity":1,"value_minor":1,"currency":"VND"}]}"#
+    );
+
+    fn parse_all(bytes: &[u8]) {
+        if let Ok(version) = parse_json_object::<OrderVersion>(bytes) {
+            let _ = version.check();
+        }
+        if let Ok(click) = parse_json_object::<ClickRecord<'_>>(bytes) {
+            let _ = click.check();
+        }
+        let _ = parse_json_object::<ProductSetEntry>(bytes);
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_the_column() {
+        let message = |text: &str| parse_json_object::<OrderVersion>(text.as_bytes()).unwrap_err();
+        assert!(message(r#"{"order_id":7}"#).starts_with("order_id: invalid type: integer `7`"));
+        assert_eq!(message("{}"), "missing field `order_id` at column 2");
+        assert!(message("{\"order_id\"").starts_with("is not JSON: EOF"));
+        assert_eq!(message("[]"), "is no JSON object; a line holds one");
+        assert!(parse_json_object::<OrderVersion>(ORDER.as_bytes()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_parsing_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            parse_all(&bytes);
+        }
+
+        #[test]
+        fn no_damaged_order_makes_parsing_panic(at in 0..ORDER.len(), byte: u8, end in 0..ORDER.len()) {
+            let mut bytes = ORDER.as_bytes().to_vec();
+            bytes[at] = byte;
+            parse_all(&bytes);
+            parse_all(&bytes[..end]);
+        }
+    }
+}

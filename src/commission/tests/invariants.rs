@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     naive,
+    naive_settlement::commission,
     random::any_world,
     world::{DAY, PAID, World},
 };
@@ -140,7 +141,7 @@ proptest! {
             let amounts: i128 = clawbacks.iter().map(|clawback| number(&clawback["amount_minor"])).sum();
             let kept = number(&row["kept_quantity"]) - taken;
             prop_assert!(kept >= 0 && clawbacks.iter().all(|clawback| number(&clawback["amount_minor"]) <= 0));
-            let expected = naive::commission(row, kept, number(&row["rate_bp"]));
+            let expected = commission(row, kept, number(&row["rate_bp"]));
             prop_assert_eq!(number(&row["commission_minor"]) + amounts, expected);
         }
     }

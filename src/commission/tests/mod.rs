@@ -2,6 +2,7 @@
 
 mod invariants;
 mod naive;
+mod naive_settlement;
 mod programme;
 mod random;
 mod vectors;

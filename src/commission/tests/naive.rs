@@ -1,24 +1,15 @@
 //! The rule once more, written slowly and only for tests: for each line it looks at every click of the world, as JSON.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::world::{DAY, World};
-
-fn number(value: &Value) -> i128 {
-    value.as_i64().map_or(0, i128::from)
-}
-
-fn word(value: &Value) -> &str {
-    value.as_str().unwrap_or("")
-}
+use super::{
+    naive_settlement::{days, settle},
+    world::{DAY, World, number, word},
+};
 
 /// The policy's word, or the default.
 fn policy<'a>(world: &'a World, key: &str, default: &'a str) -> &'a str {
     world.policy[key].as_str().unwrap_or(default)
-}
-
-fn days(world: &World, key: &str, default: u64) -> i128 {
-    i128::from(world.policy[key].as_u64().unwrap_or(default) * DAY)
 }
 
 /// The record that stands for a click, whenever it arrived.
@@ -216,17 +207,6 @@ fn terms(world: &World, touch: &Touch, line: &Value) -> Result<Value, &'static s
     }
 }
 
-/// C(kept), by comparing twice the rest with the divisor.
-pub(super) fn commission(line: &Value, kept: i128, rate: i128) -> i128 {
-    let (top, bottom) = (number(&line["value_minor"]) * kept * rate, number(&line["quantity"]) * 10_000);
-    let low = top.div_euclid(bottom);
-    match (2 * (top - low * bottom)).cmp(&bottom) {
-        std::cmp::Ordering::Less => low,
-        std::cmp::Ordering::Greater => low + 1,
-        std::cmp::Ordering::Equal => low + low % 2,
-    }
-}
-
 /// Every row of a world.
 pub(super) fn rows(world: &World) -> Vec<Value> {
     let mut ids: Vec<&str> = world.orders.iter().map(|order| word(&order["order_id"])).collect();
@@ -256,177 +236,114 @@ fn rows_of_order(world: &World, id: &str) -> Vec<Value> {
 }
 
 fn row(world: &World, first: &Value, last: &Value, line: &Value, touches: &[Touch], freeze: i128) -> Value {
+    let contest = contest(world, first, line, touches);
+    let candidates: Vec<Value> = (0..touches.len()).map(|at| candidate(touches, &contest, at)).collect();
+    let mut row = json!({"order_id": first["order_id"], "line_id": line["line_id"], "as_of_ms": world.as_of_ms,
+        "freeze_at_ms": freeze as u64, "seller_id": line["seller_id"], "product_id": line["product_id"],
+        "state": "rejected", "reason": line_reason(touches, &contest), "commission_minor": 0});
+    let no_tokens = Vec::new();
+    let tokens = first["click_tokens"].as_array().unwrap_or(&no_tokens);
+    let bad = tokens.iter().filter(|token| token["verdict"] != "valid" && token["verdict"] != "expired").count();
+    if bad > 0 {
+        row["bad_tokens"] = json!(bad);
+    }
+    if !candidates.is_empty() {
+        row["candidates"] = json!(candidates);
+    }
+    let winner = contest.winner.filter(|_| contest.is_alive).map(|at| &touches[at]);
+    let terms = winner.map(|touch| terms(world, touch, line).unwrap());
+    settle(world, last, line, terms.as_ref().map(|terms| number(&terms["rate_bp"])), &mut row);
+    if let (Some(touch), Some(terms)) = (winner, terms) {
+        add_winner(&mut row, touch, &terms);
+    }
+    row
+}
+
+/// Who competes for a line, and who is the best.
+struct Contest<'a> {
+    is_any: bool,
+    refusals: Vec<Option<&'static str>>,
+    /// For those that are not refused: why they do not stand for the line.
+    stands_not: Vec<Option<&'static str>>,
+    best: Option<usize>,
+    winner: Option<usize>,
+    is_alive: bool,
+    touches: &'a [Touch],
+}
+
+fn contest<'a>(world: &World, first: &Value, line: &Value, touches: &'a [Touch]) -> Contest<'a> {
     let refusals: Vec<Option<&str>> = touches.iter().map(|touch| refusal(world, first, touch)).collect();
-    let stands: Vec<bool> = touches
-        .iter()
-        .zip(&refusals)
-        .map(|(touch, refusal)| refusal.is_none() && terms(world, touch, line).is_ok())
-        .collect();
+    let able = |at: &usize| refusals[*at].is_none();
+    let stands_not: Vec<Option<&str>> =
+        (0..touches.len()).map(|at| if able(&at) { terms(world, &touches[at], line).err() } else { None }).collect();
     let is_any = policy(world, "scope", "product") == "any";
-    let pool: Vec<usize> =
-        (0..touches.len()).filter(|at| if is_any { refusals[*at].is_none() } else { stands[*at] }).collect();
+    let pool: Vec<usize> = (0..touches.len()).filter(able).filter(|at| is_any || stands_not[*at].is_none()).collect();
     // Touches are sorted: the first own one of the pool wins, else the first one.
     let best = pool.iter().find(|at| touches[**at].own).or(pool.first()).copied();
-    let winner = best.filter(|at| stands[*at]);
+    let winner = best.filter(|at| stands_not[*at].is_none());
     let paid = number(&first["paid_at_ms"]);
     let is_alive = winner.is_some_and(|at| {
         let facts = touches[at].facts.as_ref().unwrap();
         paid < number(&facts["link_ends_at_ms"]) && paid < number(&facts["link_created_at_ms"]) + 100 * i128::from(DAY)
     });
-    let mut candidates = Vec::new();
-    for (at, touch) in touches.iter().enumerate() {
-        let reason = match (refusals[at], best) {
-            (Some(reason), _) => reason,
-            (None, Some(best)) if best == at && stands[at] => {
-                if is_alive {
-                    "last_click"
-                } else {
-                    "link_ended"
-                }
-            }
-            (None, Some(best)) if is_any && best != at => {
-                if touches[best].own && !touch.own {
-                    "shared_token"
-                } else {
-                    "earlier_click"
-                }
-            }
-            (None, Some(best)) if stands[at] => {
-                if touches[best].own && !touch.own {
-                    "shared_token"
-                } else {
-                    "earlier_click"
-                }
-            }
-            (None, _) => terms(world, touch, line).unwrap_err(),
-        };
-        candidates.push(json!({"click_id": touch.id, "domain": touch.domain, "code": touch.code,
-            "clicked_at_ms": touch.time as u64, "found_by": if touch.by_token { "token" } else { "visitor" },
-            "result": if reason == "last_click" { "won" } else { "lost" }, "reason": reason}));
-    }
-    let reason = if is_alive {
-        "last_click"
-    } else if winner.is_some() {
-        "link_ended"
-    } else if touches.is_empty() {
-        "no_click"
-    } else if refusals.iter().any(Option::is_none) {
-        "not_linked_product"
-    } else if refusals.contains(&Some("click_over_14_days")) {
-        "click_over_14_days"
-    } else {
-        "no_creditable_click"
-    };
-    let mut row = json!({"order_id": first["order_id"], "line_id": line["line_id"], "as_of_ms": world.as_of_ms,
-        "freeze_at_ms": freeze as u64, "seller_id": line["seller_id"], "product_id": line["product_id"],
-        "state": "rejected", "reason": reason, "commission_minor": 0});
-    let no_tokens = Vec::new();
-    let tokens = first["click_tokens"].as_array().unwrap_or(&no_tokens);
-    let bad = tokens.iter().filter(|token| token["verdict"] != "valid" && token["verdict"] != "expired").count();
-    let fields = row.as_object_mut().unwrap();
-    if bad > 0 {
-        fields.insert("bad_tokens".into(), json!(bad));
-    }
-    if !candidates.is_empty() {
-        fields.insert("candidates".into(), json!(candidates));
-    }
-    let winner = winner.filter(|_| is_alive).map(|at| (&touches[at], terms(world, &touches[at], line).unwrap()));
-    settle(world, last, line, winner, fields);
-    row
+    Contest { is_any, refusals, stands_not, best, winner, is_alive, touches }
 }
 
-/// Step 8, a piece at a time: each piece is kept until a moment, or for ever.
-fn settle(
-    world: &World,
-    last: &Value,
-    paid_line: &Value,
-    winner: Option<(&Touch, Value)>,
-    row: &mut Map<String, Value>,
-) {
-    let now = i128::from(world.as_of_ms);
-    let found = last["lines"].as_array().unwrap().iter().find(|line| line["line_id"] == paid_line["line_id"]);
-    let line = found.unwrap_or(paid_line);
-    for key in ["currency", "quantity", "value_minor"] {
-        row.insert(key.into(), line[key].clone());
-    }
-    let Some((touch, terms)) = winner else { return };
-    let no_returns = Vec::new();
-    let mut returns: Vec<(i128, i128)> = line["returns"]
-        .as_array()
-        .unwrap_or(&no_returns)
-        .iter()
-        .map(|returned| (number(&returned["returned_at_ms"]), number(&returned["quantity"])))
-        .collect();
-    returns.sort();
-    let mut moments: Vec<(i128, &str)> = Vec::new();
-    for (at, quantity) in returns {
-        moments.extend(std::iter::repeat_n((at, "returned"), quantity as usize));
-    }
-    let all = number(&line["quantity"]) as usize;
-    if found.is_none() {
-        moments.extend(std::iter::repeat_n((number(&last["updated_at_ms"]), "returned"), all));
-    }
-    if !last["cancelled_at_ms"].is_null() {
-        moments.extend(std::iter::repeat_n((number(&last["cancelled_at_ms"]), "order_cancelled"), all));
-    }
-    moments.retain(|(at, _)| *at <= now);
-    moments.sort_by_key(|(at, why)| (*at, *why == "order_cancelled"));
-    moments.truncate(all);
-    let completed = Some(&last["completed_at_ms"]).filter(|at| !at.is_null()).map(number).filter(|at| *at <= now);
-    let kept_before = |at: i128| (all - moments.iter().filter(|(moment, _)| *moment < at).count()) as i128;
-    let payable = completed.map(|at| at + days(world, "payable_from_days", 21));
-    let confirmed = completed.map(|at| at + days(world, "confirm_days", 14));
-    let kept = kept_before(payable.unwrap_or(i128::MAX));
-    let state = match (completed, confirmed, payable) {
-        (Some(at), ..) if kept_before(at) == 0 => "rejected",
-        (None, ..) if kept == 0 => "rejected",
-        _ if kept == 0 => "reversed",
-        (.., Some(payable)) if now >= payable => "payable",
-        (_, Some(confirmed), _) if now >= confirmed => "confirmed",
-        _ => "pending",
-    };
-    let is_taken_back = matches!(state, "rejected" | "reversed");
-    let kept = if is_taken_back { 0 } else { kept };
-    let rate = number(&terms["rate_bp"]);
-    let facts = touch.facts.as_ref().unwrap();
-    let mut set = |key: &str, value: Value| {
-        let is_empty = value.is_null() || value == json!("") || value == json!([]);
-        if !is_empty {
-            row.insert(key.into(), value);
+impl Contest<'_> {
+    fn reason(&self, at: usize) -> &'static str {
+        if let Some(reason) = self.refusals[at] {
+            return reason;
         }
-    };
-    set("state", json!(state));
-    set("reason", json!(if is_taken_back { moments.last().unwrap().1 } else { "last_click" }));
-    set("commission_minor", json!(commission(line, kept, rate) as i64));
-    set("kept_quantity", json!(kept as i64));
-    set("click_id", json!(touch.id));
-    set("clicked_at_ms", json!(touch.time as u64));
-    set("domain", json!(touch.domain));
-    set("code", json!(touch.code));
-    set("rate_bp", json!(rate as u64));
-    set("plan", terms["plan"].clone());
-    set("partner_id", terms["partner_id"].clone());
-    for key in ["link_kind", "creator_id", "campaign_id", "product_set_id"] {
-        set(key, facts[key].clone());
+        let is_best = self.best == Some(at);
+        match self.stands_not[at] {
+            Some(reason) if is_best || !self.is_any => return reason,
+            None if is_best => return if self.is_alive { "last_click" } else { "link_ended" },
+            _ => {}
+        }
+        let is_best_own = self.best.is_some_and(|best| self.touches[best].own);
+        if is_best_own && !self.touches[at].own { "shared_token" } else { "earlier_click" }
     }
+}
+
+fn candidate(touches: &[Touch], contest: &Contest<'_>, at: usize) -> Value {
+    let (touch, reason) = (&touches[at], contest.reason(at));
+    json!({"click_id": touch.id, "domain": touch.domain, "code": touch.code, "clicked_at_ms": touch.time as u64,
+        "found_by": if touch.by_token { "token" } else { "visitor" },
+        "result": if reason == "last_click" { "won" } else { "lost" }, "reason": reason})
+}
+
+fn line_reason(touches: &[Touch], contest: &Contest<'_>) -> &'static str {
+    let cases = [
+        (contest.is_alive, "last_click"),
+        (contest.winner.is_some(), "link_ended"),
+        (touches.is_empty(), "no_click"),
+        (contest.refusals.iter().any(Option::is_none), "not_linked_product"),
+        (contest.refusals.contains(&Some("click_over_14_days")), "click_over_14_days"),
+    ];
+    cases.iter().find(|(applies, _)| *applies).map_or("no_creditable_click", |(_, reason)| reason)
+}
+
+fn add_winner(row: &mut Value, touch: &Touch, terms: &Value) {
+    let facts = touch.facts.as_ref().unwrap();
     let token_only = facts["token_only"] == true;
     let flags =
         [(token_only, "token_only"), (token_only && touch.unjournaled, "unjournaled"), (!touch.own, "shared_token")];
-    set("flags", json!(flags.iter().filter(|flag| flag.0).map(|flag| flag.1).collect::<Vec<_>>()));
-    let (Some(completed), false) = (completed, is_taken_back) else { return };
-    let payable = completed + days(world, "payable_from_days", 21);
-    set("confirmed_at_ms", json!((completed + days(world, "confirm_days", 14)) as u64));
-    set("payable_from_ms", json!(payable as u64));
-    set("payable_until_ms", json!((completed + days(world, "payable_until_days", 30)) as u64));
-    let mut late: Vec<i128> = moments.iter().map(|(at, _)| *at).filter(|at| *at >= payable).collect();
-    late.dedup();
-    let clawbacks: Vec<Value> = late
-        .into_iter()
-        .map(|at| {
-            let (before, after) = (kept_before(at), kept_before(at + 1));
-            let amount = commission(line, after, rate) - commission(line, before, rate);
-            json!({"returned_at_ms": at as u64, "quantity": (before - after) as u64, "amount_minor": amount as i64})
-        })
-        .collect();
-    set("clawbacks", json!(clawbacks));
+    let flags: Vec<&str> = flags.iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
+    let fields = [
+        ("click_id", json!(touch.id)),
+        ("clicked_at_ms", json!(touch.time as u64)),
+        ("domain", json!(touch.domain)),
+        ("code", json!(touch.code)),
+        ("rate_bp", json!(number(&terms["rate_bp"]) as u64)),
+        ("plan", terms["plan"].clone()),
+        ("partner_id", terms["partner_id"].clone()),
+        ("link_kind", facts["link_kind"].clone()),
+        ("creator_id", facts["creator_id"].clone()),
+        ("campaign_id", facts["campaign_id"].clone()),
+        ("product_set_id", facts["product_set_id"].clone()),
+        ("flags", json!(flags)),
+    ];
+    for (key, value) in fields.into_iter().filter(|(_, value)| !value.is_null() && *value != json!([])) {
+        row[key] = value;
+    }
 }

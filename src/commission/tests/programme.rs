@@ -24,7 +24,57 @@ fn content_of_jar(clicks: &[Value], product: &str) -> Option<String> {
     last.map(|click| click["creator_id"].as_str().unwrap().to_owned())
 }
 
+#[test]
+fn the_order_in_numbers_of_the_page_for_payers() {
+    let clicks = vec![
+        product_click("1", PAID - 16 * DAY, "Binh", "tea", 1_500),
+        product_click("2", PAID - 3 * DAY, "Chi", "tea", 1_000),
+        with(product_click("3", PAID - 2 * DAY, "Dung", "tea", 2_000), json!({"class": "preview"})),
+        product_click("4", PAID - DAY, "Giang", "tea", 1_200),
+    ];
+    let cups = with(line("2", "cup"), json!({"quantity": 3, "value_minor": 90_000}));
+    let mut world = World::of_clicks_and_lines(clicks, json!([line("1", "tea"), cups]));
+    let mut rows_on_day = |day: u64, returned_on: Option<u64>| {
+        world.as_of_ms = PAID + day * DAY;
+        let returns: Vec<Value> =
+            returned_on.iter().map(|day| json!({"returned_at_ms": PAID + day * DAY, "quantity": 1})).collect();
+        world.orders[0]["lines"][0]["returns"] = json!(returns);
+        world.rows()
+    };
+    let rows = rows_on_day(0, None);
+    assert_eq!((&rows[0]["creator_id"], &rows[1]["reason"]), (&json!("Giang"), &json!("not_linked_product")));
+    let reasons: Vec<&Value> = rows[0]["candidates"].as_array().unwrap().iter().map(|one| &one["reason"]).collect();
+    assert_eq!(reasons, ["last_click", "not_human", "earlier_click", "click_over_14_days"]);
+    for (day, state) in [(0, "pending"), (3, "pending"), (17, "confirmed"), (24, "payable"), (26, "payable")] {
+        let row = &rows_on_day(day, Some(26))[0];
+        assert_eq!((&row["state"], &row["commission_minor"]), (&json!(state), &json!(12_000)), "day {day}");
+        assert_eq!(row["clawbacks"][0]["amount_minor"].as_i64(), (day == 26).then_some(-12_000), "day {day}");
+    }
+    assert_eq!(rows_on_day(20, Some(20))[0]["state"], "reversed");
+}
+
+/// Numbers that the rules add days to.
+fn any_time() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(u64::MAX), Just((1 << 53) - 1), Just(PAID), any::<u64>()]
+}
+
 proptest! {
+    #[test]
+    fn no_times_and_quantities_overflow(
+        times in prop::collection::vec(any_time(), 8), quantity in 1..(1i64 << 53), returned in 1..(1i64 << 53),
+    ) {
+        let click = with(product_click("1", times[0].max(1), "c", "tea", 10_000),
+            json!({"link_created_at_ms": times[1], "link_ends_at_ms": times[2], "arrived_at_ms": times[3]}));
+        let returns = json!([{"returned_at_ms": times[4], "quantity": returned}]);
+        let bought = with(line("1", "tea"),
+            json!({"quantity": quantity, "value_minor": (1u64 << 53) - 1, "returns": returns}));
+        let mut world = World::of_clicks_and_lines(vec![click], json!([bought]));
+        let (paid, completed) = (times[5].min(times[6]), times[5].max(times[6]));
+        world.orders[0] = with(world.orders[0].clone(), json!({"paid_at_ms": paid, "completed_at_ms": completed}));
+        world.as_of_ms = times[7];
+        prop_assert_eq!(world.rows().len(), usize::from(paid <= times[7]));
+    }
+
     #[test]
     fn the_last_click_before_payment_on_the_bought_product_wins(ages in distinct_ages(), later in 1..DAY) {
         let mut clicks = clicks_of_ages(&ages, "tea");

@@ -124,3 +124,13 @@ pub(super) fn line(id: &str, product: &str) -> Value {
     json!({"line_id": id, "seller_id": "s", "product_id": product, "quantity": 1, "value_minor": 100_000,
         "currency": "VND"})
 }
+
+/// A number of JSON; 0 if absent.
+pub(super) fn number(value: &Value) -> i128 {
+    value.as_i64().map_or(0, i128::from)
+}
+
+/// A text of JSON; empty if absent.
+pub(super) fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
