@@ -32,6 +32,7 @@ use clap::Args;
 use self::{clicks::ClickInput, raw_tokens::RawTokenVerifier};
 use super::click_source_args::ClickSourceArgs;
 use crate::{
+    attribution::keyring::Keyring,
     commission::{OrderVersion, Programme, group_versions_into_orders},
     config::{ConfigError, ConfigErrors, ValueSource},
 };
@@ -124,7 +125,8 @@ impl AttributeArgs {
     /// The versions of all orders; with `--explain` those of the one order.
     fn read_order_versions(&self) -> Result<Vec<OrderVersion>> {
         let Some(path) = &self.orders else { bail!("--orders is missing; give the file of orders") };
-        let mut versions = orders::read_order_versions(path, &mut self.choose_raw_token_verifier()?)?;
+        let mut verifier = RawTokenVerifier::new(|| self.load_ring_if_given());
+        let mut versions = orders::read_order_versions(path, &mut verifier)?;
         if let Some(wanted) = &self.explain {
             versions.retain(|version| version.order_id == *wanted);
             if versions.is_empty() {
@@ -155,15 +157,15 @@ impl AttributeArgs {
     }
 
     /// The ring of `--keys`, else that of the configuration if one is given.
-    fn choose_raw_token_verifier(&self) -> Result<RawTokenVerifier, ConfigErrors> {
-        let ring = match &self.keys {
-            Some(path) => Some(path.clone()),
+    fn load_ring_if_given(&self) -> Result<Option<Keyring>> {
+        let path = match &self.keys {
+            Some(path) => path.clone(),
             None if self.source.is_any_given() => {
                 let config = self.source.load_config_with_kafka_flag()?;
-                Some(config.attribution.keyring_path(&config.server.data_dir))
+                config.attribution.keyring_path(&config.server.data_dir)
             }
-            None => None,
+            None => return Ok(None),
         };
-        Ok(RawTokenVerifier::with_ring_file(ring))
+        Ok(Some(Keyring::load(&path)?))
     }
 }

@@ -90,7 +90,7 @@ fn check_program(program: &[&str]) {
 #[test]
 fn the_python_program_of_a_shop_verifies_the_golden_tokens() {
     if need::has_program("python3", "--version") {
-        check_program(&["python3", "waypost_token.py"]);
+        check_program(&["python3", "verify_token.py"]);
     }
 }
 
@@ -103,6 +103,6 @@ fn the_typescript_program_of_a_shop_verifies_the_golden_tokens() {
         false => Err(format!("node does not know {STRIP}; it needs 22.6 or later")),
     });
     if need::optional("TypeScript", runs).is_some() {
-        check_program(&["node", "--no-warnings", STRIP, "waypost_token.ts"]);
+        check_program(&["node", "--no-warnings", STRIP, "verify_token.ts"]);
     }
 }

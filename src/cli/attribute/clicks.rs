@@ -3,7 +3,8 @@
 //! Orders name a small part of all clicks: by the click id of a token, and by the cookie jar of such a click or of a
 //! cookie. Which jars these are is known only after the last record was read. So the records are read twice:
 //!
-//! 1. Every record is parsed and checked. A hash of its click id and one of its visitor id are kept: 16 bytes a record.
+//! 1. Every record is parsed and checked. A hash of its click id and one of its visitor id are kept: 16 bytes a record,
+//!    32 where the list has just grown.
 //! 2. The click ids that matter are those of tokens, and those of every click in a cookie jar that matters. Their
 //!    records are kept, with repeats. The other records are not parsed again.
 //!

@@ -14,7 +14,7 @@ use crate::commission::{OrderVersion, group_versions_into_orders};
 ///
 /// # Errors
 /// The file cannot be read, or a version is bad; the text names file and line.
-pub(super) fn read_order_versions(path: &Path, verifier: &mut RawTokenVerifier) -> Result<Vec<OrderVersion>> {
+pub(super) fn read_order_versions(path: &Path, verifier: &mut RawTokenVerifier<'_>) -> Result<Vec<OrderVersion>> {
     let (mut versions, mut numbers) = (Vec::new(), Vec::new());
     visit_lines(path, |number, line| {
         let mut version: OrderVersion = parse_json_object(line)?;

@@ -1,6 +1,6 @@
 //! Verifies the raw tokens of orders with a key ring.
 
-use std::path::PathBuf;
+use anyhow::Result;
 
 use crate::{
     attribution::keyring::Keyring,
@@ -8,16 +8,16 @@ use crate::{
     commission::{OrderVersion, TokenFields, TokenKind},
 };
 
-/// Verifies raw tokens. The ring is read with the first of them.
-pub(super) struct RawTokenVerifier {
-    ring_file: Option<PathBuf>,
+/// Verifies raw tokens. The ring is loaded with the first of them.
+pub(super) struct RawTokenVerifier<'a> {
+    load_ring: Box<dyn Fn() -> Result<Option<Keyring>> + 'a>,
     keys: Option<VerificationKeys>,
 }
 
-impl RawTokenVerifier {
-    /// A verifier with the ring in a file; without a file every raw token is an error.
-    pub(super) const fn with_ring_file(ring_file: Option<PathBuf>) -> RawTokenVerifier {
-        RawTokenVerifier { ring_file, keys: None }
+impl<'a> RawTokenVerifier<'a> {
+    /// A verifier with the ring that `load_ring` gives; without a ring every raw token is an error.
+    pub(super) fn new(load_ring: impl Fn() -> Result<Option<Keyring>> + 'a) -> RawTokenVerifier<'a> {
+        RawTokenVerifier { load_ring: Box::new(load_ring), keys: None }
     }
 
     /// Replaces each raw token of a version by its verdict and claims. A token is verified as of the version's
@@ -32,7 +32,7 @@ impl RawTokenVerifier {
             let Some(raw) = token.unverified() else { continue };
             let keys = match &mut self.keys {
                 Some(keys) => keys,
-                empty => empty.insert(load_ring(self.ring_file.as_ref(), at)?),
+                empty => empty.insert(load_keys(&self.load_ring, at)?),
             };
             let verified = convert_to_token_fields(verify_token_and_build_report(keys, now_ms, raw.trim()));
             token.set_verified(verified);
@@ -41,15 +41,16 @@ impl RawTokenVerifier {
     }
 }
 
-fn load_ring(ring_file: Option<&PathBuf>, at: usize) -> Result<VerificationKeys, String> {
-    let Some(path) = ring_file else {
-        return Err(format!(
+/// Loads the ring for the raw token at a place of `click_tokens`.
+fn load_keys(load_ring: &dyn Fn() -> Result<Option<Keyring>>, at: usize) -> Result<VerificationKeys, String> {
+    match load_ring() {
+        Ok(Some(ring)) => Ok(VerificationKeys::Ring(ring)),
+        Ok(None) => Err(format!(
             "click_tokens[{at}] is a raw token; give the key ring (--keys FILE), or what `waypost token verify --json` \
              prints for the token"
-        ));
-    };
-    let ring = Keyring::load(path).map_err(|error| format!("click_tokens[{at}] is a raw token: {error}"))?;
-    Ok(VerificationKeys::Ring(ring))
+        )),
+        Err(error) => Err(format!("click_tokens[{at}] is a raw token, and the key ring cannot be read: {error}")),
+    }
 }
 
 fn convert_to_token_fields(report: TokenReport) -> TokenFields {

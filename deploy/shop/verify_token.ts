@@ -1,7 +1,7 @@
 // Verifies Waypost's URL tokens with a shop's exported keys. Node.js, without other packages; types can be stripped.
 //
 //   waypost keys export --seller s_311 --out shop.json     # on the edge; the file is secret
-//   node --experimental-strip-types waypost_token.ts --keys shop.json TOKEN...     # exit 1 if one is not valid
+//   node --experimental-strip-types verify_token.ts --keys shop.json TOKEN...     # exit 1 if one is not valid
 //
 // In a shop's own server:
 //
@@ -105,7 +105,7 @@ function main(args: string[]): void {
   const path = option("--keys");
   const nowMs = Number(option("--now-ms") ?? Date.now());
   if (!path || args.length === 0) {
-    console.error("usage: waypost_token.ts --keys FILE [--now-ms MS] TOKEN...");
+    console.error("usage: verify_token.ts --keys FILE [--now-ms MS] TOKEN...");
     process.exitCode = 64;
     return;
   }

@@ -1,7 +1,7 @@
 """Verifies Waypost's URL tokens with a shop's exported keys. Python 3.9 or later, without other packages.
 
     waypost keys export --seller s_311 --out shop.json      # on the edge; the file is secret
-    python3 waypost_token.py --keys shop.json TOKEN...      # one JSON object a token; exit 1 if one is not valid
+    python3 verify_token.py --keys shop.json TOKEN...      # one JSON object a token; exit 1 if one is not valid
 
 In a shop's own server:
 
