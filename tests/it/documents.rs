@@ -205,7 +205,13 @@ fn the_readme_runs_and_its_click_is_a_redirect_of_a_bot() {
 #[test]
 fn the_page_about_payouts_runs_and_its_token_is_valid() {
     let Some(printed) = run_page("docs/payouts.md") else { return };
-    for expected in [r#""verdict":"valid""#, r#""audience":"s_311""#, "https://shop.example.com/view/product/"] {
+    for expected in [
+        r#""verdict":"valid""#,
+        r#""audience":"s_311""#,
+        "https://shop.example.com/view/product/",
+        r#""state":"rejected","reason":"no_creditable_click""#,
+        "not_human: the click was a machine's",
+    ] {
         assert!(printed.contains(expected), "{expected} is not in:\n{printed}");
     }
 }

@@ -46,6 +46,12 @@
 //! - `exactly_once`: `kafka.delivery = "exactly-once"`
 //! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
 //!
+//! Commission:
+//!
+//! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
+//! - `attribute_served`: the same over the clicks of a running server
+//! - `shop`: the programs of `deploy/shop`, with which a shop verifies tokens
+//!
 //! Operation:
 //!
 //! - `config`: mistakes of the configuration, and which source wins
@@ -71,6 +77,8 @@ mod admin_tls;
 mod alerts;
 mod answers;
 mod api;
+mod attribute;
+mod attribute_served;
 mod audit;
 mod bad_input;
 mod catalog;
@@ -120,6 +128,7 @@ mod reload;
 mod request_duration;
 mod routes;
 mod shadow;
+mod shop;
 mod sockets;
 mod stalled_log;
 mod telling;
