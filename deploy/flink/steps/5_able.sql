@@ -4,7 +4,7 @@ CREATE VIEW judged AS
 SELECT candidate.*, CASE
   WHEN fit = 0
     OR token_only = 0 AND (outcome <> 'redirected' OR link_kind IS NULL OR `class` <> 'human'
-      OR POSITION(',' || `source` || ',' IN ',${EXCLUDED_SOURCES},') > 0)
+      OR LOCATE(',' || `source` || ',', ',${EXCLUDED_SOURCES},') > 0)
     OR token_only = 1 AND '${TOKEN_ONLY}' = 'refuse'
     OR `test` = 1 OR link_kind = 'plain' OR creator_id IS NULL
     OR link_kind = 'showcase' AND (creator_type IS NULL OR creator_type <> 'affiliate')

@@ -8,17 +8,17 @@ SELECT * FROM (
   FROM order_version)
 WHERE rn = 1;
 
--- The times at which a row of the order can change, each with the tick that passes it: payment, delivery, confirmation,
--- payable, cancellation, each return, and the version itself (a line may be missing in it).
+-- The times after the last version at which a row of the order can change, each with the tick that passes it: payment,
+-- delivery, confirmation, payable, cancellation, each return. Mostly two: confirmation and payable.
 CREATE VIEW due AS
 SELECT v.order_id, c.at_ms,
   (c.at_ms + CAST(${TICK_MS} AS BIGINT) - 1) / CAST(${TICK_MS} AS BIGINT) AS tick_number
 FROM last_version v CROSS JOIN UNNEST(ARRAY_CONCAT(
-  ARRAY[v.updated_at_ms, v.paid_at_ms, v.completed_at_ms, v.cancelled_at_ms,
+  ARRAY[v.paid_at_ms, v.completed_at_ms, v.cancelled_at_ms,
     v.completed_at_ms + CAST(${CONFIRM_DAYS} AS BIGINT) * 86400000,
     v.completed_at_ms + CAST(${PAYABLE_FROM_DAYS} AS BIGINT) * 86400000],
   v.returned_at_ms)) AS c (at_ms)
-WHERE c.at_ms IS NOT NULL;
+WHERE c.at_ms > v.updated_at_ms;
 
 -- As of when an order's rows are: the last version's own time, at which somebody knew it, or the last time of change
 -- that a tick has passed. So a tick touches only the orders that it changes. AS_OF fixes the time instead, if not 0.

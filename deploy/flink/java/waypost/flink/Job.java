@@ -9,6 +9,7 @@ import java.util.Locale;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.ExplainDetail;
+import org.apache.flink.table.api.SqlParserException;
 import org.apache.flink.table.api.StatementSet;
 import org.apache.flink.table.api.TableEnvironment;
 import org.apache.flink.table.api.TableException;
@@ -67,7 +68,7 @@ final class Job {
                 } else {
                     environment.executeSql(sql);
                 }
-            } catch (TableException | ValidationException error) {
+            } catch (TableException | ValidationException | SqlParserException error) {
                 throw new IllegalStateException(statement.where() + ": " + error.getMessage(), error);
             }
         }
