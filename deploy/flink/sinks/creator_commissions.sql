@@ -8,6 +8,7 @@ CREATE TABLE creator_commissions (
 ) WITH (
   'connector' = 'upsert-kafka', 'topic' = '${TOPIC_CREATOR_COMMISSIONS}', 'properties.bootstrap.servers' = '${KAFKA}',
   'properties.transaction.timeout.ms' = '${TRANSACTION_TIMEOUT_MS}', 'key.format' = 'json', 'value.format' = 'json',
+  'value.json.encode.decimal-as-plain-number' = 'true',
   'sink.delivery-guarantee' = '${DELIVERY}', 'sink.transactional-id-prefix' = '${GROUP}-creator-commissions'
 );
 

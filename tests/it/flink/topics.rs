@@ -51,8 +51,8 @@ impl Topics<'_> {
         let topics = Topics { broker, prefix, producer };
         for name in TOPICS {
             let partitions = if ["clicks", "orders", "winners", "commissions"].contains(&name) { 2 } else { 1 };
-            // The times of the cases can lie after this machine's.
-            let settings = [("message.timestamp.after.max.ms", "9223372036854775807")];
+            // The times of the cases lie before or after this machine's, whenever the test runs.
+            let settings = [("message.timestamp.after.max.ms", "9223372036854775807"), ("retention.ms", "-1")];
             broker.create_topic(&topics.name(name), partitions, &settings);
         }
         topics
