@@ -45,6 +45,7 @@
 //! - `kafka_faults`, `kafka_cluster`: faults of the network; leaders of three brokers move or die
 //! - `exactly_once`: `kafka.delivery = "exactly-once"`
 //! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
+//! - `flink`: the commission pipeline of `deploy/flink`
 //!
 //! Commission:
 //!
@@ -100,6 +101,7 @@ mod drain;
 mod dsl;
 mod exactly_once;
 mod explain;
+mod flink;
 mod full;
 mod h2;
 mod handshakes;

@@ -1,0 +1,1 @@
+INSERT INTO commissions SELECT * FROM commission;

@@ -1,0 +1,1 @@
+INSERT INTO commission_winners SELECT * FROM winner;
