@@ -78,6 +78,7 @@ CANNOT_BE_SAID = {
     "and the address says": "code and domain of a body are those of the address",
     "link must not have it": "a patch may not fit to the kind of its link",
     "link needs it": "a patch may not fit to the kind of its link",
+    "is no URL": "a URL has more rules than a pattern",
     "needs a named host": "* has no cookie_domain",
     "does not cover": "cookie_domain depends on the host of the address",
     "needs app_resolves": "app_origins needs another setting",
