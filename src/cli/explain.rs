@@ -100,7 +100,8 @@ impl ExplainArgs {
 
 /// Name and value of `NAME: VALUE`.
 fn parse_header(text: &str) -> Result<(&str, &str), String> {
-    text.split_once(':').ok_or_else(|| format!("{text:?} is no header; write 'Name: value'"))
+    let (name, value) = text.split_once(':').ok_or_else(|| format!("{text:?} is no header; write 'Name: value'"))?;
+    Ok((name.trim(), value.trim()))
 }
 
 /// The flag that gives a part of a request.

@@ -49,8 +49,8 @@ impl ExplainedRequest {
         request.headers_mut().insert(header::HOST, host.map_err(|error| invalid("url", error.to_string()))?);
         for (name, value) in headers {
             let form = || invalid("headers", format!("{name:?}: {value:?} is no header; write a name and its value"));
-            let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| form())?;
-            let value = HeaderValue::from_str(value.trim()).map_err(|_| form())?;
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| form())?;
+            let value = HeaderValue::from_str(value).map_err(|_| form())?;
             if name == header::HOST {
                 request.headers_mut().insert(name, value);
             } else {
