@@ -2,9 +2,9 @@
 # deploy/flink/run.sh: the whole way of a commission on this machine, with real programs: Kafka and Flink from their jars,
 # `waypost serve`, buyers who tap its links, orders with the tokens that they were given, and commissions as they change.
 #
-#   deploy/flink/run.sh                  one round after the other, until Ctrl-C
-#   deploy/flink/run.sh --once           one round; exit 0 if every row is as it must be
-#   deploy/flink/run.sh --buyers 20      buyers of a round (default 8)
+#   deploy/flink/run.sh                  buyers, orders, deliveries and returns, then a buyer every few seconds until Ctrl-C
+#   deploy/flink/run.sh --once           ends before the last part; exit 0 if every row is as it must be
+#   deploy/flink/run.sh --buyers 20      buyers of the first part (default 8)
 #
 # Needs Java 17, javac, Maven and curl. Variables: WAYPOST_BIN is the program to run (default: target/release/waypost, built if it
 # is missing). FLINK_HOME_DIR keeps jars and classes (default: target/flink). Works in a temporary directory of its own on

@@ -12,6 +12,7 @@ use crate::kafka::{broker::Broker, install::output};
 
 mod cases;
 mod install;
+mod restarts;
 mod topics;
 
 /// The cases with this policy as rows of one bounded run over real topics.
@@ -38,7 +39,9 @@ fn check_cases(install: &FlinkInstall, broker: &Broker, policy: &PolicyCases) {
     }
     problems.extend(found.values().map(|row| format!("a row that no case expects: {row}")));
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n\n"));
-    assert!(topics.rows(&topics.name("refused_orders")).is_empty() && topics.rows(&topics.name("late_orders")).is_empty());
+    assert!(
+        topics.rows(&topics.name("refused_orders")).is_empty() && topics.rows(&topics.name("late_orders")).is_empty()
+    );
     check_statistics(&topics, policy);
 }
 
@@ -65,13 +68,9 @@ fn check_statistics(topics: &Topics, policy: &PolicyCases) {
         row["commission_minor"].as_i64().unwrap() + clawed
     };
     let rows = policy.cases.iter().flat_map(|case: &Case| &case.expected);
-    let expected: i64 =
-        rows.filter(|row| row["state"] == "confirmed" || row["state"] == "payable").map(owed).sum();
-    let found: i64 = commissions
-        .values()
-        .filter(|row| row["span"] == "day")
-        .map(|row| row["owed_minor"].as_i64().unwrap())
-        .sum();
+    let expected: i64 = rows.filter(|row| row["state"] == "confirmed" || row["state"] == "payable").map(owed).sum();
+    let found: i64 =
+        commissions.values().filter(|row| row["span"] == "day").map(|row| row["owed_minor"].as_i64().unwrap()).sum();
     assert_eq!(found, expected);
 }
 
@@ -104,9 +103,9 @@ fn no_rank_of_the_plans_is_insert_only() {
     let Some(install) = flink_install() else { return };
     let plans = output(&mut install.run_sql("explain", &["winners", "commissions", "statistics"])).unwrap();
     let plans = String::from_utf8(plans).unwrap();
-    let ranks = plans.lines().filter(|line| {
-        (line.contains("Rank(") || line.contains("Deduplicate(")) && line.contains("changelogMode=")
-    });
+    let ranks = plans
+        .lines()
+        .filter(|line| (line.contains("Rank(") || line.contains("Deduplicate(")) && line.contains("changelogMode="));
     let (mut retracting, mut insert_only) = (0, Vec::new());
     for rank in ranks {
         if rank.contains("changelogMode=[I]") && !rank.contains("orderBy=[processed_at ASC]") {

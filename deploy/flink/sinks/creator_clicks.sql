@@ -5,8 +5,9 @@ CREATE TABLE creator_clicks (
   PRIMARY KEY (creator_id, span, starts_at_ms) NOT ENFORCED
 ) WITH (
   'connector' = 'upsert-kafka', 'topic' = '${TOPIC_CREATOR_CLICKS}', 'properties.bootstrap.servers' = '${KAFKA}',
-  'properties.transaction.timeout.ms' = '${TRANSACTION_TIMEOUT_MS}', 'key.format' = 'json', 'value.format' = 'json',
-  'sink.delivery-guarantee' = '${DELIVERY}', 'sink.transactional-id-prefix' = '${GROUP}-creator-clicks'
+  'key.format' = 'json', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'at-least-once', 'sink.buffer-flush.interval' = '${FLUSH_INTERVAL}',
+  'sink.buffer-flush.max-rows' = '10000'
 );
 
 INSERT INTO creator_clicks

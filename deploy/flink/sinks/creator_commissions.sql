@@ -7,9 +7,10 @@ CREATE TABLE creator_commissions (
   PRIMARY KEY (creator_id, span, starts_at_ms, currency) NOT ENFORCED
 ) WITH (
   'connector' = 'upsert-kafka', 'topic' = '${TOPIC_CREATOR_COMMISSIONS}', 'properties.bootstrap.servers' = '${KAFKA}',
-  'properties.transaction.timeout.ms' = '${TRANSACTION_TIMEOUT_MS}', 'key.format' = 'json', 'value.format' = 'json',
+  'key.format' = 'json', 'value.format' = 'json',
   'value.json.encode.decimal-as-plain-number' = 'true',
-  'sink.delivery-guarantee' = '${DELIVERY}', 'sink.transactional-id-prefix' = '${GROUP}-creator-commissions'
+  'sink.delivery-guarantee' = 'at-least-once', 'sink.buffer-flush.interval' = '${FLUSH_INTERVAL}',
+  'sink.buffer-flush.max-rows' = '10000'
 );
 
 CREATE TEMPORARY FUNCTION clawed_back AS 'waypost.flink.ClawedBack';

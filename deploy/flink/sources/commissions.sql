@@ -11,8 +11,8 @@ CREATE TABLE commissions (
 ) WITH (
   'connector' = 'upsert-kafka', 'topic' = '${TOPIC_COMMISSIONS}', 'properties.bootstrap.servers' = '${KAFKA}',
   'properties.group.id' = '${GROUP}', 'properties.isolation.level' = 'read_committed',
-  'properties.transaction.timeout.ms' = '${TRANSACTION_TIMEOUT_MS}',
   'scan.bounded.mode' = '${SCAN_END}', 'key.format' = 'json', 'value.format' = 'json',
   'value.json.encode.ignore-null-fields' = 'true',
-  'sink.delivery-guarantee' = '${DELIVERY}', 'sink.transactional-id-prefix' = '${GROUP}-commissions'
+  'sink.delivery-guarantee' = 'at-least-once', 'sink.buffer-flush.interval' = '${FLUSH_INTERVAL}',
+  'sink.buffer-flush.max-rows' = '10000'
 );

@@ -19,7 +19,7 @@ import org.apache.flink.table.api.ValidationException;
 /** A job: the files that {@code jobs/NAME.list} names. All its INSERTs run as one statement set. */
 final class Job {
     /** What may differ between two runs over the same state. */
-    private static final List<String> FREE = List.of("KAFKA", "TRANSACTION_TIMEOUT_MS", "SCAN_END", "DELIVERY");
+    private static final List<String> FREE = List.of("KAFKA", "TRANSACTION_TIMEOUT_MS", "FLUSH_INTERVAL", "SCAN_END", "DELIVERY");
 
     final String name;
     private final Settings settings;

@@ -89,6 +89,9 @@ public final class ParseOrder extends TableFunction<Row> {
     }
 
     private static Row token(JsonNode token) throws Fault {
+        if (token.isTextual()) {
+            throw new Fault("click_tokens has a raw token; it must be what `waypost token verify --json` says of it");
+        }
         String verdict = text(token, "verdict", true);
         boolean genuine = verdict.equals("valid") || verdict.equals("expired");
         boolean unjournaled = false;

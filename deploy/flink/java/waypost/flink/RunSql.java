@@ -24,6 +24,7 @@ import sun.misc.Signal;
 public final class RunSql {
     private static final int FAILED = 1;
     private static final int USAGE = 64;
+    private static final int ATTEMPTS = 60;
 
     private RunSql() {}
 
@@ -116,14 +117,22 @@ public final class RunSql {
         }
     }
 
+    /** A savepoint is refused while a task of the job still starts: asks again for a minute. */
     private static void stopWithSavepoint(Job job, JobClient client, Settings settings) throws InterruptedException {
-        try {
-            String savepoint = client.stopWithSavepoint(false, State.directory(settings, job.name).toUri().toString(),
-                    SavepointFormatType.CANONICAL).get();
-            System.err.println("flink: " + job.name + ": stopped, savepoint " + savepoint);
-        } catch (ExecutionException failure) {
-            System.err.println("flink: " + job.name + ": stopped without a savepoint; the next start continues from the"
-                    + " last checkpoint: " + failure.getCause());
+        String directory = State.directory(settings, job.name).toUri().toString();
+        for (int attempt = 1;; attempt++) {
+            try {
+                String savepoint = client.stopWithSavepoint(false, directory, SavepointFormatType.CANONICAL).get();
+                System.err.println("flink: " + job.name + ": stopped, savepoint " + savepoint);
+                return;
+            } catch (ExecutionException failure) {
+                if (attempt == ATTEMPTS || !failure.getCause().toString().contains("not being executed")) {
+                    System.err.println("flink: " + job.name + ": stopped without a savepoint; the next start continues"
+                            + " from the last checkpoint: " + failure.getCause());
+                    return;
+                }
+                Thread.sleep(1000);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ final class Settings {
             "DELIVERY", List.of("exactly-once", "at-least-once"),
             "STATE_BACKEND", List.of("hashmap", "rocksdb"));
     private static final List<String> DURATIONS =
-            List.of("CHECKPOINT_INTERVAL", "TTL_WINNERS", "TTL_COMMISSIONS", "TTL_STATISTICS");
+            List.of("CHECKPOINT_INTERVAL", "FLUSH_INTERVAL", "TTL_WINNERS", "TTL_COMMISSIONS", "TTL_STATISTICS");
     private static final List<String> NUMBERS = List.of("CONFIRM_DAYS", "PAYABLE_FROM_DAYS", "PAYABLE_UNTIL_DAYS",
             "AS_OF", "TICK_MS", "PARALLELISM", "TRANSACTION_TIMEOUT_MS");
 
