@@ -117,3 +117,28 @@ fn no_rank_of_the_plans_is_insert_only() {
     assert!(insert_only.is_empty(), "{insert_only:#?}");
     assert!(retracting > 8, "only {retracting} ranks in the plans:\n{plans}");
 }
+
+#[test]
+fn a_wrong_setting_is_refused_with_its_name_and_what_is_allowed() {
+    let Some(install) = flink_install() else { return };
+    for (setting, says) in [
+        ("SCOPE=all", "SCOPE=all: must be one of product, any"),
+        ("CONFIRM_DAYS=22", "CONFIRM_DAYS <= PAYABLE_FROM_DAYS <= PAYABLE_UNTIL_DAYS must hold"),
+        ("TOPIC_CLICK=x", "there is no setting TOPIC_CLICK; "),
+    ] {
+        let done = install.run_sql("run", &["winners"]).arg(setting).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(64) && said.contains(says), "{setting}: {}: {said}", done.status);
+    }
+}
+
+#[test]
+#[ignore = "long: runs Kafka, Waypost and Flink from their start"]
+fn the_demonstration_takes_real_taps_to_payable_commissions() {
+    let Some(_) = flink_install() else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/flink/run.sh");
+    let mut command = std::process::Command::new(script);
+    command.args(["--once", "--buyers", "4"]).env("WAYPOST_BIN", env!("CARGO_BIN_EXE_waypost"));
+    let said = String::from_utf8(output(&mut command).unwrap()).unwrap();
+    assert!(said.contains("## every row is as expected: 8 lines") && said.contains("clawbacks ["), "{said}");
+}

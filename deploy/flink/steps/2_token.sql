@@ -1,8 +1,9 @@
 -- Step 2. Each genuine token beside the record of its click if the record arrived before the freeze, else beside its
 -- link. A token without a record is `token_only`: its time is the token's, its class and source are unknown.
--- A token is the buyer's own unless `landed_by` names another account.
+-- A token is the buyer's own unless `landed_by` names another account. Links stay in state for ever: a token is younger
+-- than its link.
 CREATE VIEW known AS
-SELECT t.order_id, t.click_id, t.`domain`, t.`code`, t.`kind`, t.audience_kind, t.audience, t.unjournaled,
+SELECT /*+ STATE_TTL('l' = '0 s') */ t.order_id, t.click_id, t.`domain`, t.`code`, t.`kind`, t.audience_kind, t.audience, t.unjournaled,
   t.landed_at_ms, t.paid_at_ms, t.freeze_ms, t.buyer_creator_id,
   CASE WHEN t.landed_by IS NULL OR t.landed_by = t.buyer_id THEN 1 ELSE 0 END AS `own`,
   CASE WHEN r.click_id IS NULL THEN 1 ELSE 0 END AS token_only,

@@ -1,6 +1,6 @@
-//! The jobs run while records come, stop with a savepoint, are killed, and start again; records come late, twice and out
-//! of order; the clock of the states moves. In the end the rows are those of the cases, and a run over the same topics
-//! from the beginning gives the same rows.
+//! The jobs run while records come, stop with a savepoint, are killed, and start again. Records come late, twice and
+//! out of order, and the clock of the states moves. In the end the rows are those of the cases, and a run over the same
+//! topics from the beginning gives the same rows.
 
 use std::{
     collections::BTreeMap,
@@ -155,6 +155,13 @@ fn rows_stay_right_over_a_savepoint_a_kill_repeats_late_records_and_a_replay() {
         assert_eq!(records.len(), 1, "exactly once: {records:?}");
         assert!(records[0].value.as_ref().unwrap().contains(what), "{records:?}");
     }
+
+    // Another policy over this state.
+    let mut other = install.run_sql("run", &JOBS);
+    other.args(topics.settings()).arg(format!("STATE_DIR={}", dir.path().join("state").display()));
+    let refused = other.arg("SCOPE=any").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(64) && said.contains("policy of the job winners differ"), "{said}");
 
     // From the beginning, to other topics.
     let mut replay = install.run_sql("run", &["winners", "commissions"]);

@@ -96,7 +96,8 @@ public final class ParseOrder extends TableFunction<Row> {
         boolean genuine = verdict.equals("valid") || verdict.equals("expired");
         boolean unjournaled = false;
         for (JsonNode flag : list(token, "flags", "click_tokens: ")) {
-            unjournaled |= flag.asText().equals("unjournaled");
+            // The rule's word, and the word of `waypost token verify`.
+            unjournaled |= flag.asText().equals("unjournaled") || flag.asText().equals("unrecorded");
         }
         return Row.of(verdict, text(token, "kind", genuine), text(token, "click_id", genuine),
                 integer(token, "clicked_at_ms", genuine), text(token, "domain", genuine),
