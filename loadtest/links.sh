@@ -11,6 +11,10 @@
 # against clicks alone (bulk); single creates, each on the disk before its answer, beside what a sync costs on this machine (write).
 #
 #   loadtest/links.sh load|bulk|write [COUNT] [--rounds 3] [--rows 300000] [--rate 2000] [--writes 400] [--name NAME]
+#
+# Three edges on one topic of links, with a real Kafka (Java and Maven): how soon a change is served by the last edge, also during a bulk.
+#
+#   loadtest/links.sh fleet [--changes 200] [--rows 100000] [--name NAME]
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 need gcc=gcc python3=python3
@@ -19,5 +23,6 @@ script=links
 case "${1:-}" in
 import) script=links_import && shift ;;
 load | bulk | write) script=links_store ;;
+fleet) script=links_fleet && shift ;;
 esac
 exec python3 "$ROOT/loadtest/$script.py" "$@"

@@ -121,6 +121,8 @@ faults_table! {
         "A topic has too few replicas.";
     TOPIC_REMOVES_CLICKS = "topic_removes_clicks", Yes, "topic-removes-clicks",
         "A topic is compacted, or its retention ends before clicks are paid.";
+    TOPIC_REMOVES_LINKS = "topic_removes_links", Bounded, "topic-removes-links",
+        "The topic of links, or that of its audit, can lose records by its settings.";
     // the server
     NOT_READY = "not_ready", Yes, "edge-not-ready",
         "The edge is not ready any more: a lane of paid clicks has no free space.";
@@ -144,6 +146,16 @@ faults_table! {
         "The catalog's file was damaged. It was renamed, and a new one is in its place.";
     LINKS_NOT_SERVED = "links_not_served", Bounded, "links-stale",
         "Links of the catalog break the rules or name a domain that is not configured, and are not served.";
+    LINKS_TOPIC_AWAY = "links_topic_away", Bounded, "links-topic-stale",
+        "The topic of links cannot be read, so the links of before are served.";
+    LINKS_TOPIC_CHANGED = "links_topic_changed", Bounded, "links-topic-changed",
+        "The topic of links was made again, was cut, or has dropped tombstones: it is read from its beginning.";
+    LINKS_TOPIC_SHRUNK = "links_topic_shrunk", Bounded, "links-topic-changed",
+        "The topic of links lacks more than a tenth of the live links, which are served on.";
+    LINKS_TOPIC_REJECTED = "links_topic_rejected", Bounded, "links-topic-rejected",
+        "Records of the topic of links break rules and are skipped.";
+    LINKS_TOPIC_FENCED = "links_topic_fenced", None, "links-topic-writer-fenced",
+        "Another edge writes to the topic of links and fences this one.";
     KEYRING_UNREADABLE = "keyring_unreadable", Bounded, "key-ring-stale",
         "The key ring's file cannot be read.";
     KEYRING_REFUSED = "keyring_refused", Bounded, "key-ring-stale",

@@ -127,6 +127,29 @@ metrics_table! {
         "Time to read and check a links file and to build its table; refused files count too.";
     CATALOG_WRITE_ERRORS = "waypost_catalog_write_errors_total", Kind::Counter, [],
         "Writes that the catalog's file did not take.";
+    LINKS_TOPIC_RECORDS = "waypost_links_topic_records_total", Kind::Counter, ["kind"],
+        "Records of the topic of links that were read, by what became of them.";
+    LINKS_TOPIC_REJECTED = "waypost_links_topic_rejected_total", Kind::Counter, ["reason"],
+        "Records of the topic of links that break a rule and were skipped, by reason.";
+    LINKS_TOPIC_REJECTED_KEPT = "waypost_links_topic_rejected_records", Kind::Gauge, [],
+        "Skipped records of the topic of links whose keys have no good record since; GET /v1/rejected lists them.";
+    LINKS_TOPIC_AT_END = "waypost_links_topic_at_end_timestamp_seconds", Kind::Gauge, [],
+        "When the end of the topic of links was reached last, in seconds since the epoch; 0 if never. The links are \
+         as old as that.";
+    LINKS_TOPIC_OFFSET = "waypost_links_topic_next_offset", Kind::Gauge, [],
+        "The offset up to which the topic of links is read and served.";
+    LINKS_TOPIC_FINGERPRINT = "waypost_links_topic_fingerprint", Kind::Gauge, [],
+        "48 bits of a sum of hashes over all links and their versions. Edges that serve the same links of a topic have \
+         the same value.";
+    LINKS_TOPIC_PROPAGATION_SECONDS = "waypost_links_topic_propagation_seconds", Kind::Histogram(SECONDS), [],
+        "Time from the timestamp of a record of the topic of links to the moment at which this edge serves it, by the \
+         clocks of both machines.";
+    LINKS_TOPIC_REREADS = "waypost_links_topic_rereads_total", Kind::Counter, ["reason"],
+        "Readings of the topic of links from its beginning, by reason.";
+    LINKS_TOPIC_SHRUNK = "waypost_links_topic_shrunk", Kind::Gauge, [],
+        "1 while the topic of links lacks more than a tenth of the live links, which are served on; else 0.";
+    LINKS_TOPIC_WRITES = "waypost_links_topic_writes_total", Kind::Counter, ["result"],
+        "Transactions of this edge on the topic of links, by result: committed; fenced (another edge writes); failed.";
     // the journal
     CLICKS_JOURNALED = "waypost_clicks_journaled_total", Kind::Counter, ["topic", "lane"],
         "Clicks appended to the lane since the start.";
@@ -266,7 +289,8 @@ metrics_table! {
     KAFKA_TOPIC_MIN_INSYNC = "waypost_kafka_topic_min_insync_replicas", Kind::Gauge, ["topic"],
         "min.insync.replicas of the topic as last seen; 0 if it may not be read.";
     KAFKA_TOPIC_ALARM = "waypost_kafka_topic_alarm", Kind::Gauge, ["topic", "reason"],
-        "1 while the topic is missing, not authorized, has too few replicas, or removes records too early, by reason.";
+        "1 while the topic is missing, not authorized, has too few replicas, removes records too early, or \
+         can lose links (links_unsafe), by reason.";
 }
 
 /// A handle on a counter, which is exported from now on, first as zero. `labels` are the values of its label names, in

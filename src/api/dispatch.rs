@@ -9,7 +9,7 @@ use super::{
     http::{problem::Problem, response::ApiResponse},
     links::{create, list, read, write},
     many,
-    operator::{api_keys, openapi, status, suspensions},
+    operator::{api_keys, domains, explain, openapi, status, suspensions},
     routes::{MatchedRoute, Route, Verb},
 };
 use crate::catalog::change::LinkName;
@@ -54,7 +54,12 @@ pub(super) async fn answer_route(
         (Route::Suspension, _) => suspensions::put_suspension(context, next(), next(), body).await,
         (Route::Freeze, Verb::Delete) => suspensions::delete_freeze(context).await,
         (Route::Freeze, _) => suspensions::put_freeze(context, body).await,
-        (Route::Rejected, _) => status::list_rejected_records(&context),
+        (Route::Domains, _) => domains::list_domains(context).await,
+        (Route::Domain, Verb::Put) => domains::put_domain(context, next(), body).await,
+        (Route::Domain, Verb::Delete) => domains::delete_domain(context, next()).await,
+        (Route::Domain, _) => domains::read_domain(context, next()).await,
+        (Route::Explain, _) => explain::explain_request(context, body).await,
+        (Route::Rejected, _) => status::list_rejected_records(context).await,
         (Route::Status, _) => status::read_status(context).await,
         (Route::OpenApi, _) => openapi::read_openapi(&context),
         (Route::ApiKeys, Verb::Post) => api_keys::create_key(context, body).await,

@@ -9,7 +9,7 @@
 //! - `http`: problems, bodies, media types, conditions, query parameters.
 //! - `links`: one link, and lists of links. `bulk`: many rows in one request. `many`: one change of many links.
 //! - `feed`: the history of a link, the audit, the feed of changes, the export. `operator`: suspensions,
-//!   freeze, status, API keys, OpenAPI.
+//!   freeze, domains, explanations, status, API keys, OpenAPI.
 
 mod act_progress;
 mod auth;
@@ -18,6 +18,7 @@ mod context;
 mod dispatch;
 mod feed;
 mod http;
+mod inputs;
 mod links;
 mod many;
 mod operator;
@@ -29,6 +30,7 @@ mod state;
 
 pub use self::{
     http::response::ResponseBody,
+    inputs::ApiInputs,
     operator::key_json::key_to_json,
-    service::{Api, ApiInputs, ApiSlot, PATH_PREFIX},
+    service::{Api, ApiSlot, PATH_PREFIX},
 };

@@ -1,8 +1,7 @@
 //! Where requests enter: finds the route, takes a place, has the key shown, has the request answered, and counts it.
 
-use std::{cell::OnceCell, io, rc::Rc, sync::Arc};
+use std::{cell::OnceCell, io, rc::Rc};
 
-use arc_swap::ArcSwap;
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 
@@ -14,16 +13,12 @@ use super::{
         problem::{Problem, ProblemKind},
         response::{ApiResponse, empty_response},
     },
+    inputs::ApiInputs,
     readers::ReaderPool,
     routes::{MatchedRoute, Route, RouteTable, Verb},
     state::ApiState,
 };
-use crate::{
-    catalog::{CatalogHandle, LinkSource},
-    edge::snapshot::Edge,
-    links::destination::policy::DestinationPolicy,
-    metrics::{self, API_REQUESTS},
-};
+use crate::metrics::{self, API_REQUESTS};
 
 /// What every path of the API begins with.
 pub const PATH_PREFIX: &str = "/v1/";
@@ -33,18 +28,6 @@ const UNKNOWN_ROUTE: &str = "unknown";
 
 /// The classes of status codes, as the metric names them.
 const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
-
-/// What the API is made of.
-pub struct ApiInputs {
-    /// The catalog.
-    pub catalog: CatalogHandle,
-    /// Where the links come from.
-    pub source: LinkSource,
-    /// The snapshot that clicks are answered from.
-    pub edge: Arc<ArcSwap<Edge>>,
-    /// The rules of fallback URLs.
-    pub policy: DestinationPolicy,
-}
 
 /// The API of a process whose links are loaded.
 pub struct Api(Rc<ApiState>);
@@ -56,7 +39,7 @@ impl Api {
     /// The system refuses a thread.
     pub fn start(inputs: ApiInputs) -> io::Result<Api> {
         let readers = ReaderPool::start(&inputs.catalog)?;
-        Ok(Api(Rc::new(ApiState::new(inputs.catalog, inputs.source, inputs.edge, readers, inputs.policy))))
+        Ok(Api(Rc::new(ApiState::new(inputs, readers))))
     }
 }
 

@@ -12,12 +12,13 @@ use arc_swap::ArcSwap;
 use super::{
     act_progress::ProgressByAct,
     http::problem::{Problem, ProblemKind},
+    inputs::ApiInputs,
     readers::ReaderPool,
 };
 use crate::{
     catalog::{CatalogHandle, LinkSource, change::LinkName},
-    edge::snapshot::Edge,
-    links::destination::policy::DestinationPolicy,
+    edge::{explain::Explainer, snapshot::Edge},
+    links::{destination::policy::DestinationPolicy, domains::Config},
 };
 
 /// Requests at once. Each may hold a chunk of rows.
@@ -27,6 +28,8 @@ const MAX_REQUESTS: usize = 64;
 pub(super) struct ApiState {
     pub(super) catalog: CatalogHandle,
     pub(super) source: LinkSource,
+    /// The domains of the configuration.
+    pub(super) configured_domains: Arc<Config>,
     pub(super) edge: Arc<ArcSwap<Edge>>,
     pub(super) readers: ReaderPool,
     /// The rules of fallback URLs.
@@ -37,6 +40,8 @@ pub(super) struct ApiState {
     pub(super) keys_in_flight: RefCell<HashSet<(String, String)>>,
     /// Read with the first list.
     pub(super) cursor_key: OnceCell<String>,
+    /// Made with the first explanation, and used for all.
+    pub(super) explainer: RefCell<Option<Explainer>>,
     requests: Rc<Cell<usize>>,
 }
 
@@ -44,22 +49,19 @@ pub(super) struct ApiState {
 pub(super) struct RequestPlace(Rc<Cell<usize>>);
 
 impl ApiState {
-    pub(super) fn new(
-        catalog: CatalogHandle,
-        source: LinkSource,
-        edge: Arc<ArcSwap<Edge>>,
-        readers: ReaderPool,
-        policy: DestinationPolicy,
-    ) -> ApiState {
+    pub(super) fn new(inputs: ApiInputs, readers: ReaderPool) -> ApiState {
+        let ApiInputs { catalog, source, configured_domains, edge, policy } = inputs;
         ApiState {
             catalog,
             source,
+            configured_domains,
             edge,
             readers,
             policy,
             progress: Rc::default(),
             keys_in_flight: RefCell::default(),
             cursor_key: OnceCell::new(),
+            explainer: RefCell::default(),
             requests: Rc::default(),
         }
     }

@@ -23,8 +23,20 @@ pub(super) fn write_act(
     action: &str,
     now_ms: u64,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT OR IGNORE INTO act (id, at_ms, actor, action, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let values = rusqlite::params![act.id.to_string(), now_ms, act.actor, action, act.reason];
+    write_act_with_detail(connection, act, action, now_ms, None)
+}
+
+/// Writes who changed something, and what it was before and is now.
+pub(super) fn write_act_with_detail(
+    connection: &rusqlite::Connection,
+    act: &Act,
+    action: &str,
+    now_ms: u64,
+    detail: Option<&serde_json::Value>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR IGNORE INTO act (id, at_ms, actor, action, reason, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let detail = detail.map(ToString::to_string);
+    let values = rusqlite::params![act.id.to_string(), now_ms, act.actor, action, act.reason, detail];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Applies rows to the catalog's tables, inside a transaction. What is served changes only after the commit.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use rand::rngs::StdRng;
 use rusqlite::{Connection, params};
 
@@ -10,7 +8,9 @@ use super::{
     change::{ChangeRow, ChangedLink, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal},
     mint::mint_code,
     own_links::{self, leads_back_to},
+    recorded::RecordedLink,
     store::{GoneRow, LinkRow, StoredLink},
+    versions::Versions,
 };
 use crate::{
     links::{
@@ -19,7 +19,7 @@ use crate::{
         domains::{Domain, Domains},
         rules::{CodeState, find_changed_unchangeable_fields},
     },
-    model::link::record::{Record, RecordError},
+    model::link::record::{Record, RecordError, RecordErrorKind},
 };
 
 /// What rows are checked against.
@@ -44,9 +44,10 @@ pub(super) struct Application<'a> {
     pub(super) rules: ChangeRules<'a>,
     pub(super) act: &'a Act,
     pub(super) random: &'a mut StdRng,
-    /// The version of the latest change. The load of a links file takes versions too.
-    pub(super) latest_version: &'a AtomicU64,
+    pub(super) versions: Versions<'a>,
     pub(super) table_changes: Vec<TableChange>,
+    /// What the topic of links gets; `None`: links come from elsewhere.
+    pub(super) recorded: Option<Vec<RecordedLink>>,
 }
 
 /// A row that is refused, or the store that fails.
@@ -82,7 +83,7 @@ impl Application<'_> {
 
     fn put_with_code(&mut self, record: &Record, text: Option<&str>, expected: ExpectedLink) -> Applied<RowOutcome> {
         // The version is a part of the link, and is taken once the link is written.
-        let valid = match self.build_link(record, self.latest_version.load(Ordering::Relaxed) + 1) {
+        let valid = match self.build_link(record, self.versions.upcoming()) {
             Ok(valid) => valid,
             Err(errors) => return Ok(Err(RowRefusal::Invalid(errors))),
         };
@@ -94,6 +95,7 @@ impl Application<'_> {
         }
         if let Some(previous) = &previous
             && is_same_record(&previous.record, &text)
+            && self.versions.keep_unchanged_link(previous.version)
         {
             let version = previous.version;
             return Ok(Ok(RowOutcome::Unchanged(ChangedLink {
@@ -109,7 +111,8 @@ impl Application<'_> {
         if leads_back_to(self.connection, self.rules.domains, &name, &valid.own_host_targets)? {
             let message = "leads back to this link through other links: browsers would go in a circle; name a URL of \
                            the shop";
-            return Ok(Err(RowRefusal::Invalid(vec![RecordError::new("url", message)])));
+            let error = RecordError::new("url", message).with_kind(RecordErrorKind::NotAcceptedHere);
+            return Ok(Err(RowRefusal::Invalid(vec![error])));
         }
         let version = self.write_link(&name, &text, record, &valid, previous.as_ref())?;
         let changed = ChangedLink { name, version, record: text, warnings: valid.warnings };
@@ -133,7 +136,8 @@ impl Application<'_> {
         {
             let message = "never changes; give the changed link another code";
             let field = if patched.code == code_of_record(&stored.record) { "domain" } else { "code" };
-            return Ok(Err(RowRefusal::Unchangeable(vec![RecordError::new(field, message)])));
+            let error = RecordError::new(field, message).with_kind(RecordErrorKind::Unchangeable);
+            return Ok(Err(RowRefusal::Unchangeable(vec![error])));
         }
         self.put_with_code(&patched, None, ExpectedLink::Any)
     }
@@ -159,7 +163,7 @@ impl Application<'_> {
         valid: &ValidLink,
         previous: Option<&StoredLink>,
     ) -> rusqlite::Result<u64> {
-        let version = self.take_next_version();
+        let version = self.versions.take();
         let leads_to = own_links::to_json(self.rules.domains, &valid.own_host_targets);
         let row =
             LinkRow { domain: &name.domain, code: &name.code, version, text, record, link: &valid.link, leads_to };
@@ -192,7 +196,7 @@ impl Application<'_> {
             }
             if link.version() == stored.version {
                 // Only what the table does not have has changed, such as the title.
-                let Ok(valid) = self.build_link(record, self.take_next_version()) else { return Ok(None) };
+                let Ok(valid) = self.build_link(record, self.versions.take()) else { return Ok(None) };
                 table.insert_or_replace(valid.link.clone());
                 link = valid.link;
             }
@@ -216,7 +220,7 @@ impl Application<'_> {
 
     /// Removes a stored link and reserves its code. Returns the version of the removal.
     pub(super) fn delete_link(&mut self, name: &LinkName, stored: &StoredLink) -> rusqlite::Result<u64> {
-        let version = self.take_next_version();
+        let version = self.versions.take();
         stored.delete(self.connection)?;
         if let Some(link) = stored.as_removed(self.rules.now_ms) {
             GoneRow { domain: name.domain.clone(), code: name.code.clone(), link }.write(self.connection)?;
@@ -229,12 +233,8 @@ impl Application<'_> {
         Ok(version)
     }
 
-    fn take_next_version(&self) -> u64 {
-        self.latest_version.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
     fn write_audit(
-        &self,
+        &mut self,
         version: u64,
         name: &LinkName,
         before: Option<&StoredLink>,
@@ -252,6 +252,10 @@ impl Application<'_> {
             before.map(|stored| &stored.record),
             after
         ])?;
+        let now_ms = self.rules.now_ms;
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(RecordedLink::new(version, name, before, after, now_ms));
+        }
         Ok(())
     }
 
@@ -293,7 +297,7 @@ impl Application<'_> {
     }
 
     /// The name as the tables have it; `None` if the domain is not configured.
-    fn canonical_name(&self, name: &LinkName) -> Option<LinkName> {
+    pub(super) fn canonical_name(&self, name: &LinkName) -> Option<LinkName> {
         let domain = self.find_domain(&name.domain)?;
         let code = if domain.id.ignores_case() { name.code.to_ascii_lowercase() } else { name.code.clone() };
         Some(LinkName { domain: domain.name.to_string(), code })

@@ -19,6 +19,7 @@ use super::{
     apply::{Application, ChangeRules},
     change::LinkName,
     store::{Meta, Store, StoreError, StoredLink},
+    versions::Versions,
 };
 use crate::{
     clock,
@@ -26,8 +27,8 @@ use crate::{
     model::link::record::Record,
 };
 
-/// Rows of one part: some 50 ms.
-const ROWS_PER_PART: usize = 2_000;
+/// Rows of one part: some 300 ms, for which another request may wait.
+const ROWS_PER_PART: usize = 8_000;
 
 /// A file whose links are being kept.
 pub(super) struct FileCommit {
@@ -82,8 +83,9 @@ impl FileCommit {
             act: &self.act,
             // No code is minted here.
             random: &mut StdRng::seed_from_u64(0),
-            latest_version,
+            versions: Versions::counted(latest_version),
             table_changes: Vec::new(),
+            recorded: None,
         };
         let next = match self.next {
             NextPart::Lines => commit_lines(&mut self.lines, &self.table, &mut self.kept, &mut application)

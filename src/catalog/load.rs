@@ -64,7 +64,7 @@ fn load_removed_links(
 }
 
 /// Of all that the bytes of a link depend on beside its record.
-fn fingerprint(policy: &DestinationPolicy, domains: &Domains) -> String {
+pub(super) fn fingerprint(policy: &DestinationPolicy, domains: &Domains) -> String {
     let text = format!("{BYTES_FORMAT} {} {policy:?} {:?}", env!("CARGO_PKG_VERSION"), domains.all());
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -100,7 +100,7 @@ fn insert_links_of_rows(table: &Table, mut rows: rusqlite::Rows<'_>) -> rusqlite
     Ok(unreadable)
 }
 
-fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTable, StoreError> {
+pub(super) fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTable, StoreError> {
     let connection = open_read_only(path)?;
     let (count, last): (u64, Option<i64>) =
         connection.query_row("SELECT (SELECT count(*) FROM ready), (SELECT max(id) FROM ready)", [], |row| {
@@ -175,7 +175,7 @@ fn rebuild_from_records(
     Ok(loaded)
 }
 
-fn build_link(
+pub(super) fn build_link(
     text: &str,
     policy: &DestinationPolicy,
     domains: &Domains,

@@ -17,18 +17,25 @@ pub mod api_keys;
 mod apply;
 mod backup;
 pub mod change;
+pub mod domain_change;
+pub mod domain_rows;
+mod domain_write;
 mod error;
 mod file_commit;
 mod idempotency;
 mod load;
 pub mod many;
 mod mint;
+pub mod offline;
 mod own_links;
 pub mod query;
+mod recorded;
 mod row_writes;
 mod store;
 pub mod suspension_rows;
+pub mod topic;
 mod transaction;
+mod versions;
 mod writer;
 
 use std::{
@@ -61,6 +68,7 @@ use self::{
 pub use self::{
     error::{CatalogError, LinkSource},
     store::StoreError,
+    writer::TopicWrite,
 };
 use crate::{
     clock,
@@ -171,6 +179,13 @@ impl OpenedCatalog {
     pub fn start(self, source: LinkSource) -> std::io::Result<Catalog> {
         let (requests, received) = mpsc::channel();
         let (committed, commits) = watch::channel(());
+        if source != LinkSource::Topic {
+            // Links that change by another source leave their place in a topic.
+            let state = Meta::TopicState.read(&self.store.connection).map_err(std::io::Error::other)?;
+            if state.is_some() {
+                Meta::TopicState.write(&self.store.connection, None).map_err(std::io::Error::other)?;
+            }
+        }
         let path = self.store.path.clone();
         let latest_version = Arc::new(AtomicU64::new(self.version));
         let is_frozen = Arc::new(AtomicBool::new(self.is_frozen));
@@ -186,13 +201,15 @@ impl OpenedCatalog {
             file_commit: None,
             is_checkpointed: false,
             publish_suspensions: None,
+            publish_domains: None,
             links: metrics::gauge(&metrics::LINKS, &[]),
             write_errors: metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]),
             committed,
             random: StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::from)?,
         };
         let thread = thread::Builder::new().name("wp-catalog".to_owned()).spawn(move || writer.run(&received))?;
-        Ok(Catalog { handle: CatalogHandle { requests, path, commits, latest_version, is_frozen }, thread })
+        let handle = CatalogHandle { requests, topic_writes: None, path, commits, latest_version, is_frozen };
+        Ok(Catalog { handle, thread })
     }
 }
 
@@ -209,6 +226,13 @@ impl Catalog {
         self.handle.clone()
     }
 
+    /// Lets every later handle send its writes to the topic of links: to whoever receives them.
+    pub fn send_writes_to_topic(&mut self) -> mpsc::Receiver<TopicWrite> {
+        let (sender, received) = mpsc::channel();
+        self.handle.topic_writes = Some(sender);
+        received
+    }
+
     /// Ends the thread, after it has written what it was asked for.
     pub fn stop(self) {
         // An error: the thread has ended already.
@@ -221,6 +245,8 @@ impl Catalog {
 #[derive(Clone, Debug)]
 pub struct CatalogHandle {
     requests: mpsc::Sender<Request>,
+    /// Where writes go instead if the links are those of a topic.
+    topic_writes: Option<mpsc::Sender<TopicWrite>>,
     path: PathBuf,
     latest_version: Arc<AtomicU64>,
     is_frozen: Arc<AtomicBool>,
@@ -262,8 +288,11 @@ impl CatalogHandle {
 
     fn send_write(&self, write: Write) -> Result<oneshot::Receiver<Result<WriteReport, CatalogError>>, CatalogError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Write(write, reply)).map_err(|_| CatalogError::Stopped)?;
-        Ok(answer)
+        let sent = match &self.topic_writes {
+            Some(topic) => topic.send((write, reply)).is_ok(),
+            None => self.requests.send(Request::Write(write, reply)).is_ok(),
+        };
+        if sent { Ok(answer) } else { Err(CatalogError::Stopped) }
     }
 
     /// Calls `publish` on the catalog's thread whenever the suspensions change.

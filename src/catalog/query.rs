@@ -1,5 +1,10 @@
 //! Reads of the catalog, beside the thread that writes.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::Value};
 
 use super::{change::LinkName, store::Meta, suspension_rows::SuspensionRow};
@@ -90,11 +95,20 @@ pub struct AuditLine {
     pub after: Option<String>,
 }
 
+/// How often a read checks whether it is to be interrupted: some tens of microseconds.
+const OPERATIONS_BETWEEN_CHECKS: i32 = 1_000;
+
 /// A connection that reads.
 #[derive(Debug)]
 pub struct CatalogReader(pub(super) Connection);
 
 impl CatalogReader {
+    /// Interrupts reads of this connection from the time on at which `is_stopped` is set, in place of an earlier
+    /// condition.
+    pub fn interrupt_once(&mut self, is_stopped: Arc<AtomicBool>) -> rusqlite::Result<()> {
+        self.0.progress_handler(OPERATIONS_BETWEEN_CHECKS, Some(move || is_stopped.load(Ordering::Relaxed)))
+    }
+
     /// The version of the catalog.
     pub fn version(&self) -> rusqlite::Result<u64> {
         Meta::Version.read_number(&self.0)

@@ -11,8 +11,10 @@ use super::{
     change::{Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
     error::{CatalogError, LinkSource},
     idempotency::EarlierRequest,
+    recorded::{RecordedChange, RecordedLink, RecordedWrite},
     store::Meta,
     suspension_rows::{NewSuspension, SuspensionRow},
+    versions::Versions,
 };
 use crate::links::suspensions::Dimension;
 
@@ -26,6 +28,8 @@ pub(super) struct WriteTransaction<'a> {
     /// Why links are frozen.
     frozen: Option<String>,
     changes: ChangesToServe,
+    /// What the topic of links gets; `None`: links come from elsewhere.
+    recorded: Option<Vec<RecordedWrite>>,
 }
 
 /// What has to be served behind the commit.
@@ -58,11 +62,20 @@ impl<'a> WriteTransaction<'a> {
             latest_version,
             frozen: Meta::Frozen.read(connection)?,
             changes: ChangesToServe::default(),
+            recorded: None,
         })
+    }
+
+    /// This transaction, which records what the topic of links gets of it.
+    pub(super) fn recording(self) -> WriteTransaction<'a> {
+        WriteTransaction { recorded: Some(Vec::new()), ..self }
     }
 
     /// Writes one of them. A refused one changes nothing.
     pub(super) fn write(&mut self, write: Write) -> Written {
+        if self.source == LinkSource::Topic {
+            return Ok(Err(CatalogError::SourceIsTopic));
+        }
         match write {
             Write::Batch(batch) => self.write_batch(&batch),
             Write::Suspend(act, suspension) => self.suspend(&act, suspension),
@@ -77,6 +90,17 @@ impl<'a> WriteTransaction<'a> {
         Meta::Version.write(self.connection, Some(&self.version().to_string()))?;
         Meta::LatestMs.write(self.connection, Some(&self.rules.now_ms.to_string()))?;
         Ok(self.changes)
+    }
+
+    /// Ends a transaction that is rolled back: what the topic of links gets.
+    pub(super) fn into_recorded(self) -> Vec<RecordedWrite> {
+        self.recorded.unwrap_or_default()
+    }
+
+    fn record(&mut self, act: &Act, change: RecordedChange) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(RecordedWrite { act: act.clone(), once: None, change });
+        }
     }
 
     fn version(&self) -> u64 {
@@ -106,12 +130,13 @@ impl<'a> WriteTransaction<'a> {
             rules: self.rules,
             act: &batch.act,
             random: self.random,
-            latest_version: self.latest_version,
+            versions: Versions::counted(self.latest_version),
             table_changes: Vec::new(),
+            recorded: self.recorded.as_ref().map(|_| Vec::new()),
         };
         let outcomes: Vec<RowOutcome> =
             batch.rows.iter().map(|row| application.apply_row(row)).collect::<rusqlite::Result<_>>()?;
-        let Application { mut table_changes, .. } = application;
+        let Application { mut table_changes, recorded: recorded_links, .. } = application;
         let has_refusal = outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Refused(_)));
         let is_refused_whole = has_refusal && batch.mode == BatchMode::Atomic;
         let is_applied = !batch.is_dry_run && !is_refused_whole;
@@ -121,6 +146,9 @@ impl<'a> WriteTransaction<'a> {
             if let (Some(key), [RowOutcome::Created(link)]) = (&batch.once, &*outcomes) {
                 key.keep_request(self.connection, self.rules.now_ms, link)?;
             }
+            for link in recorded_links.into_iter().flatten() {
+                self.record_link(batch, link);
+            }
         } else {
             self.connection.execute_batch("ROLLBACK TO batch")?;
             // Without a links file nobody else takes versions.
@@ -128,6 +156,13 @@ impl<'a> WriteTransaction<'a> {
         }
         self.connection.execute_batch("RELEASE batch")?;
         Ok(Ok(WriteReport::Batch(BatchReport { outcomes, is_applied, version: self.version() })))
+    }
+
+    fn record_link(&mut self, batch: &Batch, link: RecordedLink) {
+        if let Some(recorded) = &mut self.recorded {
+            let change = RecordedChange::Link(link);
+            recorded.push(RecordedWrite { act: batch.act.clone(), once: batch.once.clone(), change });
+        }
     }
 
     /// The report of a request whose `Idempotency-Key` is known.
@@ -144,6 +179,7 @@ impl<'a> WriteTransaction<'a> {
         suspension.write(self.connection)?;
         write_act(self.connection, act, "suspend", self.rules.now_ms)?;
         self.changes.changes_suspensions = true;
+        self.record(act, RecordedChange::Suspended(suspension.clone()));
         Ok(Ok(WriteReport::Suspended { suspension, is_replaced: before.is_some() }))
     }
 
@@ -151,6 +187,7 @@ impl<'a> WriteTransaction<'a> {
         let found = SuspensionRow::find(self.connection, dimension, value)?;
         if let Some(suspension) = &found {
             self.take_next_version();
+            self.record(act, RecordedChange::SuspensionEnded(suspension.clone()));
             suspension.delete(self.connection)?;
             write_act(self.connection, act, "end_suspension", self.rules.now_ms)?;
             self.changes.changes_suspensions = true;
@@ -162,6 +199,7 @@ impl<'a> WriteTransaction<'a> {
         Meta::Frozen.write(self.connection, reason.as_deref())?;
         write_act(self.connection, act, action, self.rules.now_ms)?;
         self.changes.is_frozen = Some(reason.is_some());
+        self.record(act, RecordedChange::FreezeChanged(reason.clone()));
         self.frozen = reason;
         Ok(Ok(WriteReport::FreezeChanged))
     }

@@ -17,11 +17,12 @@ use tokio::sync::{oneshot, watch};
 use super::{
     apply::{ChangeRules, TableChange},
     change::{Write, WriteReport},
+    domain_change::{DomainChange, DomainReply, PublishDomains},
     error::{CatalogError, LinkSource},
     file_commit::{FileCommit, FileCommitState},
     store::Store,
     suspension_rows::load_suspensions,
-    transaction::WriteTransaction,
+    transaction::{ChangesToServe, WriteTransaction},
 };
 use crate::{
     clock,
@@ -39,6 +40,8 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Where the answer to a write goes.
 pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
+/// A write that goes to the topic of links, and where its answer goes.
+pub type TopicWrite = (Write, oneshot::Sender<Result<WriteReport, CatalogError>>);
 /// Makes the workers see other suspensions.
 pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
 
@@ -48,8 +51,14 @@ pub(super) enum Request {
     Write(Write, Reply),
     /// Call this function with the suspensions whenever they change.
     PublishSuspensions(PublishSuspensions),
+    /// Call this function with the domains whenever they change.
+    PublishDomains(PublishDomains),
+    /// Change a domain.
+    ChangeDomain(Box<DomainChange>, DomainReply),
     /// Write other rows: the closure opens its own transaction and answers.
     WriteRows(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    /// Do work of the topic of links. The closure opens its own transactions and answers.
+    Run(Box<dyn FnOnce(&mut CatalogWriter) + Send>),
     /// Keep the links of a file that are served already.
     CommitFile(Box<FileCommit>),
     /// Write nothing more and end.
@@ -74,6 +83,7 @@ pub(super) struct CatalogWriter {
     /// Changes whenever something was committed.
     pub(super) committed: watch::Sender<()>,
     pub(super) publish_suspensions: Option<PublishSuspensions>,
+    pub(super) publish_domains: Option<PublishDomains>,
     /// The gauge of links.
     pub(super) links: ::metrics::Gauge,
     pub(super) write_errors: ::metrics::Counter,
@@ -84,11 +94,8 @@ pub(super) struct CatalogWriter {
 impl CatalogWriter {
     /// Runs until it is told to stop, or nobody can ask any more.
     pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
-        // Behind the first load of a file they are made at its end, which is faster.
-        if self.source == LinkSource::Store
-            && let Err(error) = self.store.create_missing_indexes()
-        {
-            tracing::warn!(%error, "the catalog's indexes are not made; lists of links are slow");
+        if self.source != LinkSource::File && !self.store.is_empty().unwrap_or(false) {
+            self.create_missing_indexes();
         }
         loop {
             let first = match self.wait_for_request(requests) {
@@ -112,7 +119,14 @@ impl CatalogWriter {
                 match request {
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
+                    Request::PublishDomains(publish) => self.publish_domains = Some(publish),
+                    Request::ChangeDomain(change, reply) => {
+                        // Behind the writes that were asked for before.
+                        self.write_all_in_one_commit(std::mem::take(&mut writes));
+                        let _ = reply.send(self.change_domain(&change));
+                    }
                     Request::WriteRows(write) => write(&mut self.store.connection),
+                    Request::Run(work) => work(&mut self),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
                         self.file_commit = self.is_kept.then_some(commit);
@@ -175,9 +189,13 @@ impl CatalogWriter {
         let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
         let committed = rows.finish()?;
         transaction.commit()?;
-        for change in committed.table_changes {
-            serve_change(&self.table, change);
-        }
+        self.serve_changes(committed);
+        Ok(results)
+    }
+
+    /// Serves what a transaction has changed.
+    pub(super) fn serve_changes(&self, committed: ChangesToServe) {
+        self.serve_table_changes(committed.table_changes);
         if committed.changes_suspensions
             && let Err(error) = self.load_and_publish_suspensions()
         {
@@ -191,8 +209,14 @@ impl CatalogWriter {
         if let Some(is_frozen) = committed.is_frozen {
             self.is_frozen.store(is_frozen, Ordering::Relaxed);
         }
+    }
+
+    /// Serves changes of links.
+    pub(super) fn serve_table_changes(&self, changes: Vec<TableChange>) {
+        for change in changes {
+            serve_change(&self.table, change);
+        }
         self.links.set(self.table.len() as f64);
-        Ok(results)
     }
 
     fn load_and_publish_suspensions(&self) -> rusqlite::Result<()> {
@@ -202,8 +226,16 @@ impl CatalogWriter {
         Ok(())
     }
 
+    /// Called once many links were added to an empty catalog: an index is made faster behind them than beside them.
+    fn create_missing_indexes(&self) {
+        if let Err(error) = self.store.create_missing_indexes() {
+            tracing::warn!(%error, "the catalog's indexes are not made; lists of links are slow");
+        }
+    }
+
     fn commit_next_part_of_file_or_checkpoint(&mut self) {
         let Some(mut commit) = self.file_commit.take() else {
+            self.create_missing_indexes();
             if let Err(error) = self.store.checkpoint() {
                 tracing::warn!(%error, "the catalog's log is not written back");
             }

@@ -1,5 +1,9 @@
 //! A client of the API of a running server, for commands with `--server`.
 
+mod answer;
+mod path;
+mod problem;
+
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -18,22 +22,31 @@ use rustls::{
 use serde_json::Value;
 use url::Url;
 
+pub(super) use self::{answer::ApiAnswer, path::ApiPath, problem::ServerProblem};
+
 /// The variable with the key.
 const KEY_VARIABLE: &str = "WAYPOST_API_KEY";
-/// The timeout of each read and write.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// The timeout of each read and write. A dry run over all links answers only at its end.
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// The most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// How often a request is sent to a server that has no room for it.
+const ATTEMPTS: u32 = 5;
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Which server a command asks, if any.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Ask this running server, such as http://127.0.0.1:9100, with the API key in WAYPOST_API_KEY; without it the
-    /// command opens the data directory, which no server may hold
+    /// Ask this running server, such as http://127.0.0.1:9100, with the API key in WAYPOST_API_KEY or --key-file;
+    /// without it the command opens the data directory, which no server may hold
     #[arg(long, value_name = "URL", global = true)]
     server: Option<Url>,
+    /// The file with the API key, in place of WAYPOST_API_KEY
+    #[arg(long, value_name = "FILE", global = true)]
+    key_file: Option<PathBuf>,
     /// Certificates (PEM) by which an https server is known
-    #[arg(long, value_name = "FILE", global = true, requires = "server")]
+    #[arg(long, value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
 }
 
@@ -43,9 +56,13 @@ impl ServerArgs {
     /// # Errors
     /// The address or the certificates are unusable, or there is no key.
     pub(super) fn client(&self) -> anyhow::Result<Option<ApiClient>> {
-        let Some(server) = self.server.clone() else { return Ok(None) };
-        let key = std::env::var(KEY_VARIABLE)
-            .with_context(|| format!("{KEY_VARIABLE} is not set; put the API key into it"))?;
+        let Some(server) = self.server.clone() else {
+            if self.key_file.is_some() || self.ca.is_some() {
+                bail!("--key-file and --ca are for a server: name it by --server URL");
+            }
+            return Ok(None);
+        };
+        let key = self.read_key()?;
         let tls = match (server.scheme(), &self.ca) {
             ("http", _) => None,
             ("https", Some(ca)) => Some(client_config_trusting(ca)?),
@@ -56,6 +73,30 @@ impl ServerArgs {
             bail!("--server {server}: names no host");
         }
         Ok(Some(ApiClient { server, key, tls }))
+    }
+
+    /// Whether a server is to be asked.
+    pub(super) const fn is_given(&self) -> bool {
+        self.server.is_some()
+    }
+
+    fn read_key(&self) -> anyhow::Result<String> {
+        let (key, place) = match &self.key_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                (text.with_context(|| format!("--key-file {}", path.display()))?, path.display().to_string())
+            }
+            None => {
+                let key = std::env::var(KEY_VARIABLE);
+                let hint = || format!("{KEY_VARIABLE} is not set; put the API key into it, or name a --key-file");
+                (key.with_context(hint)?, KEY_VARIABLE.to_owned())
+            }
+        };
+        let key = key.trim();
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            bail!("{place}: holds no API key; `waypost api-keys new` prints one, such as wpk_…");
+        }
+        Ok(key.to_owned())
     }
 }
 
@@ -80,21 +121,71 @@ impl ApiClient {
     /// Sends a request with a JSON body, if there is one, and returns the JSON of the answer; `Null` if it has none.
     ///
     /// # Errors
-    /// The server does not answer, or answers with a problem.
-    pub(super) fn send_json(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    /// The server does not answer, or answers with a problem ([`ServerProblem`]).
+    pub(super) fn send_json(&self, method: &str, path: &ApiPath, body: Option<&Value>) -> anyhow::Result<Value> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let answer = self.send(method, path, "application/json", body.as_bytes())?;
+        Ok(serde_json::from_str(&answer.body).unwrap_or_default())
+    }
+
+    /// Reads what is at a path.
+    ///
+    /// # Errors
+    /// As [`ApiClient::send_json`].
+    pub(super) fn get(&self, path: &ApiPath) -> anyhow::Result<ApiAnswer> {
+        self.send("GET", path, "application/json", b"")
+    }
+
+    /// Sends a request with a JSON text a line.
+    ///
+    /// # Errors
+    /// As [`ApiClient::send_json`].
+    pub(super) fn post_lines(&self, path: &ApiPath, lines: &str) -> anyhow::Result<ApiAnswer> {
+        self.send("POST", path, "application/x-ndjson", lines.as_bytes())
+    }
+
+    /// Sends a request, again if the server has no room for it: then nothing of it was done.
+    ///
+    /// # Errors
+    /// As [`ApiClient::send_json`].
+    pub(super) fn send(
+        &self,
+        method: &str,
+        path: &ApiPath,
+        media_type: &str,
+        body: &[u8],
+    ) -> anyhow::Result<ApiAnswer> {
+        let mut attempt = 1;
+        loop {
+            let sent = self.send_once(method, path, media_type, body);
+            let base = self.server.as_str().trim_end_matches('/');
+            let answer = sent.with_context(|| format!("{method} {base}{path}"))?;
+            if answer.status / 100 == 2 {
+                return Ok(answer);
+            }
+            let problem = ServerProblem::of_answer(&answer);
+            if answer.status != 503 || problem.kind == "too-slow" || attempt == ATTEMPTS {
+                return Err(problem.into());
+            }
+            std::thread::sleep(answer.retry_after.unwrap_or(Duration::from_secs(1)).min(MAX_PAUSE));
+            attempt += 1;
+        }
+    }
+
+    fn send_once(&self, method: &str, path: &ApiPath, media_type: &str, body: &[u8]) -> anyhow::Result<ApiAnswer> {
         let host = self.server.host_str().unwrap_or_default();
         let port = self.server.port_or_known_default().unwrap_or(80);
         let address = format!("{host}:{port}");
         let stream = TcpStream::connect(&address).with_context(|| address.clone())?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let request = format!(
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+             Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
             self.key,
             body.len()
         );
+        let request = [head.as_bytes(), body].concat();
         let answer = match &self.tls {
             None => exchange(stream, &request),
             Some(config) => {
@@ -102,25 +193,19 @@ impl ApiClient {
                 exchange(StreamOwned::new(ClientConnection::new(config.clone(), name)?, stream), &request)
             }
         };
-        read_answer(&answer.with_context(|| format!("{method} {}{path}", self.server.as_str().trim_end_matches('/')))?)
+        ApiAnswer::parse(&answer?)
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<String> {
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer)?;
+/// Sends the request and reads until the server closes the connection.
+fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    // A server that refuses a request answers before it has read the whole body.
+    let written = stream.write_all(request);
+    let mut answer = Vec::new();
+    let read = stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
+    if answer.is_empty() {
+        written?;
+        read?;
+    }
     Ok(answer)
-}
-
-/// The JSON of an answer whose body ends with the connection.
-fn read_answer(answer: &str) -> anyhow::Result<Value> {
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is no HTTP")?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
-    if !status.starts_with('2') {
-        let said = body["detail"].as_str().unwrap_or_else(|| head.lines().next().unwrap_or_default());
-        bail!("the server answers {status}: {said}");
-    }
-    Ok(body)
 }

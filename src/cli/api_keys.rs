@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
-    api_client::{ApiClient, ServerArgs},
+    api_client::{ApiClient, ApiPath, ServerArgs},
     config_args::ConfigArgs,
 };
 use crate::{
@@ -154,7 +154,7 @@ impl KeyPlace {
                 let body = json!({
                     "name": new.name, "scopes": scopes, "domains": domains, "partners": partners, "creators": creators,
                 });
-                let answer = client.send_json("POST", "/v1/api-keys", Some(&body))?;
+                let answer = client.send_json("POST", &ApiPath::new("/v1/api-keys"), Some(&body))?;
                 Ok(answer["key"].as_str().context("the answer has no key")?.to_owned())
             }
         }
@@ -164,7 +164,7 @@ impl KeyPlace {
         match self {
             KeyPlace::Directory(keys, _) => Ok(keys.list()?.iter().map(key_to_json).collect()),
             KeyPlace::Server(client) => {
-                let answer = client.send_json("GET", "/v1/api-keys", None)?;
+                let answer = client.send_json("GET", &ApiPath::new("/v1/api-keys"), None)?;
                 Ok(answer["items"].as_array().cloned().unwrap_or_default())
             }
         }
@@ -179,10 +179,7 @@ impl KeyPlace {
                 Ok(())
             }
             KeyPlace::Server(client) => {
-                if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-                    bail!("there is no key {id}; `waypost api-keys list` shows all");
-                }
-                client.send_json("DELETE", &format!("/v1/api-keys/{id}"), None).map(drop)
+                client.send_json("DELETE", &ApiPath::new("/v1/api-keys").segment(id), None).map(drop)
             }
         }
     }

@@ -6,12 +6,14 @@ use anyhow::Result;
 
 use crate::{
     attribution::keyring::Keyring,
-    cli::{check_directories::check_directories_and_format_summary, exit, serve::Serve},
+    cli::{
+        check_directories::check_directories_and_format_summary,
+        check_links_topic::describe_links_topic_and_format_summary, exit, kept_domains::load_domains, serve::Serve,
+    },
     clock,
     config::Config,
     links::{
         batch::BatchRules,
-        domains::Domains,
         file::{self, LoadRequest},
     },
     net::tls::{self, CertificateSet, ClientCaRoots},
@@ -28,7 +30,7 @@ pub(super) fn validate_what_serve_would_read_and_print_results(
     let mut errors = Vec::new();
     let checks = [
         check_directories_and_format_summary(&config),
-        load_links_file_and_format_summary(&config),
+        describe_links_topic_and_format_summary(&config).unwrap_or_else(|| load_links_file_and_format_summary(&config)),
         load_keyring_and_format_summary(&config),
         validate_tls_certificates_and_format_summary(&config),
     ];
@@ -47,7 +49,7 @@ pub(super) fn validate_what_serve_would_read_and_print_results(
 /// Returns the line about the links file.
 fn load_links_file_and_format_summary(config: &Config) -> Result<String> {
     let Some(path) = &config.links.file else { return Ok("links: none".to_owned()) };
-    let domains = Domains::new(&config.domains).map_err(anyhow::Error::msg)?;
+    let domains = load_domains(config)?;
     let rules = BatchRules {
         policy: &config.links.destination_policy(),
         domains: &domains,

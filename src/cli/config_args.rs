@@ -42,6 +42,11 @@ impl ConfigArgs {
         self.build_inputs_with_data_dir_flag(flags).load_admin_section_alone()
     }
 
+    /// Whether a configuration file or a data directory is given.
+    pub(super) const fn is_any_given(&self) -> bool {
+        self.config.is_some() || self.data_dir.is_some()
+    }
+
     /// The directory given by `--data-dir`.
     pub(super) fn data_dir_flag(&self) -> Option<&Path> {
         self.data_dir.as_deref()

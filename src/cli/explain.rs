@@ -4,30 +4,34 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::{
     cli::{
+        api_client::{ApiClient, ApiPath, ServerArgs},
         config_args::ConfigArgs,
         offline_edge::{OfflineKeys, load_edge_without_server},
     },
     clock,
     config::{Config, ConfigError, ConfigErrors, FlagValues, ValueSource},
-    edge::explain::{ExplainedRequest, Explainer, Explanation},
+    edge::explain::{ExplainedRequest, Explainer},
 };
 
-/// Explain the answer to a request, without a server and without a record
+/// Explain the answer to a request, without a record: of the links of a file, of a data directory, or of a server
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    server: ServerArgs,
     /// The URL of the request, such as https://go.example.com/7Kq2ZpXa?sub1=reel
     url: String,
     /// A header of the request, such as 'User-Agent: curl/8'
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Links file, one JSON record a line
+    /// Links file, one JSON record a line [default: links.file of the configuration, else the catalog of the data
+    /// directory]
     #[arg(long, value_name = "FILE")]
     links: Option<String>,
     /// The time of the request, such as 2026-11-29T12:00:00Z [default: now]
@@ -43,23 +47,48 @@ pub(super) struct ExplainArgs {
 
 impl ExplainArgs {
     pub(super) fn explain_and_print(&self, out: &mut impl Write) -> Result<()> {
+        let headers = self.headers.iter().map(|text| parse_header(text)).collect::<Result<Vec<_>, String>>();
+        let headers = headers.map_err(|message| usage_error("-H", message))?;
+        let json = match self.server.client()? {
+            Some(client) => self.ask_server(&client, &headers)?,
+            None => self.explain_offline(&headers)?,
+        };
+        if self.json {
+            writeln!(out, "{json}")?;
+        } else {
+            let explanation = serde_json::from_str(&json).context("the explanation is no JSON")?;
+            out.write_all(format_as_text(&explanation).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The explanation as JSON, of the links that a server here would serve.
+    fn explain_offline(&self, headers: &[(&str, &str)]) -> Result<String> {
         let config = self.load_config()?;
-        let request = self.build_request().map_err(|message| usage_error("URL", message))?;
         let at_ms = match self.at {
             Some(at) => u64::try_from(at.as_millisecond()).unwrap_or(0),
             None => clock::wall_ms(),
         };
+        let request = ExplainedRequest::describe(&self.url, &self.method, headers.iter().copied(), at_ms);
+        let request = request.map_err(|invalid| usage_error(flag_of(invalid.part), invalid.message))?;
         let edge = load_edge_without_server(&config, OfflineKeys::Configured, clock::wall_ms())?;
-        let is_https = self.url.starts_with("https:");
-        let explained = ExplainedRequest { request, at_ms, is_https };
-        let explanation = Explainer::new().map_err(anyhow::Error::msg)?.explain(&edge, &explained);
-        if self.json {
-            serde_json::to_writer(&mut *out, &explanation).context("cannot write the explanation")?;
-            writeln!(out)?;
-        } else {
-            out.write_all(format_as_text(&explanation).as_bytes())?;
+        let explanation = Explainer::new().map_err(anyhow::Error::msg)?.explain(&edge, &request);
+        serde_json::to_string(&explanation).context("cannot write the explanation")
+    }
+
+    /// The explanation as JSON, of the links that a server serves.
+    fn ask_server(&self, client: &ApiClient, headers: &[(&str, &str)]) -> Result<String> {
+        if self.links.is_some() {
+            let message = "is a file of this machine; leave it or --server out".to_owned();
+            return Err(usage_error("--links", message).into());
         }
-        Ok(())
+        let body = json!({
+            "url": self.url,
+            "method": self.method,
+            "headers": headers,
+            "at": self.at.map(|at| at.to_string()),
+        });
+        Ok(client.send("POST", &ApiPath::new("/v1/explain"), "application/json", body.to_string().as_bytes())?.body)
     }
 
     fn load_config(&self) -> Result<Config, ConfigErrors> {
@@ -67,36 +96,21 @@ impl ExplainArgs {
         flags.set("--links", &["links", "file"], self.links.clone());
         self.config.load(flags)
     }
-
-    fn build_request(&self) -> Result<Request<()>, String> {
-        let uri: Uri = self.url.parse().map_err(|error| format!("{:?} is no URL: {error}", self.url))?;
-        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        let (Some(authority), true) = (uri.authority(), is_web) else {
-            return Err(format!("{:?} is no URL of http or https; write https://HOST/CODE", self.url));
-        };
-        let method: Method = self.method.parse().map_err(|_| format!("{:?} is no method", self.method))?;
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = Request::builder().method(method).uri(target).body(()).map_err(|error| error.to_string())?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
-        request.headers_mut().insert(header::HOST, host);
-        for text in &self.headers {
-            let (name, value) = parse_header(text)?;
-            if name == header::HOST {
-                request.headers_mut().insert(name, value);
-            } else {
-                request.headers_mut().append(name, value);
-            }
-        }
-        Ok(request)
-    }
 }
 
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let form = || format!("{text:?} is no header; write 'Name: value'");
-    let (name, value) = text.split_once(':').ok_or_else(form)?;
-    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| form())?;
-    let value = HeaderValue::from_str(value.trim()).map_err(|_| form())?;
-    Ok((name, value))
+/// Name and value of `NAME: VALUE`.
+fn parse_header(text: &str) -> Result<(&str, &str), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| format!("{text:?} is no header; write 'Name: value'"))?;
+    Ok((name.trim(), value.trim()))
+}
+
+/// The flag that gives a part of a request.
+fn flag_of(part: &str) -> &'static str {
+    match part {
+        "method" => "--method",
+        "headers" => "-H",
+        _ => "URL",
+    }
 }
 
 /// An error of the command line, which ends with the exit code of bad usage.
@@ -104,30 +118,26 @@ fn usage_error(flag: &'static str, message: String) -> ConfigErrors {
     ConfigErrors(vec![ConfigError { source: ValueSource::Flag(flag), key: String::new(), message }])
 }
 
-fn format_as_text(explanation: &Explanation) -> String {
+fn format_as_text(explanation: &Value) -> String {
     let mut text = String::new();
     let mut add = |name: &str, value: &str| text += &format!("{name:<17} {value}\n");
-    for check in &explanation.checks {
-        add(check.check, &check.result);
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for check in explanation["checks"].as_array().into_iter().flatten() {
+        add(&word(&check["check"]), &word(&check["result"]));
     }
-    if let Some(link) = &explanation.link {
-        add(
-            "link",
-            &format!(
-                "{} of {}, version {}",
-                link.code,
-                explanation.domain.as_deref().unwrap_or_default(),
-                link.version
-            ),
-        );
-        add("link_url", &link.url);
+    let link = &explanation["link"];
+    if link.is_object() {
+        let domain = word(&explanation["domain"]);
+        add("link", &format!("{} of {domain}, version {}", word(&link["code"]), link["version"]));
+        add("link_url", &word(&link["url"]));
     }
-    add("status", &explanation.answer.status.to_string());
-    for (name, value) in &explanation.answer.headers {
-        add("header", &format!("{name}: {value}"));
+    let answer = &explanation["answer"];
+    add("status", &answer["status"].to_string());
+    for header in answer["headers"].as_array().into_iter().flatten() {
+        add("header", &format!("{}: {}", word(&header[0]), word(&header[1])));
     }
-    match (&explanation.topic, &explanation.event) {
-        (Some(topic), Some(event)) => {
+    match (explanation["topic"].as_str(), &explanation["event"]) {
+        (Some(topic), event @ Value::Object(_)) => {
             add("topic", topic);
             add("event", &event.to_string());
         }

@@ -3,7 +3,16 @@
 
 use std::{io::Write, time::Duration};
 
-use crate::kafka::{Config, PlanStep, REQUEST_TIMEOUT, TopicAdmin, TopicPlan, TopicSpec};
+use crate::{
+    catalog::topic::{find_generation_of_topic, write_new_generation},
+    config::Config,
+    kafka::{PlanStep, REQUEST_TIMEOUT, TopicAdmin, TopicPlan, TopicSpec},
+};
+
+/// How long tombstones of links stay: an edge that is away for longer reads the topic from its beginning.
+const TOMBSTONE_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// How long the audit of links stays.
+const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 
 /// The flags of `waypost kafka setup`.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,7 +38,7 @@ pub struct SetupArgs {
 }
 
 impl SetupArgs {
-    /// The recommended settings of every topic of `config`.
+    /// The recommended settings of every topic that the configuration names.
     fn build_recommended_topic_specs(&self, config: &Config) -> anyhow::Result<Vec<TopicSpec>> {
         // With two replicas and two in sync, the restart of one broker would stop every delivery.
         let min_insync = self.min_insync.unwrap_or(if self.replication >= 3 { 2 } else { 1 });
@@ -42,12 +51,36 @@ impl SetupArgs {
         let days = Duration::from_secs(self.retention_days * 86_400);
         let recommend = |name: &str| {
             // One partition: an edge looks for its checkpoint in one place.
-            let is_checkpoints = name == config.topics.checkpoints;
+            let is_checkpoints = name == config.kafka.topics.checkpoints;
             let (partitions, retention) = if is_checkpoints { (1, None) } else { (self.partitions, Some(days)) };
-            TopicSpec { name: name.to_owned(), partitions, replication: self.replication, min_insync, retention }
+            TopicSpec {
+                name: name.to_owned(),
+                partitions,
+                replication: self.replication,
+                min_insync,
+                retention,
+                tombstone_retention: None,
+            }
         };
-        Ok(config.list_written_topics().into_iter().map(recommend).collect())
+        let mut specs: Vec<TopicSpec> = config.kafka.list_written_topics().into_iter().map(recommend).collect();
+        specs.extend(recommend_links_topics(config, self.replication, min_insync));
+        Ok(specs)
     }
+}
+
+/// The recommended settings of the topic of links and of its audit, if the configuration names them. Each has one
+/// partition: the changes of links have one order.
+pub(super) fn recommend_links_topics(config: &Config, replication: i32, min_insync: i32) -> Vec<TopicSpec> {
+    let Some((links, audit)) = config.links.topics() else { return Vec::new() };
+    let spec = |name, retention, tombstone_retention| TopicSpec {
+        name,
+        partitions: 1,
+        replication,
+        min_insync,
+        retention,
+        tombstone_retention,
+    };
+    vec![spec(links, None, Some(TOMBSTONE_RETENTION)), spec(audit, Some(AUDIT_RETENTION), None)]
 }
 
 /// Compares the topics of `config` with the recommended ones and prints a plan to `out`; with `--apply` carries it out.
@@ -60,14 +93,15 @@ pub fn print_topic_plans_and_apply_if_asked(
     args: &SetupArgs,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let Some(brokers) = &config.brokers else {
+    let Some(brokers) = &config.kafka.brokers else {
         anyhow::bail!("no broker is configured: give --kafka HOST:PORT, or set kafka.brokers in the configuration");
     };
     let recommended = args.build_recommended_topic_specs(config)?;
-    let admin = TopicAdmin::new(config, "setup").map_err(anyhow::Error::msg)?;
+    let admin = TopicAdmin::new(&config.kafka, "setup").map_err(anyhow::Error::msg)?;
     let broker_count = admin.count_brokers(REQUEST_TIMEOUT).map_err(anyhow::Error::msg)?;
     writeln!(out, "Kafka at {brokers}: {broker_count} broker{}", if broker_count == 1 { "" } else { "s" })?;
-    let states = admin.describe_topics(&config.list_written_topics(), REQUEST_TIMEOUT).map_err(anyhow::Error::msg)?;
+    let names: Vec<&str> = recommended.iter().map(|spec| spec.name.as_str()).collect();
+    let states = admin.describe_topics(&names, REQUEST_TIMEOUT).map_err(anyhow::Error::msg)?;
     let plans: Vec<TopicPlan> =
         recommended.iter().zip(&states).map(|(spec, state)| spec.plan_creation_or_changes(state)).collect();
 
@@ -88,15 +122,51 @@ pub fn print_topic_plans_and_apply_if_asked(
             }
         }
     }
+    let links_topic = plans.iter().find(|plan| Some(&plan.spec.name) == config.links.topic.as_ref());
+    let generation = match links_topic {
+        Some(plan) if !failures.contains(&plan.spec.name.as_str()) => {
+            set_up_generation_and_print_line(config, plan, args.apply, out)?
+        }
+        _ => GenerationStep::Nothing,
+    };
     if !failures.is_empty() {
         anyhow::bail!("{} cannot be set up as asked", failures.join(" and "));
     }
-    if plans.iter().all(|plan| plan.step == PlanStep::Nothing) {
+    if plans.iter().all(|plan| plan.step == PlanStep::Nothing) && generation == GenerationStep::Nothing {
         writeln!(out, "Nothing to do.")?;
     } else if !args.apply {
         writeln!(out, "Nothing was changed; run it again with --apply.")?;
     }
     Ok(())
+}
+
+/// What to do about the record that names the generation of the topic of links.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GenerationStep {
+    Nothing,
+    Write,
+}
+
+/// Edges tell by the record `a/generation` that the topic was made again.
+fn set_up_generation_and_print_line(
+    config: &Config,
+    plan: &TopicPlan,
+    apply: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<GenerationStep> {
+    let topic = &plan.spec.name;
+    let exists = apply || plan.step != PlanStep::Create;
+    let found = if exists { find_generation_of_topic(&config.kafka, topic).map_err(anyhow::Error::msg)? } else { None };
+    if let Some(generation) = found {
+        writeln!(out, "{topic}: generation {generation}")?;
+        return Ok(GenerationStep::Nothing);
+    }
+    writeln!(out, "{topic}: write the record a/generation, by which edges know this topic again")?;
+    if apply {
+        write_new_generation(&config.kafka, topic).map_err(anyhow::Error::msg)?;
+        writeln!(out, "    done")?;
+    }
+    Ok(GenerationStep::Write)
 }
 
 /// Why `--apply` would fail, as far as that can be known without it.
@@ -117,7 +187,7 @@ fn with_unit(number: i32, unit: &str) -> String {
 }
 
 fn print_topic_plan(plan: &TopicPlan, out: &mut impl Write) -> std::io::Result<()> {
-    let TopicSpec { name, partitions, replication, min_insync, retention } = &plan.spec;
+    let TopicSpec { name, partitions, replication, min_insync, retention, .. } = &plan.spec;
     match &plan.step {
         PlanStep::Create => {
             let days = |retention: Duration| format!("{} days", retention.as_secs() / 86_400);

@@ -1,31 +1,40 @@
 //! `waypost links`: the links of a catalog, and the exports of other shorteners. The catalog is that of a data
-//! directory on which no server runs.
+//! directory on which no server runs, or that of a running server (`--server`).
 
 mod acts;
 mod data_dir;
 mod edit;
+mod history_text;
 mod import;
 mod import_args;
+mod import_catalog;
 mod import_output;
 mod import_report;
+mod import_spool;
 mod maintain;
 mod outcome_text;
+mod place;
+mod place_args;
+mod progress;
 mod read;
+mod refusal_text;
+mod server;
 mod suspend;
+mod user_act;
 
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use self::import_args::ImportArgs;
-use crate::{cli::config_args::ConfigArgs, clock};
+use self::{import_args::ImportArgs, place_args::PlaceArgs};
+use crate::clock;
 
 /// The flags and the command of `waypost links`.
 #[derive(Debug, Args)]
 pub struct LinksArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    place: PlaceArgs,
     #[command(subcommand)]
     command: Links,
 }
@@ -33,7 +42,7 @@ pub struct LinksArgs {
 /// The commands of `waypost links`. Exit code 2: some links were refused.
 #[derive(Debug, Subcommand)]
 enum Links {
-    /// Turn the export of another link shortener into link records
+    /// Turn the export of another link shortener into links, in a file or in the catalog
     Import(Box<ImportArgs>),
     /// Create links of records in JSON, one on a line
     Add(edit::AddArgs),
@@ -77,26 +86,26 @@ impl LinksArgs {
     /// # Errors
     /// Anything but links that are refused.
     pub(super) fn run_links_command(&self, out: &mut impl Write) -> Result<ExitCode> {
-        let config = &self.config;
+        let place = &self.place;
         match &self.command {
-            Links::Import(args) => import::import_files_and_print_report(args, config, clock::wall_ms()),
-            Links::Add(args) => args.add_links_and_print_outcomes(config, out),
-            Links::Show(args) => args.print_link(config, out),
-            Links::Set(args) => args.set_fields_and_print_outcome(config, out),
-            Links::Rm(args) => args.remove_links_and_print_outcomes(config, out),
-            Links::List(args) => args.print_links(config, out),
-            Links::History(args) => args.print_changes(config, out),
-            Links::Export(args) => args.print_all_records(config, out),
-            Links::Disable(args) => args.disable_links_or_suspend_values(config, out),
-            Links::Enable(args) => args.enable_links_or_end_suspensions(config, out),
-            Links::Suspensions => suspend::print_suspensions(config, out),
-            Links::Freeze(args) => args.freeze_links(config, out),
-            Links::Unfreeze => suspend::unfreeze_links(config, out),
-            Links::Patch(args) => args.patch_matching_links_and_print_report(config, out),
-            Links::Undo(args) => args.undo_act_and_print_report(config, out),
-            Links::Rollback(args) => args.roll_back_and_print_report(config, out),
-            Links::Verify => maintain::verify_and_print_result(config, out),
-            Links::Backup(args) => args.back_up(config, out),
+            Links::Import(args) => import::import_files_and_print_report(args, place, clock::wall_ms()),
+            Links::Add(args) => args.add_links_and_print_outcomes(place, out),
+            Links::Show(args) => args.print_link(place, out),
+            Links::Set(args) => args.set_fields_and_print_outcome(place, out),
+            Links::Rm(args) => args.remove_links_and_print_outcomes(place, out),
+            Links::List(args) => args.print_links(place, out),
+            Links::History(args) => args.print_changes(place, out),
+            Links::Export(args) => args.print_all_records(place, out),
+            Links::Disable(args) => args.disable_links_or_suspend_values(place, out),
+            Links::Enable(args) => args.enable_links_or_end_suspensions(place, out),
+            Links::Suspensions => suspend::print_suspensions(place, out),
+            Links::Freeze(args) => args.freeze_links(place, out),
+            Links::Unfreeze => suspend::unfreeze_links(place, out),
+            Links::Patch(args) => args.patch_matching_links_and_print_report(place, out),
+            Links::Undo(args) => args.undo_act_and_print_report(place, out),
+            Links::Rollback(args) => args.roll_back_and_print_report(place, out),
+            Links::Verify => maintain::verify_and_print_result(place, out),
+            Links::Backup(args) => args.back_up(place, out),
         }
     }
 }

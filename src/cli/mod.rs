@@ -2,8 +2,11 @@
 
 mod api_client;
 mod api_keys;
+mod attribute;
 mod check;
 mod check_directories;
+mod check_links_topic;
+mod click_source_args;
 pub mod clicks;
 mod config_args;
 mod config_show;
@@ -12,6 +15,7 @@ mod explain;
 mod healthcheck;
 mod journal;
 pub mod kafka;
+mod kept_domains;
 pub mod keys;
 pub mod links;
 mod log;
@@ -26,11 +30,8 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use self::config_args::ConfigArgs;
-use crate::{
-    clock,
-    config::{Config, ConfigError, ConfigErrors, FlagValues, ValueSource},
-};
+use self::{click_source_args::ClickSourceArgs, config_args::ConfigArgs};
+use crate::{clock, config::FlagValues};
 
 #[derive(Debug, Parser)]
 #[command(name = "waypost", version = version::VERSION_WITH_COMMIT, about, max_term_width = 100)]
@@ -71,6 +72,8 @@ enum Command {
         #[command(subcommand)]
         command: Clicks,
     },
+    /// Credit orders to creators: a commission line for each order line, and why
+    Attribute(attribute::AttributeArgs),
     /// The links: add, list, disable, patch, import…
     Links(links::LinksArgs),
     /// The configuration: show
@@ -91,51 +94,6 @@ enum Command {
 enum Kafka {
     /// Create and correct the topics; prints the plan, and carries it out with --apply
     Setup(SetupCommand),
-}
-
-/// Where delivered clicks are read from: Kafka if a broker is configured, else the click files in the data directory.
-#[derive(Debug, Args)]
-struct ClickSourceArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// Read the topics on these brokers; `why` also accepts --data-dir with it, the other commands accept one of the
-    /// two
-    #[arg(long, value_name = "HOST:PORT", global = true)]
-    kafka: Option<String>,
-}
-
-impl ClickSourceArgs {
-    /// The one source that `tail`, `stats` and `audit` read. `--data-dir` without `--kafka` means the click files,
-    /// whatever the configuration says.
-    fn choose_click_source_from_flags_else_config(&self) -> Result<clicks::ClickSource, ConfigErrors> {
-        if let Some(dir) = self.config.data_dir_flag() {
-            if self.kafka.is_some() {
-                let message =
-                    "cannot be combined with --data-dir here; give --data-dir to read the click files, or --kafka to \
-                            read the topics"
-                        .to_owned();
-                return Err(ConfigErrors(vec![ConfigError {
-                    source: ValueSource::Flag("--kafka"),
-                    key: "--kafka".to_owned(),
-                    message,
-                }]));
-            }
-            return Ok(clicks::ClickSource::Files(dir.join("clicks")));
-        }
-        let config = self.load_config_with_kafka_flag()?;
-        Ok(if config.kafka.is_enabled() {
-            clicks::ClickSource::Kafka(Box::new(config.kafka))
-        } else {
-            clicks::ClickSource::Files(config.server.data_dir.join("clicks"))
-        })
-    }
-
-    /// The configuration that these flags lead to; names both sinks and the journal.
-    fn load_config_with_kafka_flag(&self) -> Result<Config, ConfigErrors> {
-        let mut flags = FlagValues::default();
-        flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
-        self.config.load(flags)
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -196,9 +154,10 @@ impl Command {
                 let mut flags = FlagValues::default();
                 flags.set("--kafka", &["kafka", "brokers"], command.kafka);
                 let config = command.config.load(flags)?;
-                kafka::print_topic_plans_and_apply_if_asked(&config.kafka, &command.setup, &mut out)?;
+                kafka::print_topic_plans_and_apply_if_asked(&config, &command.setup, &mut out)?;
             }
             Command::Clicks { from, command } => return command.run_clicks_command(&from, &mut out),
+            Command::Attribute(args) => return args.credit_orders_and_print(clock::wall_ms(), &mut out),
             Command::Links(args) => return args.run_links_command(&mut out),
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     cli::{config_args::ConfigArgs, exit, log},
-    config::{Config, ConfigErrors, FlagValues, LogFormat, ServerConfig},
+    config::{Config, ConfigError, ConfigErrors, FlagValues, LogFormat, ServerConfig, ValueSource},
     links::file::{MAX_LINE, Progress},
     net::listen::ListenAddress,
     server::{self, StartedServer, StartupObserver},
@@ -57,7 +57,7 @@ impl Serve {
         flags.set("--kafka", &["kafka", "brokers"], self.kafka.clone());
         flags.set("--allow-shrink", &["links", "allow_shrink"], self.allow_shrink.then(|| "true".to_owned()));
         flags.set("--require-file", &["links", "require_file"], self.require_file.then(|| "true".to_owned()));
-        let loaded = self.config.load(flags);
+        let loaded = self.config.load(flags).and_then(check_links_topic_has_brokers);
         // The errors of both are told at once.
         match (log::find_log_directives(&ServerConfig::default()), loaded) {
             (Ok(_), loaded) => loaded,
@@ -93,6 +93,18 @@ impl Serve {
         let print = move || exit::print_error_unless_broken_pipe_and_return_exit_code(&error);
         Ok(log::run_within_flush_deadline(print).unwrap_or(ExitCode::FAILURE))
     }
+}
+
+/// Checks that a topic of links has brokers. Other commands do not need them.
+fn check_links_topic_has_brokers(config: Config) -> Result<Config, ConfigErrors> {
+    if config.links.topic.is_none() || config.kafka.is_enabled() {
+        return Ok(config);
+    }
+    Err(ConfigErrors(vec![ConfigError {
+        source: ValueSource::Default,
+        key: "kafka.brokers".to_owned(),
+        message: "not set, and links.topic names a topic; set this key, or give --kafka".to_owned(),
+    }]))
 }
 
 /// Shows the progress of a start to the person at the terminal; shows nothing without a terminal.

@@ -23,6 +23,7 @@ use crate::{
     access_log::{BoundedLines, LogLine, parse_line},
     cli::{
         config_args::ConfigArgs,
+        kept_domains::load_domains,
         offline_edge::{OfflineKeys, load_edge_without_server},
     },
     clock,
@@ -60,7 +61,7 @@ impl ShadowArgs {
     pub(super) fn compare_log_and_print_differences(&self, out: &mut impl Write) -> Result<ExitCode> {
         let config = self.load_config()?;
         let edge = load_edge_without_server(&config, OfflineKeys::New, clock::wall_ms())?;
-        let domains = Domains::new(&config.domains).map_err(anyhow::Error::msg)?;
+        let domains = load_domains(&config)?;
         let default_host = self.host.clone().unwrap_or_else(|| find_only_host_or_localhost(&domains));
         let mut answers = NewAnswers::new(edge, domains, clock::wall_ms());
         let mut lines = BoundedLines::new(open_log(&self.log)?);

@@ -1,26 +1,19 @@
 //! `waypost token verify`: prints the claims of each token and whether it is genuine and not expired.
 
+pub(in crate::cli) mod report;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    str::from_utf8,
 };
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use jiff::Timestamp;
-use serde::Serialize;
 
+use self::report::{Claims, TokenReport, VerificationKeys, verify_token_and_build_report};
 use super::ring_args::RingArgs;
 use crate::attribution::{
-    ATTRIBUTION_WINDOW_MS,
-    claims::UrlFlags,
-    click_id::ClickId,
-    key_scope::KeyScope,
-    keyring::Keyring,
-    private_file::read_file_if_private,
-    token::{self, PayloadBuffer, TokenError},
-    url_keys::UrlKeys,
+    key_scope::KeyScope, keyring::Keyring, private_file::read_file_if_private, url_keys::UrlKeys,
 };
 
 /// `waypost token …`
@@ -46,43 +39,6 @@ enum Command {
         #[arg(required = true, value_name = "TOKEN")]
         tokens: Vec<String>,
     },
-}
-
-/// The result for one token; without claims if the token is not genuine.
-#[derive(Debug, Default, Serialize)]
-struct TokenReport {
-    /// `valid`, or the reason why the token is not valid.
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(flatten)]
-    claims: Option<Claims>,
-}
-
-#[derive(Debug, Serialize)]
-struct Claims {
-    kind: &'static str,
-    click_id: String,
-    clicked_at: Timestamp,
-    clicked_at_ms: u64,
-    expires_at_ms: u64,
-    domain: String,
-    code: String,
-    key_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    visitor_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audience_kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audience: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flags: Option<Vec<&'static str>>,
-}
-
-/// The keys that a token is verified with.
-enum VerificationKeys {
-    Ring(Keyring),
-    Shop(UrlKeys),
 }
 
 /// Whether every token was valid.
@@ -134,70 +90,6 @@ fn read_url_keys_from_private_file(path: &Path) -> anyhow::Result<UrlKeys> {
     Ok(keys)
 }
 
-fn verify_token_and_build_report(keys: &VerificationKeys, now_ms: u64, token: &str) -> TokenReport {
-    match read_claims(keys, now_ms, token) {
-        Err(error) => invalid_token(error, None),
-        Ok((id, claims)) => match token::check_token_age(id, now_ms) {
-            Err(error) => invalid_token(error, Some(claims)),
-            Ok(()) => TokenReport { verdict: "valid", reason: None, claims: Some(claims) },
-        },
-    }
-}
-
-fn invalid_token(error: TokenError, claims: Option<Claims>) -> TokenReport {
-    TokenReport { verdict: error.as_str(), reason: Some(error.to_string()), claims }
-}
-
-/// The claims of a genuine token, expired or not. The key that verifies the token tells whether it is a cookie or a URL
-/// token.
-fn read_claims(keys: &VerificationKeys, now_ms: u64, token: &str) -> Result<([u8; 16], Claims), TokenError> {
-    let mut payload = PayloadBuffer::default();
-    let bytes = token.as_bytes();
-    if let VerificationKeys::Ring(ring) = keys
-        && let Ok(cookie) = ring.verify_cookie_token_of_any_age(now_ms, bytes, &mut payload)
-    {
-        let visitor = uuid::Uuid::from_bytes(cookie.visitor).simple().to_string();
-        let claims = Claims {
-            visitor_id: Some(visitor),
-            ..Claims::new("cookie", token, cookie.click_id, cookie.domain, cookie.code)
-        };
-        return Ok((cookie.click_id, claims));
-    }
-    let (url, scope) = match keys {
-        VerificationKeys::Ring(ring) => ring.verify_url_token_of_any_age(now_ms, bytes, &mut payload)?,
-        VerificationKeys::Shop(shop) => shop.verify_token_of_any_age(now_ms, bytes, &mut payload)?,
-    };
-    let named = [(UrlFlags::NAVIGATION, "navigation"), (UrlFlags::GPC, "gpc"), (UrlFlags::UNRECORDED, "unrecorded")];
-    let claims = Claims {
-        audience_kind: Some(scope.kind_word()),
-        audience: Some(scope.name().to_owned()),
-        flags: Some(named.iter().filter(|(flag, _)| url.flags.has(*flag)).map(|(_, name)| *name).collect()),
-        ..Claims::new("url", token, url.click_id, url.domain, url.code)
-    };
-    Ok((url.click_id, claims))
-}
-
-impl Claims {
-    fn new(kind: &'static str, token: &str, id: [u8; 16], domain: &[u8], code: &[u8]) -> Claims {
-        let id = ClickId(id);
-        Claims {
-            kind,
-            click_id: from_utf8(&id.text()).unwrap_or_default().to_owned(),
-            // 48 bits of milliseconds reach beyond the year 9999, the last that `Timestamp` can hold.
-            clicked_at: Timestamp::from_millisecond(id.timestamp_ms() as i64).unwrap_or(Timestamp::MAX),
-            clicked_at_ms: id.timestamp_ms(),
-            expires_at_ms: id.timestamp_ms() + ATTRIBUTION_WINDOW_MS,
-            domain: String::from_utf8_lossy(domain).into_owned(),
-            code: String::from_utf8_lossy(code).into_owned(),
-            key_id: token.get(3..11).unwrap_or_default().to_owned(),
-            visitor_id: None,
-            audience_kind: None,
-            audience: None,
-            flags: None,
-        }
-    }
-}
-
 fn format_report_as_text_line(report: &TokenReport) -> String {
     let mut text = report.verdict.to_owned();
     if let Some(claims) = &report.claims {
@@ -223,7 +115,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        attribution::{UrlKeyCache, claims::UrlClaims, file},
+        attribution::{
+            ATTRIBUTION_WINDOW_MS, UrlKeyCache,
+            claims::{UrlClaims, UrlFlags},
+            click_id::ClickId,
+            file,
+        },
         cli::keys,
     };
 

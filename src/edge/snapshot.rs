@@ -81,6 +81,12 @@ impl Edge {
         Edge { suspensions, ..self.clone() }
     }
 
+    /// This snapshot with other domains. Formats every domain's responses.
+    pub fn with_domains(&self, domains: Arc<Domains>) -> Edge {
+        let domain_responses = domains.all().iter().map(DomainResponses::new).collect();
+        Edge { domains, domain_responses, ..self.clone() }
+    }
+
     /// This snapshot with other keys.
     pub fn with_keys(&self, keys: Arc<Keyring>) -> Edge {
         Edge { keys, ..self.clone() }

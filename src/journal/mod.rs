@@ -115,8 +115,8 @@
 //! | the disk, while the sink works | nothing |
 //! | bytes of a file, or the file | the frames in them, unless the ring still holds them; told by number |
 //!
-//! A round is a sync, then a pause of a quarter of `sync_interval` (1 ms at least, 20 ms at most). Once a second the sync
-//! of the checkpoints takes the place of the pause, or a part of it. It does not depend on the number of lanes.
+//! A round is a sync, then a pause of a quarter of `sync_interval` (1 ms at least, 20 ms at most). Once a second the
+//! sync of the checkpoints takes the place of the pause, or a part of it. It does not depend on the number of lanes.
 //!
 //! # Assumptions
 //!

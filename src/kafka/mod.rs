@@ -25,8 +25,10 @@ pub use config::{Config, Delivery, RECOMMENDED, TopicNames};
 pub use properties::Properties;
 pub use refusal::Refusal;
 pub use topic_admin::TopicAdmin;
-pub use topic_monitor::spawn_topic_monitor_thread;
-pub use topic_spec::{PlanStep, SettingChange, SettingValue, TopicDescription, TopicPlan, TopicSpec, TopicState};
+pub use topic_monitor::{LinkTopics, spawn_topic_monitor_thread};
+pub use topic_spec::{
+    PlanStep, SettingChange, SettingValue, TopicDescription, TopicPlan, TopicSpec, TopicState, validate_topic_name,
+};
 
 /// The time for which a request to a broker may go without an answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);

@@ -51,6 +51,29 @@ enum RequiredCleanup {
     AfterPayWindow,
     /// By key alone: the last checkpoint of an edge stays for good.
     Compaction,
+    /// By key alone, and no record may be lost with a leader: the links themselves.
+    Links,
+    /// By age alone, whenever: the audit of links.
+    Audit,
+}
+
+impl RequiredCleanup {
+    /// The alarm of a topic whose policy is another one.
+    const fn alarm_of_wrong_policy(self) -> TopicAlarm {
+        match self {
+            RequiredCleanup::AfterPayWindow | RequiredCleanup::Compaction => TopicAlarm::CleanupPolicy,
+            RequiredCleanup::Links | RequiredCleanup::Audit => TopicAlarm::LinksUnsafe,
+        }
+    }
+}
+
+/// The topic of links and that of its audit.
+#[derive(Clone, Debug)]
+pub struct LinkTopics {
+    /// The links.
+    pub links: String,
+    /// Their audit.
+    pub audit: String,
 }
 
 word_enum! {
@@ -62,6 +85,7 @@ word_enum! {
         MinInsync = "min_insync",
         CleanupPolicy = "cleanup_policy",
         Retention = "retention",
+        LinksUnsafe = "links_unsafe",
     }
 }
 
@@ -70,7 +94,12 @@ word_enum! {
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn spawn_topic_monitor_thread(config: Config, edge: String, stop: StopSignal) -> io::Result<JoinHandle<()>> {
+pub fn spawn_topic_monitor_thread(
+    config: Config,
+    edge: String,
+    link_topics: Option<LinkTopics>,
+    stop: StopSignal,
+) -> io::Result<JoinHandle<()>> {
     let mut topics: Vec<MonitoredTopic> = config
         .list_written_topics()
         .into_iter()
@@ -82,6 +111,10 @@ pub fn spawn_topic_monitor_thread(config: Config, edge: String, stop: StopSignal
             )
         })
         .collect();
+    if let Some(LinkTopics { links, audit }) = link_topics {
+        topics.push(MonitoredTopic::new(&links, RequiredCleanup::Links));
+        topics.push(MonitoredTopic::new(&audit, RequiredCleanup::Audit));
+    }
     std::thread::Builder::new().name("wp-kafka-watch".to_owned()).spawn(move || {
         while !stop.is_set() {
             let all_described = update_topic_gauges_and_return_if_all_described(&config, &edge, &mut topics);
@@ -95,7 +128,7 @@ pub fn spawn_topic_monitor_thread(config: Config, edge: String, stop: StopSignal
 
 /// Describes the topics, sets their gauges and logs changes. Returns whether every topic could be described.
 fn update_topic_gauges_and_return_if_all_described(config: &Config, edge: &str, topics: &mut [MonitoredTopic]) -> bool {
-    let names = config.list_written_topics();
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
     let states = TopicAdmin::new(config, edge).and_then(|admin| admin.describe_topics(&names, REQUEST_TIMEOUT));
     match states {
         Ok(states) => {
@@ -170,11 +203,14 @@ impl MonitoredTopic {
                         topic,
                         replication = description.replication,
                         min_insync = description.min_insync(),
-                        "an acknowledged click can be lost with one broker: {WANTED_REPLICATION} replicas and \
+                        "an acknowledged record can be lost with one broker: {WANTED_REPLICATION} replicas and \
                          min.insync.replicas={WANTED_MIN_INSYNC} are needed; `waypost kafka setup` shows what to change"
                     );
                 }
-                if raised.iter().any(|alarm| matches!(alarm, TopicAlarm::CleanupPolicy | TopicAlarm::Retention)) {
+                let is_about_removal = |alarm: &TopicAlarm| {
+                    matches!(alarm, TopicAlarm::CleanupPolicy | TopicAlarm::Retention | TopicAlarm::LinksUnsafe)
+                };
+                if raised.iter().any(is_about_removal) {
                     self.log_cleanup_alarm(description);
                 }
             }
@@ -193,10 +229,20 @@ impl MonitoredTopic {
             RequiredCleanup::Compaction => {
                 "Kafka removes the checkpoints of edges: this topic needs cleanup.policy=compact".to_owned()
             }
+            RequiredCleanup::Links => "Kafka can lose links: this topic needs one partition, cleanup.policy=compact \
+                                       alone, and unclean.leader.election.enable=false"
+                .to_owned(),
+            RequiredCleanup::Audit => {
+                "Kafka keeps one change of each link: this topic needs cleanup.policy=delete".to_owned()
+            }
+        };
+        let fault = match self.cleanup {
+            RequiredCleanup::AfterPayWindow | RequiredCleanup::Compaction => faults::TOPIC_REMOVES_CLICKS,
+            RequiredCleanup::Links | RequiredCleanup::Audit => faults::TOPIC_REMOVES_LINKS,
         };
         log_fault!(
             error,
-            faults::TOPIC_REMOVES_CLICKS,
+            fault,
             topic = self.name.as_str(),
             cleanup_policy = setting("cleanup.policy"),
             retention_ms = setting("retention.ms"),
@@ -214,8 +260,9 @@ fn find_topic_alarms(state: &TopicState, cleanup: RequiredCleanup) -> Vec<TopicA
         TopicState::Present(topic) => [
             (topic.replication < WANTED_REPLICATION).then_some(TopicAlarm::Replication),
             topic.min_insync().is_some_and(|replicas| replicas < WANTED_MIN_INSYNC).then_some(TopicAlarm::MinInsync),
-            is_cleanup_policy_wrong(topic, cleanup).then_some(TopicAlarm::CleanupPolicy),
+            is_cleanup_policy_wrong(topic, cleanup).then_some(cleanup.alarm_of_wrong_policy()),
             is_retention_too_short(topic, cleanup).then_some(TopicAlarm::Retention),
+            can_lose_links(topic, cleanup).then_some(TopicAlarm::LinksUnsafe),
         ]
         .into_iter()
         .flatten()
@@ -225,10 +272,17 @@ fn find_topic_alarms(state: &TopicState, cleanup: RequiredCleanup) -> Vec<TopicA
 
 fn is_cleanup_policy_wrong(topic: &TopicDescription, required: RequiredCleanup) -> bool {
     let policy = match required {
-        RequiredCleanup::AfterPayWindow => "delete",
-        RequiredCleanup::Compaction => "compact",
+        RequiredCleanup::AfterPayWindow | RequiredCleanup::Audit => "delete",
+        RequiredCleanup::Compaction | RequiredCleanup::Links => "compact",
     };
     topic.find_setting("cleanup.policy").is_some_and(|found| found.trim() != policy)
+}
+
+/// Whether a replica that lacks links may become the leader, or links are in partitions that nobody reads.
+fn can_lose_links(topic: &TopicDescription, required: RequiredCleanup) -> bool {
+    let unclean = topic.find_setting("unclean.leader.election.enable");
+    required == RequiredCleanup::Links
+        && (topic.partitions != 1 || unclean.is_some_and(|value| value.trim().eq_ignore_ascii_case("true")))
 }
 
 /// Whether age or size removes records within the pay window. -1 is no limit.
@@ -276,6 +330,12 @@ mod tests {
         let checkpoints = |settings: &[(&str, &str)]| with(settings, RequiredCleanup::Compaction);
         assert_eq!(checkpoints(&[("cleanup.policy", "compact"), ("retention.ms", "604800000")]), []);
         assert_eq!(checkpoints(&[("cleanup.policy", "delete")]), [TopicAlarm::CleanupPolicy]);
+        let links = |settings: &[(&str, &str)]| with(settings, RequiredCleanup::Links);
+        assert_eq!(links(&[("cleanup.policy", "compact"), ("unclean.leader.election.enable", "false")]), []);
+        assert_eq!(
+            links(&[("cleanup.policy", "compact,delete"), ("unclean.leader.election.enable", "true")]),
+            [TopicAlarm::LinksUnsafe, TopicAlarm::LinksUnsafe]
+        );
     }
 
     #[test]

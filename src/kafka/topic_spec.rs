@@ -18,6 +18,8 @@ pub struct TopicSpec {
     /// How long records stay. `None`: the topic is compacted, so the last record of each key stays for good, as
     /// checkpoints need.
     pub retention: Option<Duration>,
+    /// How long the tombstones of a compacted topic stay, which a reader must not miss. `None`: it has no tombstones.
+    pub tombstone_retention: Option<Duration>,
 }
 
 /// What the cluster says about a topic.
@@ -133,6 +135,9 @@ impl TopicSpec {
                 // An edge whose clock runs ahead can still commit.
                 exactly("message.timestamp.type", "LogAppendTime"),
             ]);
+            if let Some(tombstones) = self.tombstone_retention {
+                settings.push(at_least("delete.retention.ms", tombstones.as_millis().to_string()));
+            }
             return settings;
         };
         settings.extend([
@@ -211,7 +216,10 @@ fn parse_or_zero(number: &str) -> i64 {
 }
 
 /// Checks a topic's name by Kafka's rule: 1 to 249 of `[A-Za-z0-9._-]`, neither `.` nor `..`.
-pub(super) fn validate_topic_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// The name, and what is allowed.
+pub fn validate_topic_name(name: &str) -> Result<(), String> {
     let valid = (1..=249).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && name != "."
@@ -230,6 +238,7 @@ mod tests {
             replication: 3,
             min_insync: 2,
             retention: Some(Duration::from_secs(86_400)),
+            tombstone_retention: None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
         code::Code,
         link::{
             Kind, LinkFacts,
-            record::{Record, RecordError},
+            record::{Record, RecordError, RecordErrorKind},
         },
     },
     uri::host::find_scheme_and_host,
@@ -289,9 +289,9 @@ impl Link {
 
 fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -> Result<&'a Domain, RecordError> {
     domains.find_by_name(&record.domain).ok_or_else(|| {
-        let configured: Vec<&str> = domains.all().iter().take(10).map(|domain| &*domain.name).collect();
+        let configured: Vec<&str> = domains.served().take(10).map(|domain| &*domain.name).collect();
         let message = format!("{:?} is not configured; configured are {}", record.domain, configured.join(", "));
-        RecordError::new("domain", message)
+        RecordError::new("domain", message).with_kind(RecordErrorKind::NotAcceptedHere)
     })
 }
 
@@ -305,7 +305,7 @@ fn check_code_takes_no_route(code: &Code, domain: &Domain) -> Result<(), Vec<Rec
         domain.name,
         code = code.as_str()
     );
-    Err(vec![RecordError::new("code", message)])
+    Err(vec![RecordError::new("code", message).with_kind(RecordErrorKind::CodeTaken)])
 }
 
 /// What a link is encoded from.

@@ -6,12 +6,13 @@ use crate::{
             UrlTemplate,
             builder::{self, Destination},
             policy::DestinationPolicy,
+            url_error::UrlError,
         },
         domains::{Domain, Domains},
         link_key::LinkKey,
         own_host::{CheckedLink, UrlTarget, check_url_leaves_own_hosts_unless_allowed},
     },
-    model::link::record::{Record, RecordError, ValidRecord},
+    model::link::record::{Record, RecordError, RecordErrorKind, ValidRecord},
 };
 
 /// The URLs of a link in the form that clicks use.
@@ -46,7 +47,7 @@ impl LinkUrls {
             &mut template,
         );
         let mut errors: Vec<RecordError> =
-            built.err().map(|error| RecordError::of_rule("url", error.rule(), error.to_string())).into_iter().collect();
+            built.err().map(|error| to_record_error("url", &error)).into_iter().collect();
         let fallback = record
             .fallback_url
             .as_deref()
@@ -55,7 +56,7 @@ impl LinkUrls {
         match fallback {
             Ok(fallback) if errors.is_empty() => return Ok(LinkUrls { template, fallback }),
             Ok(_) => {}
-            Err(error) => errors.push(RecordError::of_rule("fallback_url", error.rule(), error.to_string())),
+            Err(error) => errors.push(to_record_error("fallback_url", &error)),
         }
         Err(errors)
     }
@@ -84,4 +85,13 @@ impl LinkUrls {
             (destination, fallback) => Err(destination.err().into_iter().chain(fallback.err()).collect()),
         }
     }
+}
+
+/// The mistake of a URL in a field. Other servers may allow other hosts.
+fn to_record_error(field: &'static str, error: &UrlError) -> RecordError {
+    let kind = match error {
+        UrlError::Host(_) => RecordErrorKind::NotAcceptedHere,
+        _ => RecordErrorKind::Invalid,
+    };
+    RecordError::of_rule(field, error.rule(), error.to_string()).with_kind(kind)
 }

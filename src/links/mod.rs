@@ -19,7 +19,7 @@ pub mod rules;
 pub mod suspensions;
 mod table;
 
-pub use config::Config;
+pub use config::{Config, WhenStale};
 pub use link::{Link, LinkState, UnchangeableFields, ValidLink};
 pub use link_key::LinkKey;
 pub use table::{CODE_RESERVATION_MS, LockedLink, RemovedLink, Table};

@@ -8,7 +8,10 @@ use crate::{
         domains::{Domain, Domains},
         link_key::LinkKey,
     },
-    model::{code, link::record::RecordError},
+    model::{
+        code,
+        link::record::{RecordError, RecordErrorKind},
+    },
     uri::{host::find_scheme_and_host, percent},
 };
 
@@ -59,7 +62,8 @@ pub(super) fn check_url_leaves_own_hosts_unless_allowed(
             "names the host {host}, which this server answers itself; name a URL of the shop, or set \
              \"allow_own_host\":true if a link to a link is meant"
         );
-        return Err(RecordError::of_rule(field, "url-own-host", message));
+        let error = RecordError::of_rule(field, "url-own-host", message);
+        return Err(error.with_kind(RecordErrorKind::NotAcceptedHere));
     }
     if segment.contains('{') {
         let message =

@@ -7,7 +7,7 @@ use crate::{
         link::{Link, LinkState, UnchangeableFields},
         table::Table,
     },
-    model::link::record::RecordError,
+    model::link::record::{RecordError, RecordErrorKind},
 };
 
 /// A link beside the link of the same domain and code in the version before.
@@ -66,7 +66,7 @@ pub fn find_changed_unchangeable_fields(
         if !is_same {
             let was = if was.is_empty() { "absent" } else { was };
             let message = format!("never changes and was {was}{when}{why}; give the changed link another code");
-            errors.push(RecordError::new(field, message));
+            errors.push(RecordError::new(field, message).with_kind(RecordErrorKind::Unchangeable));
         }
     };
     // A test link without created_at is as old as its load.
@@ -97,7 +97,7 @@ pub(super) fn other_domains_with_code<'a>(
 /// The error of a link that left the domain `from`.
 pub(super) fn moved_domain_error(from: &Domain) -> RecordError {
     let message = format!("never changes and was {:?}; give the link on this domain another code", from.name);
-    RecordError::new("domain", message)
+    RecordError::new("domain", message).with_kind(RecordErrorKind::Unchangeable)
 }
 
 /// A version that loses more links than a mistake should be able to remove.

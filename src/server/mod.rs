@@ -16,6 +16,7 @@
 mod drain;
 mod edge_id;
 mod journals;
+mod links_topic;
 mod readiness_log;
 mod reload;
 mod serve;

@@ -28,6 +28,7 @@ use crate::{
     },
     server::{
         drain::mark_not_ready_wait_then_drain_failing_if_late,
+        links_topic::LinksTopic,
         readiness_log::ReadinessLog,
         reload::{LoadedSource, ReloadHandle, certificates::CertificateReloader},
         service_manager::ServiceManager,
@@ -82,14 +83,17 @@ async fn start_serve_and_drain(
     tracing::info!(event = "listening", listen = listen.join(","), admin = %bound.admin_address, "listening");
 
     let prepared = load_and_open_journals_unless_stopped(&config, bound.edge.len(), &observer, &mut signals).await?;
-    let Some((mut prepared, catalog)) = prepared else { return Ok(ExitCode::SUCCESS) };
+    let Some((mut prepared, mut catalog)) = prepared else { return Ok(ExitCode::SUCCESS) };
+    let links_topic = LinksTopic::take_writes_if_configured(&config, &mut catalog);
     let inputs = ApiInputs {
         catalog: catalog.handle(),
         source: prepared.source,
         edge: prepared.edge.clone(),
+        configured_domains: Arc::new(config.domains.clone()),
         policy: config.links.destination_policy(),
     };
     api.set(Api::start(inputs)?);
+    let links_topic = links_topic.map(|topic| topic.start(&config, &prepared.edge_id, &readiness)).transpose()?;
     loaded.set(true);
     if let Some(certificates) = admin.certificates {
         prepared.reloader.add(certificates);
@@ -113,6 +117,9 @@ async fn start_serve_and_drain(
     // The admin listener ends last, so that a scrape sees the drain. Its own failure was logged.
     admin.stop.stop();
     let _ = admin.task.await;
+    if let Some(topic) = links_topic {
+        topic.stop().await;
+    }
     // A catalog that hangs in a disk must not keep the process.
     let _ = timeout(CATALOG_GRACE, spawn_blocking(move || catalog.stop())).await;
     exit_code

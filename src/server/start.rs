@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     attribution::keyring::Keyring,
-    catalog::{Catalog, LinkSource, OpenedCatalog},
+    catalog::{Catalog, LinkSource, OpenedCatalog, offline::add_domains_of_catalog},
     client::address::TrustedProxies,
     config::Config,
     edge::{https_redirect::HttpsRedirect, snapshot::Edge},
@@ -91,8 +91,8 @@ pub(super) fn lock_data_dir_and_load_files(
     metrics::gauge(&EDGE_INFO, &[&edge_id]).set(1.0);
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
-    let domains = Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
-    let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
+    let domains = load_domains(config)?;
+    let source = LinkSource::of_config(&config.links);
     let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
@@ -117,7 +117,21 @@ pub(super) fn lock_data_dir_and_load_files(
     catalog.handle().publish_suspensions_to(move |suspensions| {
         served.rcu(|edge| edge.with_suspensions(suspensions.clone()));
     });
+    let served = edge.clone();
+    catalog.handle().publish_domains_to(move |domains| {
+        served.rcu(|edge| edge.with_domains(domains.clone()));
+    });
     Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog, source })
+}
+
+/// The domains of the configuration, and those that the API made.
+fn load_domains(config: &Config) -> Result<Arc<Domains>> {
+    let merged = add_domains_of_catalog(&config.domains, &config.server.data_dir).unwrap_or_else(|error| {
+        // A damaged catalog is set aside by the next step; links of a domain that is missing are told there.
+        tracing::warn!(%error, "the domains that the API made cannot be read; those of the configuration are served");
+        config.domains.clone()
+    });
+    Ok(Arc::new(Domains::new(&merged).map_err(anyhow::Error::msg)?))
 }
 
 /// The links, and what keeps them up to date.
@@ -139,7 +153,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     let suspensions = opened.suspensions.clone();
     let Some(path) = config.links.file.clone() else {
         metrics::gauge(&metrics::LINKS, &[]).set(last_good.len() as f64);
-        let catalog = opened.start(LinkSource::Store)?;
+        let catalog = opened.start(LinkSource::of_config(&config.links))?;
         return Ok(LoadedLinks { catalog, table: last_good, suspensions, file: None });
     };
     let held_version = FileVersion::read(&path).filter(|version| opened.holds_file_version(&path, version));
@@ -157,7 +171,7 @@ fn load_links(config: &Config, domains: Arc<Domains>, on_progress: &(dyn Fn(Prog
     Ok(LoadedLinks { catalog, table: file.source.table(), suspensions, file: Some(file) })
 }
 
-/// A disk that refuses the catalog's file keeps no links file from being served.
+/// A disk that refuses the catalog's file keeps no links file, and no topic, from being served.
 fn open_catalog_or_go_on_without_its_file(
     config: &Config,
     policy: DestinationPolicy,
@@ -165,12 +179,13 @@ fn open_catalog_or_go_on_without_its_file(
     threads: usize,
 ) -> Result<OpenedCatalog> {
     match OpenedCatalog::open_or_create(&config.server.data_dir, policy.clone(), domains.clone(), threads) {
-        Err(error) if config.links.file.is_some() && error.is_refusal_of_disk() => {
+        Err(error) if LinkSource::of_config(&config.links) != LinkSource::Store && error.is_refusal_of_disk() => {
             metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]).increment(1);
             log_fault!(
                 error,
                 faults::CATALOG_FAILING,
-                "the catalog's file cannot be opened: {error}; the links file is served, and nothing is kept of it"
+                "the catalog's file cannot be opened: {error}; the links file or topic is served, and nothing is kept \
+                 of it"
             );
             Ok(OpenedCatalog::open_without_file(policy, domains)?)
         }

@@ -146,7 +146,8 @@ impl ServerThreads {
         let (topic_watch_stop, stop_topic_watch) = lifecycle::stop_signal();
         let (delivery_stop, stop_delivery) = lifecycle::stop_signal();
         if config.kafka.is_enabled() {
-            kafka::spawn_topic_monitor_thread(config.kafka.clone(), edge_id.clone(), stop_topic_watch)?;
+            let link_topics = config.links.topics().map(|(links, audit)| kafka::LinkTopics { links, audit });
+            kafka::spawn_topic_monitor_thread(config.kafka.clone(), edge_id.clone(), link_topics, stop_topic_watch)?;
         }
         let start_delivery = |topic, readers| {
             open_configured_sink_and_start_delivery(config, topic, &edge_id, readers, stop_delivery.clone())

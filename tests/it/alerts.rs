@@ -142,16 +142,19 @@ fn the_rules_take_only_metrics_and_labels_that_a_running_process_has_and_a_healt
     let files = Site::with_codes(&["live"]);
     files.get("/live", &[]);
     files.wait_for_events("clicks", 1);
-    let mock = Mock::start(&["clicks", "clicks.orphan"]);
+    let mock = Mock::start(&["clicks", "clicks.orphan", "links.v1"]);
     let kafka = Site::new(&[link("live")]).arg("--kafka").arg(&mock.address()).start();
     let names: BTreeSet<&str> = used.iter().map(|(name, _)| *name).collect();
     let sampled = |site: &Site, name: &str| {
         let text = site.admin("/metrics").unwrap().text();
         text.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
     };
+    let topic = Site::without_links_file().arg("--kafka").arg(&mock.address()).env("WAYPOST__LINKS__TOPIC", "links.v1");
+    let topic = topic.start();
+    let sites = [&files, &kafka, &topic];
     for name in &names {
         metric_named(name);
-        until(&format!("a sample of {name}"), || (sampled(&files, name) || sampled(&kafka, name)).then_some(()));
+        until(&format!("a sample of {name}"), || sites.iter().any(|site| sampled(site, name)).then_some(()));
     }
 
     let Some(promtool) = promtool() else { return };

@@ -205,7 +205,13 @@ fn the_readme_runs_and_its_click_is_a_redirect_of_a_bot() {
 #[test]
 fn the_page_about_payouts_runs_and_its_token_is_valid() {
     let Some(printed) = run_page("docs/payouts.md") else { return };
-    for expected in [r#""verdict":"valid""#, r#""audience":"s_311""#, "https://shop.example.com/view/product/"] {
+    for expected in [
+        r#""verdict":"valid""#,
+        r#""audience":"s_311""#,
+        "https://shop.example.com/view/product/",
+        r#""state":"rejected","reason":"no_creditable_click""#,
+        "not_human: the click was a machine's",
+    ] {
         assert!(printed.contains(expected), "{expected} is not in:\n{printed}");
     }
 }
@@ -224,7 +230,8 @@ fn the_page_about_imports_runs_and_every_sample_is_accepted() {
     let report = blocks(&page("docs/import.md"), "text").concat();
     assert!(printed.contains(&report), "{report} is not in:\n{printed}");
     assert!(printed.contains("links: good, 3"), "{printed}");
-    assert_eq!(printed.matches("nothing is written: --dry-run").count(), 15, "{printed}");
+    assert_eq!(printed.matches("nothing is written: --dry-run").count(), 16, "{printed}");
+    assert!(printed.contains("written to the catalog: 3 created, 0 changed"), "{printed}");
 }
 
 #[test]
@@ -238,8 +245,18 @@ fn the_page_about_the_api_runs_and_its_links_are_a_links_file() {
         r#""reason":"under review""#,
         "\n204\n",
         r#""changed":2"#,
+        r#""host":"new.example.com","settings""#,
+        r#""check":"link_of_path","result":"mug: found""#,
         "links: good, 2",
     ] {
+        assert!(printed.contains(expected), "{expected:?} is not in:\n{printed}");
+    }
+}
+
+#[test]
+fn the_page_about_the_catalog_runs_on_a_data_directory_and_a_server() {
+    let Some(printed) = run_page("docs/catalog.md") else { return };
+    for expected in ["created */mug at version 1", "A large mug", "would change 1 links", "is sound", "backed up to"] {
         assert!(printed.contains(expected), "{expected:?} is not in:\n{printed}");
     }
 }

@@ -1,8 +1,11 @@
 //! `waypost explain`: the answer to a request, with its reasons, and nothing recorded.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::dsl::{Answer, PHONE_BROWSER, Site, link, request};
+use crate::{
+    api::client::{ApiSite, body, new_key},
+    dsl::{Answer, PHONE_BROWSER, Site, link, request},
+};
 
 const CONFIG: &str = include_str!("../fixtures/routes/routes.toml");
 
@@ -142,5 +145,96 @@ fn text_is_for_people_and_bad_usage_is_64() {
     }
     for bad in [&["tea"][..], &["ftp://x/tea"], &["https://go.example.com/tea", "-H", "nothing"], &[]] {
         assert_eq!(run(bad).status.code(), Some(64), "{bad:?}");
+    }
+}
+
+/// A running site whose links are in its catalog, and its records as a links file.
+fn api_with_links() -> ApiSite {
+    let api = ApiSite::start_of(Site::without_links_file().config(CONFIG));
+    let tune = link("1-2").replacen('{', r#"{"domain":"tune.example.com","#, 1);
+    let ended = link("old").replace(r#""test":true"#, r#""created_at":"2020-01-01T00:00:00Z""#);
+    let lines = [tune, link("tea"), ended];
+    assert_eq!(api.bulk("mode=atomic", &lines).0, 200);
+    api
+}
+
+/// Runs `waypost explain --json` with these flags in the site's directory.
+fn explain_by(api: &ApiSite, place: &[&str], args: &[&str]) -> String {
+    let mut command = api.site.command(&[&["explain", "--json"], place, args].concat());
+    let output = command.env("WAYPOST_API_KEY", &api.key).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_server_and_its_catalog_explain_the_same_as_the_command_on_a_file() {
+    let api = api_with_links();
+    api.site.write("explain.toml", CONFIG);
+    let server = format!("http://{}", api.site.admin_address());
+    let data = api.site.data().display().to_string();
+    let at = ["--at", "2026-12-01T00:00:00Z"];
+    for asked in [
+        &["https://tune.example.com/aff_c?offer_id=1&aff_id=2&aff_sub=reel", "-H", "Sec-GPC: 1"][..],
+        &["http://other.example/tea", "-H", "User-Agent: curl/8", "-H", "X-Forwarded-For: 1.2.3.4"],
+        &["http://other.example/old"],
+        &["http://other.example/nobody"],
+        &["http://other.example/tea", "--method", "POST"],
+        &["http://other.example/"],
+    ] {
+        let asked = [asked, &at].concat();
+        let by_server = explain_by(&api, &["--server", &server], &asked);
+        // Beside the running server, which holds the directory.
+        let by_catalog = explain_by(&api, &["--config", "explain.toml", "--data-dir", &data], &asked);
+        assert_eq!(by_server, by_catalog, "{asked:?}");
+        assert!(!by_server.contains("v1."), "a token would be worth money: {by_server}");
+    }
+    let text = |place: &[&str]| {
+        let args = [&["explain", "http://other.example/tea"], place, &at].concat();
+        let output = api.site.command(&args).env("WAYPOST_API_KEY", &api.key).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(text(&["--server", &server]), text(&["--config", "explain.toml", "--data-dir", &data]));
+    let suspended = json!({"reason": "x"});
+    let operator = new_key_with_all_scopes(&api);
+    let put = api.request("PUT", "/v1/suspensions/creator/c_1").authorization(Some(&format!("Bearer {operator}")));
+    assert_eq!(put.json(&suspended).send().status, 201);
+    for place in [&["--server", &server][..], &["--config", "explain.toml", "--data-dir", &data]] {
+        let found: Value = serde_json::from_str(&explain_by(&api, place, &["http://other.example/tea"])).unwrap();
+        assert_eq!((result(&found, "suspension"), &found["answer"]["status"]), (vec!["creator:c_1"], &json!(410)));
+    }
+}
+
+fn new_key_with_all_scopes(api: &ApiSite) -> String {
+    let server = format!("http://{}", api.site.admin_address());
+    let new = ["api-keys", "new", "--server", &server, "--name", "o", "--scope", "read,suspend"];
+    let output = api.site.command(&new).env("WAYPOST_API_KEY", &api.key).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_api_explains_what_a_key_reaches_and_refuses_a_bad_description_by_field() {
+    let site = Site::without_links_file().config(CONFIG);
+    let bound = new_key(&site, &["--name", "c_2", "--scope", "read", "--creator", "c_2"]);
+    let api = ApiSite::start_of(site);
+    assert_eq!(api.bulk("mode=atomic", &[link("tea")]).0, 200);
+    let ask = |request: &Value| api.request("POST", "/v1/explain").json(request);
+    let tea = json!({"url": "https://go.example.com/tea", "headers": [["User-Agent", "curl/8"]]});
+    let found = body(&ask(&tea).send());
+    assert_eq!((&found["link"]["code"], &found["event"]["class"]), (&json!("tea"), &json!("bot")));
+    for url in ["https://go.example.com/tea", "https://go.example.com/nobody"] {
+        let asked = ask(&json!({ "url": url })).authorization(Some(&format!("Bearer {bound}")));
+        assert_eq!(asked.send().status, 404, "{url} lies outside the key's bounds");
+    }
+    for (request, field) in [
+        (json!({}), "url"),
+        (json!({"url": "tea"}), "url"),
+        (json!({"url": "https://go.example.com/tea", "method": "G T"}), "method"),
+        (json!({"url": "https://go.example.com/tea", "headers": {"a": "b"}}), "headers"),
+        (json!({"url": "https://go.example.com/tea", "headers": [["a b", "c"]]}), "headers"),
+        (json!({"url": "https://go.example.com/tea", "at": "soon"}), "at"),
+        (json!({"url": "https://go.example.com/tea", "time": "soon"}), "time"),
+    ] {
+        let refused = ask(&request).send();
+        assert_eq!((refused.status, &body(&refused)["errors"][0]["field"]), (422, &json!(field)), "{request}");
     }
 }

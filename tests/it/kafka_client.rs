@@ -81,7 +81,8 @@ fn flags(apply: bool) -> SetupArgs {
 
 fn run_setup(config: &Config, flags: &SetupArgs) -> (String, Result<(), String>) {
     let mut out = Vec::new();
-    let outcome = print_topic_plans_and_apply_if_asked(config, flags, &mut out).map_err(|why| format!("{why:#}"));
+    let config = waypost::config::Config { kafka: config.clone(), ..waypost::config::Config::default() };
+    let outcome = print_topic_plans_and_apply_if_asked(&config, flags, &mut out).map_err(|why| format!("{why:#}"));
     (String::from_utf8(out).unwrap(), outcome)
 }
 

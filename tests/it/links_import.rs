@@ -7,9 +7,9 @@ use std::{
     process::Output,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::dsl::Site;
+use crate::{api::client::ApiSite, dsl::Site};
 
 /// The configuration of all samples.
 const CONFIG: &str = r#"
@@ -165,6 +165,108 @@ fn a_broken_file_is_refused_as_a_whole_with_the_reason() {
         assert!(stderr(&output).contains(why), "{name}: {why} is not in: {}", stderr(&output));
         assert!(!site.path("none").exists(), "{name}");
     }
+}
+
+/// The records of the catalog, by domain and code.
+fn catalog_records(site: &Site, flags: &[&str]) -> Vec<String> {
+    let output = site.command(&[&["links", "--config", "waypost.toml", "export"], flags].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Domain and code, for the order of a catalog.
+fn name_of(record: &str) -> (String, String) {
+    let record: Value = serde_json::from_str(record).unwrap();
+    let domain = record["domain"].as_str().unwrap_or("*").to_owned();
+    let code = record["code"].as_str().unwrap();
+    let folds = domain == "fold.example.com";
+    (domain, if folds { code.to_lowercase() } else { code.to_owned() })
+}
+
+#[test]
+fn every_sample_gives_exactly_its_records_in_the_catalog_and_a_second_import_changes_nothing() {
+    for (sample, options) in SAMPLES {
+        let site = site();
+        let data = site.data().display().to_string();
+        let to_catalog = ["--catalog", "--data-dir", &data, "--reason", "moved"];
+        let expected = fs::read_to_string(fixtures().join("expected").join(format!("{sample}.jsonl"))).unwrap();
+        let file = fixtures().join("samples").join(sample);
+        let output = import(&site, &file, options, &[&to_catalog[..], &["--dry-run"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{sample}: {}", stderr(&output));
+        assert_eq!(catalog_records(&site, &["--data-dir", &data]), [""; 0], "{sample}: a dry run writes nothing");
+        let output = import(&site, &file, options, &to_catalog);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{sample}: {}", stderr(&output));
+        let mut expected: Vec<&str> = expected.lines().collect();
+        expected.sort_by_key(|record| name_of(record));
+        assert_eq!(catalog_records(&site, &["--data-dir", &data]), expected, "{sample}");
+        let output = import(&site, &file, options, &to_catalog);
+        let unchanged = format!("0 created, 0 changed, {} unchanged, 0 refused", expected.len());
+        assert!(stderr(&output).contains(&unchanged), "{sample}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_catalog_takes_all_rows_or_those_that_are_right_and_never_replaces_a_link_unasked() {
+    let site = site();
+    let data = site.data().display().to_string();
+    let run = |export: &str, more: &[&str]| {
+        import_text(&site, export, BITLY, &[&["--catalog", "--data-dir", &data], more].concat())
+    };
+    let row = |code: &str, path: &str| format!("b.example.net/{code},https://shop.example.com/{path},2025-05-01");
+    let first = run(&bitly(&[&row("tea", "1"), &row("cup", "2")]), &[]);
+    assert!(stderr(&first).contains("written to the catalog: 2 created"), "{}", stderr(&first));
+    // A bad row of the file, and a row that the catalog refuses.
+    let export = bitly(&[&row("new", "3"), &row("tea", "other"), "b.example.net/bad,ftp://x/,2025-05-01"]);
+    for (more, text) in [(&[][..], "because rows are refused"), (&["--dry-run"], "--dry-run; 1 created")] {
+        let output = run(&export, more);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(text), "{}", stderr(&output));
+    }
+    let export = bitly(&[&row("new", "3"), &row("tea", "other")]);
+    let output = run(&export, &["--report", "report"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("export:3: row 2: version-needed: another link has this code"));
+    assert!(stderr(&output).contains("nothing is written, because the catalog refuses 1 record"));
+    let places = mistakes(&fs::read_to_string(site.path("report")).unwrap());
+    assert_eq!(places, [(2, 3, None, "version-needed".to_owned())]);
+    assert_eq!(catalog_records(&site, &["--data-dir", &data]).len(), 2);
+    let output = run(&export, &["--skip-bad"]);
+    assert!(stderr(&output).contains("1 created, 0 changed, 0 unchanged, 1 refused"), "{}", stderr(&output));
+    let output = run(&export, &["--replace"]);
+    assert!(stderr(&output).contains("0 created, 1 changed, 1 unchanged, 0 refused"), "{}", stderr(&output));
+    let usage = run(&export, &["--output", "x"]);
+    assert_eq!(usage.status.code(), Some(64), "{}", stderr(&usage));
+    assert_eq!(import_text(&site, &export, BITLY, &["--replace"]).status.code(), Some(64));
+}
+
+#[test]
+fn an_import_into_a_server_is_served_at_once_and_suspended_links_stay_suspended() {
+    let api = ApiSite::start_of(Site::without_links_file().config(CONFIG));
+    let site = &api.site;
+    site.write("import.toml", CONFIG);
+    site.write("key", &api.key);
+    let server = format!("http://{}", site.admin_address());
+    let suspended = api.request("PUT", "/v1/suspensions/host/shop.example.com").json(&json!({"reason": "fraud"}));
+    assert_eq!(suspended.send().status, 403, "the key has no scope for that");
+    let operator = ["api-keys", "new", "--server", &server, "--name", "o", "--scope", "suspend"];
+    let made = site.command(&operator).env("WAYPOST_API_KEY", &api.key).output().unwrap();
+    let operator = format!("Bearer {}", String::from_utf8(made.stdout).unwrap().trim());
+    assert_eq!(suspended.authorization(Some(&operator)).send().status, 201);
+    let row = |at: usize| format!("b.example.net/c{at},https://shop.example.com/{at},2025-05-01");
+    let rows: Vec<String> = (0..2_345).map(row).collect();
+    let export = bitly(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+    site.write("export", &export);
+    let mut command = site.command(&["links", "import", "--config", "import.toml", "--defaults", "kind=plain"]);
+    command.args(BITLY.split(' ')).args(["--server", &server, "--key-file", "key", "export"]);
+    let output = command.output().unwrap();
+    assert!(stderr(&output).contains("written to the catalog: 2345 created"), "{}", stderr(&output));
+    let ask = |host: &str| site.send(&format!("GET /c7 HTTP/1.1\r\nHost: {host}\r\n\r\n")).status;
+    assert_eq!(ask("go.example.com"), 410, "its host is suspended");
+    let end = api.request("DELETE", "/v1/suspensions/host/shop.example.com").authorization(Some(&operator)).send();
+    assert_eq!((end.status, ask("go.example.com")), (204, 302));
+    let history = api.get_json("/v1/links/go.example.com/c2344/history");
+    let first = api.get_json("/v1/links/go.example.com/c0/history");
+    assert_eq!(history["items"][0]["act"], first["items"][0]["act"], "all rows are one act");
 }
 
 #[test]

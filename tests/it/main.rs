@@ -47,6 +47,12 @@
 //! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
 //! - `flink`: the commission pipeline of `deploy/flink`
 //!
+//! Commission:
+//!
+//! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
+//! - `attribute_served`: the same over the clicks of a running server
+//! - `shop`: the programs of `deploy/shop`, with which a shop verifies tokens
+//!
 //! Operation:
 //!
 //! - `config`: mistakes of the configuration, and which source wins
@@ -60,6 +66,8 @@
 //! - `catalog`: links over restarts, and `waypost links`
 //! - `links_import`: `waypost links import`
 //! - `api`: the API `/v1`; every answer is held against `deploy/schemas/openapi.json`
+//! - `links_server`: `waypost links … --server`, beside the same commands on a data directory
+//! - `links_topic`: edges that share their links by a topic of Kafka
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
@@ -70,6 +78,8 @@ mod admin_tls;
 mod alerts;
 mod answers;
 mod api;
+mod attribute;
+mod attribute_served;
 mod audit;
 mod bad_input;
 mod catalog;
@@ -107,6 +117,8 @@ mod keys;
 mod limits;
 mod links_file;
 mod links_import;
+mod links_server;
+mod links_topic;
 mod lost_segment;
 mod manifests;
 mod mount;
@@ -118,6 +130,7 @@ mod reload;
 mod request_duration;
 mod routes;
 mod shadow;
+mod shop;
 mod sockets;
 mod stalled_log;
 mod telling;

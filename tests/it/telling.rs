@@ -63,7 +63,11 @@ const WITHOUT_EARLY_SAMPLE: [&str; 3] =
 fn every_metric_has_a_sample_from_the_start() {
     let files = Site::with_codes(&["live"]);
     let kafka = Site::new(&[link("live")]).arg("--kafka").arg(&unused_address()).start();
-    let text = [&files, &kafka].map(|site| site.admin("/metrics").unwrap().text()).join("\n");
+    let mut topic = Site::without_links_file().arg("--kafka").arg(&unused_address());
+    topic = topic.env("WAYPOST__LINKS__TOPIC", "links.v1");
+    topic.start_listening();
+    topic.wait_for_log("links_topic_away");
+    let text = [&files, &kafka, &topic].map(|site| site.admin("/metrics").unwrap().text()).join("\n");
     let families: HashSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     let samples: HashSet<&str> =

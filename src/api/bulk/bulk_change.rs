@@ -1,6 +1,9 @@
 //! What is asked of a bulk request as a whole.
 
-use crate::catalog::{act::Act, change::BatchMode};
+use crate::catalog::{
+    act::Act,
+    change::{BatchMode, ExpectedLink},
+};
 
 /// What all chunks of a request share.
 #[derive(Clone, Debug)]
@@ -8,4 +11,15 @@ pub(super) struct BulkChange {
     pub(super) act: Act,
     pub(super) mode: BatchMode,
     pub(super) is_dry_run: bool,
+    /// What a link has to be before a record takes its place, unless the row names a version.
+    pub(super) existing: ExpectedLink,
+    /// Which rows the answer has a line for.
+    pub(super) reported: ReportedRows,
+}
+
+/// Which rows the answer has a line for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReportedRows {
+    Refused,
+    All,
 }

@@ -1,9 +1,9 @@
 //! Rows that are applied in one commit.
 
 use super::{
-    bulk_change::BulkChange,
+    bulk_change::{BulkChange, ReportedRows},
     line_reader::BodyLine,
-    report::{BulkReport, refused_line},
+    report::{BulkReport, outcome_line, refused_line},
     row::read_row,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
     catalog::{
         api_keys::KeyBounds,
-        change::{Batch, BatchMode, ChangeRow, LinkChange, LinkName, RowOutcome},
+        change::{Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, LinkChange, LinkName, RowOutcome},
     },
 };
 
@@ -35,9 +35,10 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    pub(super) fn push_line(&mut self, line: BodyLine) {
+    /// Adds the change of a line. `existing`: what the link has to be if the line does not say.
+    pub(super) fn push_line(&mut self, line: BodyLine, existing: ExpectedLink) {
         let row = match &line.bytes {
-            Some(bytes) => read_row(bytes),
+            Some(bytes) => read_row(bytes, existing),
             None => Err(Problem::new(ProblemKind::TooLarge, format!("a line has {MAX_RECORD} bytes at most"))),
         };
         self.bytes += line.bytes.map_or(0, |bytes| bytes.len());
@@ -45,7 +46,7 @@ impl Chunk {
     }
 }
 
-/// Applies the rows, counts what became of them, and returns the lines about those that are refused.
+/// Applies the rows, counts what became of them, and returns the lines about those that are refused, or about all.
 ///
 /// # Errors
 /// The catalog takes no change; no row of the chunk is applied.
@@ -76,26 +77,39 @@ pub(super) async fn apply_chunk(
     let mut outcomes = applied.outcomes.into_iter();
     let mut lines = String::new();
     for (number, refusal) in refusals {
-        let refusal = refusal.or_else(|| report.count_outcome(outcomes.next()?));
-        if let Some(problem) = refusal {
-            report.refused += 1;
-            lines += &refused_line(number, &problem);
+        let result = match refusal {
+            Some(problem) => Err(problem),
+            None => outcomes.next().map_or(Ok(None), |outcome| report.count_outcome(number, outcome).map(Some)),
+        };
+        match result {
+            Ok(line) => lines += &line.filter(|_| change.reported == ReportedRows::All).unwrap_or_default(),
+            Err(problem) => {
+                report.refused += 1;
+                lines += &refused_line(number, &problem);
+            }
         }
     }
     Ok(lines)
 }
 
 impl BulkReport {
-    /// Counts what became of a row; the problem if the row is refused, which is not counted yet.
-    fn count_outcome(&mut self, outcome: RowOutcome) -> Option<Problem> {
-        match outcome {
-            RowOutcome::Created(_) => self.created += 1,
-            RowOutcome::Updated(_) => self.updated += 1,
-            RowOutcome::Unchanged(_) => self.unchanged += 1,
-            RowOutcome::Deleted { .. } => self.deleted += 1,
-            RowOutcome::Refused(refusal) => return Some(problem_of_refusal(refusal, ExistingLink::IsConflict)),
-        }
-        None
+    /// Counts what became of a row, and returns the line about it.
+    ///
+    /// # Errors
+    /// The row is refused, which is not counted yet.
+    fn count_outcome(&mut self, number: u64, outcome: RowOutcome) -> Result<String, Problem> {
+        let (count, word, link) = match outcome {
+            RowOutcome::Created(link) => (&mut self.created, "created", link),
+            RowOutcome::Updated(link) => (&mut self.updated, "updated", link),
+            RowOutcome::Unchanged(link) => (&mut self.unchanged, "unchanged", link),
+            RowOutcome::Deleted { name, version } => {
+                let link = ChangedLink { name, version, record: String::new(), warnings: Vec::new() };
+                (&mut self.deleted, "deleted", link)
+            }
+            RowOutcome::Refused(refusal) => return Err(problem_of_refusal(refusal, ExistingLink::IsConflict)),
+        };
+        *count += 1;
+        Ok(outcome_line(number, word, &link))
     }
 }
 

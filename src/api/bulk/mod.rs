@@ -2,8 +2,8 @@
 //!
 //! `mode=atomic` applies all rows or none; they are held in memory, so there is a bound. `mode=each` applies what is
 //! right, chunk by chunk, while the body comes; any number of rows takes the memory of one chunk. A line about a
-//! refused row is sent behind the commit of its chunk, so every row before it is decided and on the disk. The last line
-//! is the summary. An answer without one is of a request that did not end.
+//! refused row, or about each row if all are asked for, is sent behind the commit of its chunk, so every row before it
+//! is decided and on the disk. The last line is the summary. An answer without one is of a request that did not end.
 
 mod bulk_change;
 mod chunk;
@@ -17,9 +17,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use self::{
-    bulk_change::BulkChange,
+    bulk_change::{BulkChange, ReportedRows},
     chunk::{Chunk, apply_chunk},
     line_reader::LineReader,
     report::BulkReport,
@@ -33,7 +34,10 @@ use super::{
         response::{ApiResponse, ResponseBody, response_of_type},
     },
 };
-use crate::catalog::change::BatchMode;
+use crate::catalog::{
+    act::Act,
+    change::{BatchMode, ExpectedLink},
+};
 
 /// Rows that are applied in one commit.
 const ROWS_PER_CHUNK: usize = 1000;
@@ -46,20 +50,42 @@ const WAITING_PARTS: usize = 4;
 
 /// Applies the rows of the body and answers with a line for each refused one, then a summary.
 pub(super) async fn change_links_in_bulk(context: RequestContext, body: Incoming) -> Result<ApiResponse, Problem> {
-    let query = context.query_parameters(&["mode", "dry_run", "reason"])?;
+    let query = context.query_parameters(&["mode", "dry_run", "existing", "outcomes", "act", "reason"])?;
     check_client_accepts(&context.headers, NDJSON)?;
     check_body_type(&context.headers, &[NDJSON])?;
     let mode = query.word("mode", [("atomic", BatchMode::Atomic), ("each", BatchMode::Each)])?;
+    let existing =
+        [("replace", ExpectedLink::Any), ("same", ExpectedLink::AbsentOrSame), ("refuse", ExpectedLink::Absent)];
+    let outcomes = [("refused", ReportedRows::Refused), ("all", ReportedRows::All)];
     let change = BulkChange {
-        act: context.new_act(&query)?,
         mode: mode.unwrap_or(BatchMode::Atomic),
         is_dry_run: read_dry_run(&query)?,
+        existing: query.word("existing", existing)?.unwrap_or(ExpectedLink::Any),
+        reported: query.word("outcomes", outcomes)?.unwrap_or(ReportedRows::Refused),
+        act: new_or_continued_act(&context, &query).await?,
     };
     let lines = LineReader::new(body);
     match change.mode {
         BatchMode::Atomic => apply_all_or_none(&context, change, lines).await,
         BatchMode::Each => apply_each(context, change, lines).await,
     }
+}
+
+/// The act of the rows: a new one, or that of an earlier request of the same key, which `act` names.
+async fn new_or_continued_act(context: &RequestContext, query: &QueryParameters) -> Result<Act, Problem> {
+    let act = context.new_act(query)?;
+    let Some(text) = query.get("act") else { return Ok(act) };
+    let id = Uuid::try_parse(text).map_err(|_| {
+        let message = format!("is {text:?}; allowed is a UUID, the same in each request of one act");
+        Problem::of_parameter("act", message)
+    })?;
+    let wanted = id.to_string();
+    let found = context.state.readers.read(move |reader| reader.find_act(&wanted)).await?;
+    if found.is_some_and(|found| found.actor != act.actor) {
+        let detail = "act: is an act of somebody else; make a UUID of your own";
+        return Err(Problem::new(ProblemKind::ActTaken, detail));
+    }
+    Ok(Act { id, ..act })
 }
 
 fn read_dry_run(query: &QueryParameters) -> Result<bool, Problem> {
@@ -74,7 +100,7 @@ async fn apply_all_or_none(
 ) -> Result<ApiResponse, Problem> {
     let mut chunk = Chunk::default();
     while let Some(line) = lines.next_line().await? {
-        chunk.push_line(line);
+        chunk.push_line(line, change.existing);
         if chunk.rows.len() > MAX_ATOMIC_ROWS || chunk.bytes > MAX_ATOMIC_BYTES {
             let detail = format!(
                 "mode=atomic takes {MAX_ATOMIC_ROWS} rows and {} MiB at most; use mode=each, or several requests",
@@ -98,7 +124,7 @@ async fn apply_each(
     mut lines: LineReader,
 ) -> Result<ApiResponse, Problem> {
     let mut report = BulkReport::new(&change);
-    let first = read_chunk(&mut lines).await?;
+    let first = read_chunk(&mut lines, change.existing).await?;
     let has_more = first.rows.len() == ROWS_PER_CHUNK;
     let text = apply_chunk(&context, &change, first, &mut report).await?;
     if !has_more {
@@ -142,19 +168,19 @@ async fn apply_next_chunk(
     lines: &mut LineReader,
     report: &mut BulkReport,
 ) -> Result<NextChunk, Problem> {
-    let chunk = read_chunk(lines).await?;
+    let chunk = read_chunk(lines, change.existing).await?;
     let is_last = chunk.rows.len() < ROWS_PER_CHUNK;
     let text = apply_chunk(context, change, chunk, report).await?;
     Ok(if is_last { NextChunk::Last(text) } else { NextChunk::Applied(text) })
 }
 
 /// The next rows; fewer than [`ROWS_PER_CHUNK`] only at the end of the body.
-async fn read_chunk(lines: &mut LineReader) -> Result<Chunk, Problem> {
+async fn read_chunk(lines: &mut LineReader, existing: ExpectedLink) -> Result<Chunk, Problem> {
     let mut chunk = Chunk::default();
     while chunk.rows.len() < ROWS_PER_CHUNK
         && let Some(line) = lines.next_line().await?
     {
-        chunk.push_line(line);
+        chunk.push_line(line, existing);
     }
     Ok(chunk)
 }

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::bulk_change::BulkChange;
-use crate::{api::http::problem::Problem, catalog::change::BatchMode};
+use crate::{
+    api::{http::problem::Problem, links::location::path_of_link},
+    catalog::change::{BatchMode, ChangedLink},
+};
 
 /// What became of the rows so far.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,19 @@ impl BulkReport {
         }});
         format!("{summary}\n")
     }
+}
+
+/// The line about a row that is not refused.
+pub(super) fn outcome_line(number: u64, outcome: &str, link: &ChangedLink) -> String {
+    let warnings: Vec<String> = link.warnings.iter().map(ToString::to_string).collect();
+    let object = json!({
+        "line": number,
+        "outcome": outcome,
+        "link": path_of_link(&link.name),
+        "version": link.version,
+        "warnings": warnings,
+    });
+    format!("{object}\n")
 }
 
 /// The line about a row that is refused.

@@ -24,23 +24,23 @@ use crate::{
     model::link::record::Record,
 };
 
-/// Reads a line.
+/// Reads a line. `existing`: what the link has to be before a record takes its place, if the line names no version.
 ///
 /// # Errors
 /// It is no change.
-pub(super) fn read_row(line: &Bytes) -> Result<ChangeRow, Problem> {
+pub(super) fn read_row(line: &Bytes, existing: ExpectedLink) -> Result<ChangeRow, Problem> {
     // Most lines are whole records: these are read once.
     if line.starts_with(b"{")
         && let Ok(record) = serde_json::from_slice::<Record>(line)
         && !record.code.is_empty()
     {
         let text = Some(body_text(line)?.to_owned());
-        return Ok(put(WrittenRecord { record, text }, ExpectedLink::Any));
+        return Ok(put(WrittenRecord { record, text }, existing));
     }
     let object = read_object(line)?;
     match object.get("op").and_then(Value::as_str) {
-        None => read_record_row(line, &object, ExpectedLink::Any),
-        Some(op) => read_operation(op, &object),
+        None => read_record_row(line, &object, existing),
+        Some(op) => read_operation(op, &object, existing),
     }
 }
 
@@ -53,7 +53,7 @@ fn read_record_row(text: &[u8], object: &Map<String, Value>, expected: ExpectedL
     read_record(text, &defaults).map(|written| put(written, expected))
 }
 
-fn read_operation(op: &str, object: &Map<String, Value>) -> Result<ChangeRow, Problem> {
+fn read_operation(op: &str, object: &Map<String, Value>, existing: ExpectedLink) -> Result<ChangeRow, Problem> {
     let allowed: &[&str] = match op {
         "put" => &["op", "record", "version"],
         "patch" => &["op", "domain", "code", "patch", "version"],
@@ -68,6 +68,7 @@ fn read_operation(op: &str, object: &Map<String, Value>) -> Result<ChangeRow, Pr
         .map(|field| FieldError::in_body(field, format!("is unknown; allowed are {}", allowed.join(", "))))
         .collect();
     let expected = match object.get("version") {
+        None | Some(Value::Null) if op == "put" => existing,
         None | Some(Value::Null) => ExpectedLink::Any,
         Some(version) => match whole_number(version) {
             Some(version) => ExpectedLink::AtVersion(version),
@@ -119,13 +120,14 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<ChangeRow, Problem> {
-        read_row(&Bytes::copy_from_slice(line.as_bytes()))
+        read_row(&Bytes::copy_from_slice(line.as_bytes()), ExpectedLink::AbsentOrSame)
     }
 
     #[test]
     fn each_form_of_a_line_is_its_change() {
         let record = r#"{"code":"mug","url":"https://a.example/","kind":"plain"}"#;
         assert!(matches!(read(record).unwrap().change, LinkChange::Put { text: Some(text), .. } if text == record));
+        assert_eq!(read(record).unwrap().expected, ExpectedLink::AbsentOrSame);
         let put = read(&format!(r#"{{"op":"put","record":{record},"version":7}}"#)).unwrap();
         assert_eq!(put.expected, ExpectedLink::AtVersion(7));
         assert!(matches!(

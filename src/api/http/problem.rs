@@ -42,7 +42,9 @@ problems_table! {
     Unchangeable = "unchangeable", CONFLICT, "A field that never changes would change";
     /// A domain, a host or a time that this server does not take now.
     NotAcceptedHere = "not-accepted-here", CONFLICT, "This server does not take the link as it is set up now";
+    SourceIsConfiguration = "source-is-configuration", CONFLICT, "The configuration defines the domain";
     SourceIsFile = "source-is-file", CONFLICT, "The links come from a file";
+    ActTaken = "act-taken", CONFLICT, "The act is somebody else's";
     RequestInFlight = "request-in-flight", CONFLICT, "The first request with this key is not answered yet";
     VersionDiffers = "version-differs", PRECONDITION_FAILED, "The link has another version";
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "The body is too large";
@@ -52,6 +54,9 @@ problems_table! {
     Frozen = "frozen", LOCKED, "Links are frozen";
     VersionNeeded = "version-needed", PRECONDITION_REQUIRED, "The link exists, so If-Match is needed";
     Busy = "busy", SERVICE_UNAVAILABLE, "The server has no room for the request";
+    TooSlow = "too-slow", SERVICE_UNAVAILABLE, "The read took too long";
+    TopicUnavailable = "topic-unavailable", SERVICE_UNAVAILABLE, "The topic of links cannot be written";
+    WriterFenced = "writer-fenced", SERVICE_UNAVAILABLE, "Another edge writes to the topic of links";
     StoreFailing = "store-failing", SERVICE_UNAVAILABLE, "The catalog cannot be read or written";
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     api::http::problem::{FieldError, Problem, ProblemKind},
     catalog::{CatalogError, change::RowRefusal},
-    model::link::record::RecordError,
+    model::link::record::{RecordError, RecordErrorKind},
 };
 
 /// What it means that a link exists.
@@ -22,6 +22,10 @@ pub(in crate::api) fn problem_of_catalog_error(error: &CatalogError) -> Problem 
     let kind = match error {
         CatalogError::Frozen { .. } => ProblemKind::Frozen,
         CatalogError::SourceIsFile => ProblemKind::SourceIsFile,
+        // Requests to the API go to the topic; this is an answer to commands.
+        CatalogError::SourceIsTopic => ProblemKind::NotAcceptedHere,
+        CatalogError::TopicUnavailable(_) => ProblemKind::TopicUnavailable,
+        CatalogError::WriterFenced { .. } => ProblemKind::WriterFenced,
         CatalogError::IdempotencyKeyReused => ProblemKind::IdempotencyKeyReused,
         CatalogError::StoreFailed(_) | CatalogError::Stopped => ProblemKind::StoreFailing,
     };
@@ -31,11 +35,7 @@ pub(in crate::api) fn problem_of_catalog_error(error: &CatalogError) -> Problem 
 /// The problem of a row that is refused.
 pub(in crate::api) fn problem_of_refusal(refusal: RowRefusal, existing: ExistingLink) -> Problem {
     match refusal {
-        RowRefusal::Invalid(errors) => {
-            let depends_on_server = errors.iter().all(depends_on_configuration_or_clock);
-            let kind = if depends_on_server { ProblemKind::NotAcceptedHere } else { ProblemKind::Invalid };
-            Problem::of_errors(kind, to_field_errors(errors))
-        }
+        RowRefusal::Invalid(errors) => Problem::of_errors(problem_kind_of_errors(&errors), to_field_errors(errors)),
         RowRefusal::Unchangeable(errors) => Problem::of_errors(ProblemKind::Unchangeable, to_field_errors(errors)),
         RowRefusal::CodeReserved { reusable_at_ms, errors } => {
             let reusable_at = format_time(reusable_at_ms);
@@ -59,7 +59,9 @@ pub(in crate::api) fn problem_of_refusal(refusal: RowRefusal, existing: Existing
             Problem::new(ProblemKind::VersionDiffers, detail).with_member("version", found)
         }
         RowRefusal::VersionNeeded { found } => {
-            let detail = format!("another link has this address, at version {found}; send If-Match with its ETag");
+            let detail = format!(
+                "another link has this address, at version {found}; send If-Match with its ETag, or the version"
+            );
             Problem::new(ProblemKind::VersionNeeded, detail).with_member("version", found)
         }
         RowRefusal::NotARecord(message) => {
@@ -72,11 +74,16 @@ fn to_field_errors(errors: Vec<RecordError>) -> Vec<FieldError> {
     errors.into_iter().map(|error| FieldError::in_body(error.field, error.message)).collect()
 }
 
-/// Whether a record that breaks this rule can be right: on a server with another configuration, or later.
-fn depends_on_configuration_or_clock(error: &RecordError) -> bool {
-    const SIGNS: [&str; 4] =
-        ["links.allowed_hosts", "links.app_schemes", "which this server answers itself", "an hour in the future"];
-    error.field == "domain" || SIGNS.iter().any(|sign| error.message.contains(sign))
+/// 422 if a mistake makes the record wrong everywhere, else 409.
+fn problem_kind_of_errors(errors: &[RecordError]) -> ProblemKind {
+    let has = |kind| errors.iter().any(|error| error.kind == kind);
+    if has(RecordErrorKind::Invalid) {
+        ProblemKind::Invalid
+    } else if has(RecordErrorKind::Unchangeable) {
+        ProblemKind::Unchangeable
+    } else {
+        ProblemKind::NotAcceptedHere
+    }
 }
 
 /// A time in RFC 3339, UTC, to the millisecond.

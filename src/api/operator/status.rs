@@ -1,7 +1,7 @@
 //! `GET /v1/status` and `GET /v1/rejected`.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::{
@@ -11,9 +11,14 @@ use crate::{
             problem::Problem,
             response::{ApiResponse, json_response},
         },
+        links::refusal::format_time,
+        operator::suspensions::check_key_is_unbounded,
     },
-    catalog::LinkSource,
+    catalog::{LinkSource, topic::RejectedRecord},
 };
+
+/// Skipped records that are listed at most.
+const MAX_REJECTED: usize = 1_000;
 
 /// Answers with the state of the catalog.
 pub(in crate::api) async fn read_status(context: RequestContext) -> Result<ApiResponse, Problem> {
@@ -26,6 +31,7 @@ pub(in crate::api) async fn read_status(context: RequestContext) -> Result<ApiRe
     let source = match context.state.source {
         LinkSource::File => "file",
         LinkSource::Store => "store",
+        LinkSource::Topic => "topic",
     };
     let status = json!({
         "version": version,
@@ -38,9 +44,24 @@ pub(in crate::api) async fn read_status(context: RequestContext) -> Result<ApiRe
     Ok(json_response(StatusCode::OK, status.to_string()))
 }
 
-/// Answers with the records of a topic that were refused. No source of this build refuses records one by one.
-pub(in crate::api) fn list_rejected_records(context: &RequestContext) -> Result<ApiResponse, Problem> {
+/// Answers with the newest records of the topic of links that were skipped. Other sources skip no records.
+pub(in crate::api) async fn list_rejected_records(context: RequestContext) -> Result<ApiResponse, Problem> {
     context.query_parameters(&[])?;
     check_client_accepts(&context.headers, JSON)?;
-    Ok(json_response(StatusCode::OK, json!({"items": [], "next": null}).to_string()))
+    check_key_is_unbounded(&context)?;
+    let rejected = match context.state.source {
+        LinkSource::Topic => context.state.readers.read(|reader| reader.list_rejected_records(MAX_REJECTED)).await?,
+        LinkSource::File | LinkSource::Store => Vec::new(),
+    };
+    let to_json = |record: &RejectedRecord| {
+        json!({
+            "offset": record.offset,
+            "at": format_time(record.at_ms),
+            "key": record.key,
+            "reason": record.reason,
+            "detail": record.detail,
+        })
+    };
+    let items: Vec<Value> = rejected.iter().map(to_json).collect();
+    Ok(json_response(StatusCode::OK, json!({"items": items, "next": null}).to_string()))
 }

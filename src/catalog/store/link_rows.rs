@@ -78,6 +78,11 @@ impl LinkRow<'_> {
         const INSERT: &str = "INSERT INTO link (id, domain, code, version, record, created_ms, starts_ms, ends_ms, \
             enabled, creator, partner, seller, campaign, product, host, leads_to) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        // SQLite writes the entry of an index again if its column is set, also to the same value.
+        const UPDATE_UNLESS_INDEXED_COLUMNS_CHANGE: &str = "UPDATE link SET version = ?4, record = ?5, \
+            created_ms = ?6, starts_ms = ?7, ends_ms = ?8, enabled = ?9, leads_to = ?16 \
+            WHERE id = ?1 AND domain = ?2 AND code = ?3 \
+            AND (creator, partner, seller, campaign, product, host) IS (?10, ?11, ?12, ?13, ?14, ?15)";
         const UPDATE: &str = "UPDATE link SET domain = ?2, code = ?3, version = ?4, record = ?5, created_ms = ?6, \
             starts_ms = ?7, ends_ms = ?8, enabled = ?9, creator = ?10, partner = ?11, seller = ?12, campaign = ?13, \
             product = ?14, host = ?15, leads_to = ?16 WHERE id = ?1";
@@ -104,7 +109,11 @@ impl LinkRow<'_> {
             self.link.destination_host(),
             self.leads_to
         ];
-        connection.prepare_cached(if stored.is_some() { UPDATE } else { INSERT })?.execute(values)?;
+        if stored.is_none() {
+            connection.prepare_cached(INSERT)?.execute(values)?;
+        } else if connection.prepare_cached(UPDATE_UNLESS_INDEXED_COLUMNS_CHANGE)?.execute(values)? == 0 {
+            connection.prepare_cached(UPDATE)?.execute(values)?;
+        }
         let id = stored.map_or_else(|| connection.last_insert_rowid(), |stored| stored.id);
         self.write_tags(connection, id, stored.is_some())?;
         write_ready_bytes(connection, id, self.link)?;

@@ -17,6 +17,8 @@ pub(in crate::catalog) enum Meta {
     Frozen,
     /// The secret by which cursors of lists are signed.
     CursorKey,
+    /// How far the topic of links is read.
+    TopicState,
 }
 
 impl Meta {
@@ -28,6 +30,7 @@ impl Meta {
             Meta::FileVersion => "file_version",
             Meta::Frozen => "frozen",
             Meta::CursorKey => "cursor_key",
+            Meta::TopicState => "topic_state",
         }
     }
 

@@ -14,7 +14,13 @@ const APPLICATION_ID: i64 = 0x5750_4354;
 /// The newest format.
 const FORMAT: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
+/// The table that files of earlier builds lack. Nothing is written where it exists.
+const DOMAIN_TABLE: &str = include_str!("domain.sql");
 const INDEXES: &str = include_str!("indexes.sql");
+/// The log is written back into the file at this size.
+const LOG_BYTES: i64 = 64 << 20;
+/// SQLite's default.
+const PAGE_BYTES: i64 = 4096;
 /// How long a writer waits for a reader of another process, such as `sqlite3` in a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -91,7 +97,9 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "mmap_size", 0)?;
         connection.pragma_update(None, "cache_size", -(64 << 10))?;
-        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+        // A page that many commits change is written back into the file once.
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_BYTES / PAGE_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);
         if tables == 0 {
             connection.execute_batch(&format!(
@@ -99,7 +107,13 @@ impl Store {
                  COMMIT"
             ))?;
         }
+        connection.execute_batch(DOMAIN_TABLE)?;
         Ok(Store { connection, path: path.to_owned(), is_shared: locking == Locking::Shared })
+    }
+
+    /// Whether it holds no link.
+    pub(in crate::catalog) fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.connection.query_row("SELECT NOT EXISTS (SELECT * FROM link)", [], |row| row.get(0))?)
     }
 
     /// Makes the indexes that lists need, unless they exist.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-pub(super) use self::record::{EventRecord, ReadProgress, ReadProgressVisitor, ReadRange, RecordLocation};
+pub(super) use self::record::ReadProgressVisitor;
+pub(in crate::cli) use self::record::{EventRecord, ReadProgress, ReadRange, RecordLocation};
 use crate::model::click::Topic;
 
 /// Where clicks are read from.
@@ -26,7 +27,7 @@ impl ClickSource {
     ///
     /// # Errors
     /// A file cannot be read; no broker answers or a topic is missing; `visit` fails.
-    pub(super) fn visit_records_and_follow_if_asked(
+    pub(in crate::cli) fn visit_records_and_follow_if_asked(
         &self,
         topics: &[Topic],
         range: ReadRange,

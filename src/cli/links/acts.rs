@@ -6,15 +6,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::{
-    data_dir::{OfflineCatalog, act_of_user},
     edit::{ChangeArgs, parse_fields},
-    outcome_text::{describe_refusal, text_of},
+    place_args::PlaceArgs,
+    progress::spinner,
     read::FilterArgs,
+    user_act::act_of_user,
 };
-use crate::{
-    catalog::many::ManyChange,
-    cli::{config_args::ConfigArgs, exit::SOME_REFUSED},
-};
+use crate::{catalog::many::ManyChange, cli::exit::SOME_REFUSED};
 
 /// The flags of `waypost links patch`.
 #[derive(Debug, Args)]
@@ -54,48 +52,50 @@ pub(super) struct RollbackArgs {
 impl PatchArgs {
     pub(super) fn patch_matching_links_and_print_report(
         &self,
-        config: &ConfigArgs,
+        place: &PlaceArgs,
         out: &mut impl Write,
     ) -> Result<ExitCode> {
         if self.filter.is_empty() && !self.all {
             bail!("name the links by --where, --state or --created-after; --all changes every link");
         }
         let change = ManyChange::Patch { filter: self.filter.filter()?, patch: parse_fields(&self.fields)? };
-        change_many_and_print_report(config, &change, &self.change, out)
+        change_many_and_print_report(place, &change, &self.change, out)
     }
 }
 
 impl UndoArgs {
-    pub(super) fn undo_act_and_print_report(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        change_many_and_print_report(config, &ManyChange::Undo { act: self.act.clone() }, &self.change, out)
+    pub(super) fn undo_act_and_print_report(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        change_many_and_print_report(place, &ManyChange::Undo { act: self.act.clone() }, &self.change, out)
     }
 }
 
 impl RollbackArgs {
-    pub(super) fn roll_back_and_print_report(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        change_many_and_print_report(config, &ManyChange::RollBack { to_version: self.to }, &self.change, out)
+    pub(super) fn roll_back_and_print_report(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        change_many_and_print_report(place, &ManyChange::RollBack { to_version: self.to }, &self.change, out)
     }
 }
 
 fn change_many_and_print_report(
-    config: &ConfigArgs,
+    place: &PlaceArgs,
     change: &ManyChange,
     args: &ChangeArgs,
     out: &mut impl Write,
 ) -> Result<ExitCode> {
-    let catalog = OfflineCatalog::open(config)?;
+    let place = place.open()?;
     let act = act_of_user(args.reason.as_ref());
-    let report = catalog.handle().change_many_blocking(change, &act, args.dry_run)?;
-    catalog.close();
+    let bar = spinner(if args.dry_run { "checks links" } else { "changes links" });
+    let report = place.change_many(change, &act, args.dry_run);
+    bar.finish_and_clear();
+    let report = report?;
     let verb = if args.dry_run { "would change" } else { "changed" };
     writeln!(out, "{verb} {} links, {} are as they were", report.changed, report.unchanged)?;
     if args.dry_run {
-        report.examples.iter().try_for_each(|name| writeln!(out, "  {}", text_of(name)))?;
+        report.examples.iter().try_for_each(|name| writeln!(out, "  {name}"))?;
     } else if report.changed > 0 {
-        writeln!(out, "act {}; `waypost links undo {}` takes it back", act.id, act.id)?;
+        writeln!(out, "act {}; `waypost links undo {}` takes it back", report.act, report.act)?;
     }
-    for (name, refusal) in &report.refused {
-        eprintln!("{}: refused: {}", text_of(name), describe_refusal(refusal));
+    for (name, why) in &report.refused {
+        eprintln!("{name}: refused: {why}");
     }
     if report.refused_total > report.refused.len() as u64 {
         eprintln!("{} links are refused in all", report.refused_total);

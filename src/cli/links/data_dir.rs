@@ -1,26 +1,45 @@
 //! The catalog of a data directory on which no server runs.
 
-use anyhow::{Result, bail};
+use std::sync::Arc;
 
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{
+    history_text::history_of_audit_line,
+    place::{ChangeOutcome, LinkChanges, LinkPlace, ManyOutcome},
+    refusal_text::{describe_refusal, text_of, to_refusal},
+    user_act::act_of_user,
+};
 use crate::{
     catalog::{
         Catalog, CatalogHandle, LinkSource, OpenedCatalog,
         act::Act,
-        change::{Write, WriteReport},
-        new_act,
-        query::CatalogReader,
+        change::{Batch, BatchMode, ChangeRow, LinkName, RowOutcome, Write, WriteReport},
+        many::ManyChange,
+        query::{CatalogReader, LinkFilter, VersionedLink},
+        suspension_rows::{NewSuspension, SuspensionRow},
     },
-    cli::config_args::ConfigArgs,
+    cli::{config_args::ConfigArgs, kept_domains::load_domains},
     config::{Config, FlagValues},
     journal::DirectoryLocks,
-    links::domains::Domains,
+    links::{domains::Domains, suspensions::Dimension},
+    model::link::record::RecordError,
 };
 
-/// A catalog that this process alone uses.
+/// Links of one page.
+const PAGE: usize = 1_000;
+/// Changes of a link that are shown at most.
+const MAX_CHANGES: usize = 10_000;
+
+/// A catalog that this process alone uses. Its drop ends it in good order.
 pub(super) struct OfflineCatalog {
-    catalog: Catalog,
-    pub(super) domains: std::sync::Arc<Domains>,
-    pub(super) config: Config,
+    /// `None` once it has ended.
+    catalog: Option<Catalog>,
+    handle: CatalogHandle,
+    domains: Arc<Domains>,
+    config: Config,
+    link_count: u64,
     _locks: DirectoryLocks,
 }
 
@@ -32,39 +51,137 @@ impl OfflineCatalog {
     pub(super) fn open(config: &ConfigArgs) -> Result<OfflineCatalog> {
         let config = config.load(FlagValues::default())?;
         let data_dir = &config.server.data_dir;
-        let locks = DirectoryLocks::lock(data_dir, config.journal.ring_dir.as_deref())?;
-        let domains = std::sync::Arc::new(Domains::new(&config.domains).map_err(anyhow::Error::msg)?);
+        let locks = DirectoryLocks::lock(data_dir, config.journal.ring_dir.as_deref())
+            .context("a running server is asked with --server URL")?;
+        let domains = Arc::new(load_domains(&config)?);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let policy = config.links.destination_policy();
         let opened = OpenedCatalog::open_or_create(data_dir, policy, domains.clone(), threads)?;
         if let Some(path) = &opened.set_aside {
             bail!("the catalog was damaged; it lies in {} now, and a new one is in its place", path.display());
         }
-        let source = if config.links.file.is_some() { LinkSource::File } else { LinkSource::Store };
-        Ok(OfflineCatalog { catalog: opened.start(source)?, domains, config, _locks: locks })
-    }
-
-    pub(super) fn handle(&self) -> CatalogHandle {
-        self.catalog.handle()
+        let source = LinkSource::of_config(&config.links);
+        let link_count = opened.table.len() as u64 + opened.refused_total;
+        let catalog = opened.start(source)?;
+        let handle = catalog.handle();
+        Ok(OfflineCatalog { catalog: Some(catalog), handle, domains, config, link_count, _locks: locks })
     }
 
     pub(super) fn reader(&self) -> Result<CatalogReader> {
-        Ok(self.catalog.handle().open_reader()?)
-    }
-
-    /// Writes something and waits for it.
-    pub(super) fn write(&self, write: Write) -> Result<WriteReport> {
-        Ok(self.catalog.handle().write_blocking(write)?)
-    }
-
-    /// Ends the catalog in good order.
-    pub(super) fn close(self) {
-        self.catalog.stop();
+        Ok(self.handle.open_reader()?)
     }
 }
 
-/// An act of the person who runs the command.
-pub(super) fn act_of_user(reason: Option<&String>) -> Act {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
-    new_act(format!("command line, {}", user.as_deref().unwrap_or("unknown user")), reason.cloned())
+impl Drop for OfflineCatalog {
+    fn drop(&mut self) {
+        if let Some(catalog) = self.catalog.take() {
+            catalog.stop();
+        }
+    }
+}
+
+impl LinkPlace for OfflineCatalog {
+    fn canonical_name(&self, name: LinkName) -> Result<LinkName> {
+        let Some(domain) = self.domains.find_by_name(&name.domain) else {
+            bail!("the domain {:?} is not configured", name.domain);
+        };
+        let code = if domain.id.ignores_case() { name.code.to_ascii_lowercase() } else { name.code };
+        Ok(LinkName { domain: domain.name.to_string(), code })
+    }
+
+    fn find_link(&self, name: &LinkName) -> Result<Option<VersionedLink>> {
+        Ok(self.reader()?.find_link(name)?)
+    }
+
+    fn count_links(&self) -> Result<u64> {
+        Ok(self.link_count)
+    }
+
+    fn visit_records(&self, filter: &LinkFilter, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        let reader = self.reader()?;
+        let mut after: Option<LinkName> = None;
+        loop {
+            let page = reader.list_links(filter, after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.name.clone());
+            page.iter().try_for_each(|link| visit(&link.record))?;
+        }
+    }
+
+    fn list_history(&self, name: &LinkName) -> Result<Vec<Value>> {
+        Ok(self.reader()?.list_history(name, MAX_CHANGES)?.iter().map(history_of_audit_line).collect())
+    }
+
+    fn change_links(&self, changes: LinkChanges<'_>) -> Result<Vec<ChangeOutcome>> {
+        let LinkChanges { act, changes, expected, is_dry_run } = changes;
+        let rows = changes.into_iter().map(|change| ChangeRow { change, expected }).collect();
+        let batch = Batch { act: act.clone(), rows, mode: BatchMode::Each, is_dry_run, once: None };
+        Ok(self.handle.apply_blocking(batch)?.outcomes.into_iter().map(to_outcome).collect())
+    }
+
+    fn change_many(&self, change: &ManyChange, act: &Act, is_dry_run: bool) -> Result<ManyOutcome> {
+        let report = self.handle.change_many_blocking(change, act, is_dry_run)?;
+        let refused = report.refused.iter().map(|(name, refusal)| (text_of(name), describe_refusal(refusal)));
+        Ok(ManyOutcome {
+            act: act.id.to_string(),
+            changed: report.changed,
+            unchanged: report.unchanged,
+            refused_total: report.refused_total,
+            refused: refused.collect(),
+            examples: report.examples.iter().map(text_of).collect(),
+        })
+    }
+
+    fn suspend(&self, suspension: &NewSuspension) -> Result<SuspensionRow> {
+        let policy = self.config.links.destination_policy();
+        let check = |url: &String| policy.check_and_normalize_url_without_placeholders(url);
+        let fallback_url = suspension.fallback_url.as_ref().map(check).transpose().context("fallback_url")?;
+        let act = act_of_user(Some(&suspension.reason));
+        match self.handle.write_blocking(Write::Suspend(act, NewSuspension { fallback_url, ..suspension.clone() }))? {
+            WriteReport::Suspended { suspension, .. } => Ok(suspension),
+            _ => bail!("the catalog answered for another change"),
+        }
+    }
+
+    fn end_suspension(&self, dimension: Dimension, value: &str, act: &Act) -> Result<Option<SuspensionRow>> {
+        let write = Write::EndSuspension(act.clone(), dimension, value.to_owned());
+        match self.handle.write_blocking(write)? {
+            WriteReport::SuspensionEnded(ended) => Ok(ended),
+            _ => bail!("the catalog answered for another change"),
+        }
+    }
+
+    fn list_suspensions(&self) -> Result<Vec<SuspensionRow>> {
+        Ok(self.reader()?.list_suspensions()?)
+    }
+
+    fn frozen_reason(&self) -> Result<Option<String>> {
+        Ok(self.reader()?.frozen_reason()?)
+    }
+
+    fn freeze(&self, reason: &str) -> Result<()> {
+        let reason = reason.to_owned();
+        self.handle.write_blocking(Write::Freeze(act_of_user(Some(&reason)), reason))?;
+        Ok(())
+    }
+
+    fn unfreeze(&self) -> Result<()> {
+        self.handle.write_blocking(Write::Unfreeze(act_of_user(None)))?;
+        Ok(())
+    }
+}
+
+fn to_outcome(outcome: RowOutcome) -> ChangeOutcome {
+    let texts = |warnings: &[RecordError]| warnings.iter().map(ToString::to_string).collect();
+    match outcome {
+        RowOutcome::Created(link) => {
+            ChangeOutcome::Created { name: text_of(&link.name), version: link.version, warnings: texts(&link.warnings) }
+        }
+        RowOutcome::Updated(link) => {
+            ChangeOutcome::Changed { name: text_of(&link.name), version: link.version, warnings: texts(&link.warnings) }
+        }
+        RowOutcome::Unchanged(link) => ChangeOutcome::Unchanged { name: text_of(&link.name) },
+        RowOutcome::Deleted { name, version } => ChangeOutcome::Removed { name: text_of(&name), version },
+        RowOutcome::Refused(refusal) => ChangeOutcome::Refused(to_refusal(&refusal)),
+    }
 }

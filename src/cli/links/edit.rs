@@ -11,17 +11,21 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::{
-    data_dir::{OfflineCatalog, act_of_user},
     outcome_text::print_outcomes,
+    place::{CHUNK, LinkChanges, LinkPlace},
+    place_args::PlaceArgs,
+    progress::count_of_links,
+    user_act::act_of_user,
 };
 use crate::{
-    catalog::change::{Batch, BatchMode, ChangeRow, ExpectedLink, LinkChange, LinkName},
-    cli::config_args::ConfigArgs,
+    catalog::{
+        act::Act,
+        change::{ExpectedLink, LinkChange, LinkName},
+    },
+    cli::exit::SOME_REFUSED,
+    clock,
     model::link::record::Record,
 };
-
-/// Rows of one commit.
-const CHUNK: usize = 1_000;
 
 /// The flags of a command that changes links.
 #[derive(Debug, Args)]
@@ -84,96 +88,103 @@ pub(super) struct LinkArgs {
 }
 
 impl LinkArgs {
-    /// The link's name, as the catalog has it.
-    pub(super) fn name(&self, catalog: &OfflineCatalog) -> Result<LinkName> {
-        let Some(domain) = catalog.domains.find_by_name(&self.domain) else {
-            bail!("the domain {:?} is not configured", self.domain);
-        };
-        let code = if domain.id.ignores_case() { self.code.to_ascii_lowercase() } else { self.code.clone() };
-        Ok(LinkName { domain: domain.name.to_string(), code })
+    /// The link's name, as the place has it.
+    pub(super) fn name(&self, place: &dyn LinkPlace) -> Result<LinkName> {
+        place.canonical_name(LinkName { domain: self.domain.clone(), code: self.code.clone() })
     }
 }
 
 impl AddArgs {
-    pub(super) fn add_links_and_print_outcomes(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        let expected = if self.replace { ExpectedLink::Any } else { ExpectedLink::Absent };
+    pub(super) fn add_links_and_print_outcomes(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let place = place.open()?;
         let act = act_of_user(self.change.reason.as_ref());
+        let bar = count_of_links("add");
         let mut exit_code = ExitCode::SUCCESS;
         for file in &self.files {
             let mut lines = numbered_lines(file)?;
-            loop {
-                let (mut names, mut rows) = (Vec::new(), Vec::new());
-                for line in lines.by_ref().take(CHUNK) {
-                    let (number, text) = line.with_context(|| file.display().to_string())?;
-                    let place = format!("{}:{number}", file.display());
-                    let record: Record = parse_record_without_code(&text).with_context(|| place.clone())?;
-                    names.push(place);
-                    let text = (!record.code.is_empty()).then_some(text);
-                    rows.push(ChangeRow { change: LinkChange::Put { record: Box::new(record), text }, expected });
+            while let Some(chunk) = read_chunk(file, &mut lines)? {
+                let count = chunk.places.len();
+                if self.add_chunk_and_print_outcomes(&*place, &act, chunk, out)? != ExitCode::SUCCESS {
+                    exit_code = ExitCode::from(SOME_REFUSED);
                 }
-                if rows.is_empty() {
-                    break;
-                }
-                let batch = Batch {
-                    act: act.clone(),
-                    rows,
-                    mode: BatchMode::Each,
-                    is_dry_run: self.change.dry_run,
-                    once: None,
-                };
-                let report = catalog.handle().apply_blocking(batch)?;
-                if print_outcomes(&names, &report, out)? != ExitCode::SUCCESS {
-                    exit_code = ExitCode::from(crate::cli::exit::SOME_REFUSED);
-                }
+                bar.inc(count as u64);
             }
         }
-        catalog.close();
+        bar.finish_and_clear();
         Ok(exit_code)
+    }
+
+    fn add_chunk_and_print_outcomes(
+        &self,
+        place: &dyn LinkPlace,
+        act: &Act,
+        chunk: AddedChunk,
+        out: &mut impl Write,
+    ) -> Result<ExitCode> {
+        let expected = if self.replace { ExpectedLink::Any } else { ExpectedLink::Absent };
+        let AddedChunk { places, changes } = chunk;
+        let changes = LinkChanges { act, changes, expected, is_dry_run: self.change.dry_run };
+        print_outcomes(&places, &place.change_links(changes)?, out)
     }
 }
 
+/// Records that are added in one commit.
+struct AddedChunk {
+    /// Where each of them stands: `FILE:LINE`.
+    places: Vec<String>,
+    changes: Vec<LinkChange>,
+}
+
+/// The next records of a file; `None` at its end.
+fn read_chunk(
+    file: &Path,
+    lines: &mut impl Iterator<Item = std::io::Result<(usize, String)>>,
+) -> Result<Option<AddedChunk>> {
+    let mut chunk = AddedChunk { places: Vec::new(), changes: Vec::new() };
+    for line in lines.take(CHUNK) {
+        let (number, text) = line.with_context(|| file.display().to_string())?;
+        let place = format!("{}:{number}", file.display());
+        let record = parse_record_without_code(&text).with_context(|| place.clone())?;
+        let text = (!record.code.is_empty()).then_some(text);
+        chunk.places.push(place);
+        chunk.changes.push(LinkChange::Put { record: Box::new(record), text });
+    }
+    Ok((!chunk.places.is_empty()).then_some(chunk))
+}
+
 impl SetArgs {
-    pub(super) fn set_fields_and_print_outcome(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        let name = self.link.name(&catalog)?;
-        let patch = parse_fields(&self.fields)?;
-        let row = ChangeRow { change: LinkChange::Patch { name, patch }, expected: ExpectedLink::Any };
-        apply_and_print(&catalog, vec![self.link.code.clone()], vec![row], &self.change, out)
+    pub(super) fn set_fields_and_print_outcome(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let place = place.open()?;
+        let name = self.link.name(&*place)?;
+        let change = LinkChange::Patch { name, patch: parse_fields(&self.fields)? };
+        change_and_print(&*place, vec![self.link.code.clone()], vec![change], &self.change, out)
     }
 }
 
 impl RemoveArgs {
-    pub(super) fn remove_links_and_print_outcomes(
-        &self,
-        config: &ConfigArgs,
-        out: &mut impl Write,
-    ) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        let row = |code: &String| {
-            let name = LinkName { domain: self.domain.clone(), code: code.clone() };
-            ChangeRow { change: LinkChange::Delete { name }, expected: ExpectedLink::Any }
-        };
-        let rows = self.codes.iter().map(row).collect();
-        apply_and_print(&catalog, self.codes.clone(), rows, &self.change, out)
+    pub(super) fn remove_links_and_print_outcomes(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let place = place.open()?;
+        let delete =
+            |code: &String| LinkChange::Delete { name: LinkName { domain: self.domain.clone(), code: code.clone() } };
+        let changes = self.codes.iter().map(delete).collect();
+        change_and_print(&*place, self.codes.clone(), changes, &self.change, out)
     }
 }
 
-/// Applies rows in one commit and prints their outcomes.
-pub(super) fn apply_and_print(
-    catalog: &OfflineCatalog,
-    names: Vec<String>,
-    rows: Vec<ChangeRow>,
+/// Makes changes in one commit and prints their outcomes.
+pub(super) fn change_and_print(
+    place: &dyn LinkPlace,
+    asked: Vec<String>,
+    changes: Vec<LinkChange>,
     change: &ChangeArgs,
     out: &mut impl Write,
 ) -> Result<ExitCode> {
-    if rows.is_empty() {
+    if changes.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let act = act_of_user(change.reason.as_ref());
-    let batch = Batch { act, rows, mode: BatchMode::Each, is_dry_run: change.dry_run, once: None };
-    let report = catalog.handle().apply_blocking(batch)?;
-    print_outcomes(&names, &report, out)
+    let changes = LinkChanges { act: &act, changes, expected: ExpectedLink::Any, is_dry_run: change.dry_run };
+    print_outcomes(&asked, &place.change_links(changes)?, out)
 }
 
 /// A merge patch of `FIELD=VALUE`. A value that is no JSON is a text.
@@ -191,13 +202,15 @@ pub(super) fn parse_fields(fields: &[String]) -> Result<serde_json::Value> {
     Ok(patch.into())
 }
 
-/// A record whose code may be absent; then it is empty.
+/// A record whose code may be absent; then it is empty, and the link is created now unless the record says when.
 fn parse_record_without_code(text: &str) -> Result<Record> {
     let mut value: serde_json::Value = serde_json::from_str(text)?;
     if let Some(object) = value.as_object_mut()
-        && !object.contains_key("code")
+        && object.get("code").is_none_or(serde_json::Value::is_null)
     {
         object.insert("code".to_owned(), "".into());
+        let now = jiff::Timestamp::from_millisecond(i64::try_from(clock::wall_ms())?)?;
+        object.entry("created_at").or_insert_with(|| now.to_string().into());
     }
     Ok(serde_json::from_value(value)?)
 }

@@ -1,6 +1,6 @@
 //! The flags of `waypost links import`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{
     Args, ValueEnum,
@@ -8,7 +8,7 @@ use clap::{
 };
 use jiff::tz::TimeZone;
 
-use crate::import::{Assignment, CreatedAt, HtmlEntities, ImportOptions, Placeholders, format::Format};
+use crate::import::{Assignment, CreatedAt, HtmlEntities, ImportOptions, InvalidOption, Placeholders, format::Format};
 
 /// What is imported, and how.
 #[derive(Debug, Args)]
@@ -76,9 +76,18 @@ pub(super) struct ImportArgs {
     /// Check and report, and write no records
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Where the records are written as a links file; "-" is the standard output
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(super) output: PathBuf,
+    /// Where the records are written as a links file; "-" is the standard output [default: -]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write the records into the catalog of the data directory; with --server into that of the server
+    #[arg(long)]
+    catalog: bool,
+    /// In the catalog: replace links that exist and differ
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// In the catalog: why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
     /// Write the whole report here as JSON lines; without it the standard error has the first rows
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
@@ -96,7 +105,36 @@ enum EntityChoice {
     Decode,
 }
 
+/// Where the records go.
+pub(super) enum ImportTarget<'a> {
+    /// A links file, or the standard output.
+    Output(&'a Path),
+    /// A catalog.
+    Catalog,
+}
+
 impl ImportArgs {
+    /// Where the records go.
+    ///
+    /// # Errors
+    /// The flag that does not fit, and what is wrong.
+    pub(super) fn target(&self, has_server: bool) -> Result<ImportTarget<'_>, InvalidOption> {
+        let is_catalog = self.catalog || has_server;
+        let invalid = |option, message: &str| Err(InvalidOption { option, message: message.to_owned() });
+        match &self.output {
+            Some(_) if is_catalog => {
+                invalid("output", "is a links file, and --catalog and --server are a catalog; name one")
+            }
+            _ if is_catalog => Ok(ImportTarget::Catalog),
+            _ if self.replace => invalid("replace", "is about links of a catalog: add --catalog or --server URL"),
+            _ if self.reason.is_some() => {
+                invalid("reason", "is for the audit of a catalog: add --catalog or --server URL")
+            }
+            Some(path) => Ok(ImportTarget::Output(path)),
+            None => Ok(ImportTarget::Output(Path::new("-"))),
+        }
+    }
+
     /// The options of the import.
     pub(super) fn import_options(&self) -> ImportOptions {
         ImportOptions {

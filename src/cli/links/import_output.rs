@@ -9,6 +9,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use super::import_spool::{RecordPlace, RecordSpool};
 use crate::model::link::record::Record;
 
 /// Records that are written and not published yet.
@@ -17,6 +18,8 @@ pub(super) enum RecordOutput {
     File { path: PathBuf, writer: BufWriter<NamedTempFile> },
     /// They go to the standard output.
     Stdout(BufWriter<File>),
+    /// They go into a catalog.
+    Catalog(RecordSpool),
     /// Nobody wants them.
     Nowhere,
 }
@@ -37,16 +40,18 @@ impl RecordOutput {
         Ok(RecordOutput::File { path: path.to_owned(), writer: BufWriter::new(builder.tempfile_in(directory)?) })
     }
 
-    /// Adds a record as a line.
-    pub(super) fn write_record(&mut self, record: &Record) -> io::Result<()> {
+    /// Adds a record, which stands at this place of the export.
+    pub(super) fn write_record(&mut self, place: RecordPlace, record: &Record) -> io::Result<()> {
         match self {
             RecordOutput::File { writer, .. } => write_line(writer, record),
             RecordOutput::Stdout(writer) => write_line(writer, record),
+            RecordOutput::Catalog(spool) => spool.push(place, record),
             RecordOutput::Nowhere => Ok(()),
         }
     }
 
-    /// Publishes the records: the file replaces one of its name, completely or not at all.
+    /// Publishes the records: the file replaces one of its name, completely or not at all. Those for a catalog are
+    /// written there instead.
     pub(super) fn publish(self) -> io::Result<()> {
         match self {
             RecordOutput::File { path, writer } => {
@@ -62,7 +67,7 @@ impl RecordOutput {
                 io::copy(&mut file, &mut out)?;
                 out.flush()
             }
-            RecordOutput::Nowhere => Ok(()),
+            RecordOutput::Catalog(_) | RecordOutput::Nowhere => Ok(()),
         }
     }
 }

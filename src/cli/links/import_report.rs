@@ -25,10 +25,10 @@ pub(super) struct Report {
 
 /// A row of a file, for a line of the report.
 #[derive(Clone, Copy)]
-struct ReportedRow<'a> {
-    file: &'a Path,
-    row: u64,
-    line: u64,
+pub(super) struct ReportedRow<'a> {
+    pub(super) file: &'a Path,
+    pub(super) row: u64,
+    pub(super) line: u64,
 }
 
 impl Report {
@@ -54,9 +54,20 @@ impl Report {
 
     fn add_mistake(&mut self, place: ReportedRow<'_>, mistake: &Mistake) -> io::Result<()> {
         let Mistake { column, rule, message } = mistake;
+        self.add_refusal(place, column.as_deref(), rule, message)
+    }
+
+    /// Adds a refusal: by a mistake of the row, or by the catalog.
+    pub(super) fn add_refusal(
+        &mut self,
+        place: ReportedRow<'_>,
+        column: Option<&str>,
+        rule: &str,
+        message: &str,
+    ) -> io::Result<()> {
         self.mistakes += 1;
         if self.listed.len() < MAX_LISTED_MISTAKES {
-            self.listed.push(format!("{}: {rule}: {message}", place.describe(column.as_deref())));
+            self.listed.push(format!("{}: {rule}: {message}", place.describe(column)));
         }
         self.write_json(&json!({
             "type": "refused", "file": place.file, "row": place.row, "line": place.line,

@@ -5,8 +5,8 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Args;
 
-use super::data_dir::OfflineCatalog;
-use crate::{catalog, cli::config_args::ConfigArgs};
+use super::place_args::PlaceArgs;
+use crate::catalog;
 
 /// The flags of `waypost links backup`.
 #[derive(Debug, Args)]
@@ -17,16 +17,16 @@ pub(super) struct BackupArgs {
 }
 
 impl BackupArgs {
-    pub(super) fn back_up(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let data_dir = config.find_data_dir_from_flag_else_config()?;
+    pub(super) fn back_up(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let data_dir = place.find_data_dir("backup")?;
         catalog::open_reader_of(&data_dir)?.back_up_to(&self.file)?;
         writeln!(out, "backed up to {}; to restore it, put it in the place of DATA/catalog.db", self.file.display())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-pub(super) fn verify_and_print_result(config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-    let catalog = OfflineCatalog::open(config)?;
+pub(super) fn verify_and_print_result(place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+    let catalog = place.open_data_dir("verify")?;
     let damage = catalog.reader()?.find_damage()?;
     for line in &damage {
         eprintln!("{line}");

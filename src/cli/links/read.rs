@@ -5,20 +5,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::{data_dir::OfflineCatalog, edit::LinkArgs};
+use super::{edit::LinkArgs, place_args::PlaceArgs, progress::bar_of_links};
 use crate::{
-    catalog::{
-        change::LinkName,
-        query::{CatalogReader, FilterField, LinkFilter, StateFilter, VersionedLink},
-    },
-    cli::config_args::ConfigArgs,
+    catalog::query::{FilterField, LinkFilter, StateFilter},
     clock,
 };
-
-/// Links of one page.
-const PAGE: usize = 1_000;
-/// Changes of a link that are shown at most.
-const MAX_CHANGES: usize = 10_000;
 
 /// The flags of `waypost links show`.
 #[derive(Debug, Args)]
@@ -92,10 +83,10 @@ impl FilterArgs {
 }
 
 impl ShowArgs {
-    pub(super) fn print_link(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        let name = self.link.name(&catalog)?;
-        let Some(link) = catalog.reader()?.find_link(&name)? else {
+    pub(super) fn print_link(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let place = place.open()?;
+        let name = self.link.name(&*place)?;
+        let Some(link) = place.find_link(&name)? else {
             eprintln!("there is no link {} on {}", name.code, name.domain);
             return Ok(ExitCode::FAILURE);
         };
@@ -106,65 +97,44 @@ impl ShowArgs {
 }
 
 impl ListArgs {
-    pub(super) fn print_links(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        visit_links(&catalog.reader()?, &self.filter.filter()?, |link| Ok(writeln!(out, "{}", link.record)?))?;
+    pub(super) fn print_links(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let filter = self.filter.filter()?;
+        place.open()?.visit_records(&filter, &mut |record| Ok(writeln!(out, "{record}")?))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl HistoryArgs {
-    pub(super) fn print_changes(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        let name = self.link.name(&catalog)?;
-        for line in catalog.reader()?.list_history(&name, MAX_CHANGES)? {
-            let time = i64::try_from(line.at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-            let change = serde_json::json!({
-                "version": line.version,
-                "at": time.map(|time| time.to_string()),
-                "act": line.act,
-                "actor": line.actor,
-                "reason": line.reason,
-                "before": line.before.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok()),
-                "after": line.after.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok()),
-            });
-            writeln!(out, "{change}")?;
+    pub(super) fn print_changes(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let place = place.open()?;
+        let name = self.link.name(&*place)?;
+        for line in place.list_history(&name)? {
+            writeln!(out, "{line}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl ExportArgs {
-    pub(super) fn print_all_records(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let catalog = OfflineCatalog::open(config)?;
-        let reader = catalog.reader()?;
+    pub(super) fn print_all_records(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let place = place.open()?;
         let Some(path) = &self.output else {
-            visit_links(&reader, &LinkFilter::default(), |link| Ok(writeln!(out, "{}", link.record)?))?;
+            place.visit_records(&LinkFilter::default(), &mut |record| Ok(writeln!(out, "{record}")?))?;
             return Ok(ExitCode::SUCCESS);
         };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or_else(|| std::path::Path::new("."));
         let file = tempfile::NamedTempFile::new_in(directory).with_context(|| path.display().to_string())?;
         let mut writer = std::io::BufWriter::new(file);
-        visit_links(&reader, &LinkFilter::default(), |link| Ok(writeln!(writer, "{}", link.record)?))?;
+        let bar = bar_of_links("export", place.count_links()?);
+        place.visit_records(&LinkFilter::default(), &mut |record| {
+            bar.inc(1);
+            Ok(writeln!(writer, "{record}")?)
+        })?;
+        bar.finish_and_clear();
         let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         file.persist(path).with_context(|| path.display().to_string())?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Visits every link that matches, by domain and code.
-fn visit_links(
-    reader: &CatalogReader,
-    filter: &LinkFilter,
-    mut visit: impl FnMut(&VersionedLink) -> Result<()>,
-) -> Result<()> {
-    let mut after: Option<LinkName> = None;
-    loop {
-        let page = reader.list_links(filter, after.as_ref(), PAGE)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.name.clone());
-        page.iter().try_for_each(&mut visit)?;
     }
 }

@@ -2,19 +2,20 @@
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::{
-    data_dir::{OfflineCatalog, act_of_user},
-    edit::{ChangeArgs, apply_and_print},
+    edit::{ChangeArgs, change_and_print},
+    place::LinkPlace,
+    place_args::PlaceArgs,
+    user_act::act_of_user,
 };
 use crate::{
     catalog::{
-        change::{ChangeRow, ExpectedLink, LinkChange, LinkName, Write as CatalogWrite, WriteReport},
+        change::{LinkChange, LinkName},
         suspension_rows::{NewSuspension, SuspensionRow},
     },
-    cli::config_args::ConfigArgs,
     links::suspensions::Dimension,
 };
 
@@ -97,13 +98,12 @@ impl TargetArgs {
         values.into_iter().filter_map(|(dimension, value)| Some((dimension, value?))).collect()
     }
 
-    fn rows_that_set_enabled(&self, enabled: bool) -> Vec<ChangeRow> {
-        let row = |code: &String| {
+    fn changes_that_set_enabled(&self, enabled: bool) -> Vec<LinkChange> {
+        let change = |code: &String| {
             let name = LinkName { domain: self.domain.clone().unwrap_or_else(|| "*".to_owned()), code: code.clone() };
-            let patch = serde_json::json!({ "enabled": enabled });
-            ChangeRow { change: LinkChange::Patch { name, patch }, expected: ExpectedLink::Any }
+            LinkChange::Patch { name, patch: serde_json::json!({ "enabled": enabled }) }
         };
-        self.codes.iter().map(row).collect()
+        self.codes.iter().map(change).collect()
     }
 
     fn check_something_is_named(&self) -> Result<()> {
@@ -119,92 +119,68 @@ impl TargetArgs {
     /// Sets `enabled` of the links that are named by their codes.
     fn set_enabled_and_print_outcomes(
         &self,
-        catalog: &OfflineCatalog,
+        place: &dyn LinkPlace,
         enabled: bool,
         reason: Option<&String>,
         out: &mut impl Write,
     ) -> Result<ExitCode> {
         let change = ChangeArgs { reason: reason.cloned(), dry_run: false };
-        apply_and_print(catalog, self.codes.clone(), self.rows_that_set_enabled(enabled), &change, out)
+        change_and_print(place, self.codes.clone(), self.changes_that_set_enabled(enabled), &change, out)
     }
 }
 
 impl DisableArgs {
-    pub(super) fn disable_links_or_suspend_values(
-        &self,
-        config: &ConfigArgs,
-        out: &mut impl Write,
-    ) -> Result<ExitCode> {
+    pub(super) fn disable_links_or_suspend_values(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
         self.target.check_something_is_named()?;
-        let catalog = OfflineCatalog::open(config)?;
-        let fallback_url = self.checked_fallback_url(&catalog)?;
+        let place = place.open()?;
         for (dimension, value) in self.target.suspended_values() {
-            let suspension = NewSuspension {
+            let suspension = place.suspend(&NewSuspension {
                 dimension,
                 value: value.to_owned(),
                 until_ms: self.until.and_then(|until| u64::try_from(until.as_millisecond()).ok()),
                 reason: self.reason.clone(),
-                fallback_url: fallback_url.clone(),
-            };
-            let act = act_of_user(Some(&self.reason));
-            let report = catalog.write(CatalogWrite::Suspend(act, suspension))?;
-            if let WriteReport::Suspended { suspension, .. } = report {
-                writeln!(out, "suspended {}", describe(&suspension))?;
-            }
+                fallback_url: self.fallback_url.clone(),
+            })?;
+            writeln!(out, "suspended {}", describe(&suspension))?;
         }
-        self.target.set_enabled_and_print_outcomes(&catalog, false, Some(&self.reason), out)
-    }
-
-    fn checked_fallback_url(&self, catalog: &OfflineCatalog) -> Result<Option<String>> {
-        let policy = catalog.config.links.destination_policy();
-        let check = |url: &String| policy.check_and_normalize_url_without_placeholders(url);
-        self.fallback_url.as_ref().map(check).transpose().context("--fallback-url")
+        self.target.set_enabled_and_print_outcomes(&*place, false, Some(&self.reason), out)
     }
 }
 
 impl EnableArgs {
-    pub(super) fn enable_links_or_end_suspensions(
-        &self,
-        config: &ConfigArgs,
-        out: &mut impl Write,
-    ) -> Result<ExitCode> {
+    pub(super) fn enable_links_or_end_suspensions(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
         self.target.check_something_is_named()?;
-        let catalog = OfflineCatalog::open(config)?;
+        let place = place.open()?;
         for (dimension, value) in self.target.suspended_values() {
-            let act = act_of_user(self.reason.as_ref());
-            let report = catalog.write(CatalogWrite::EndSuspension(act, dimension, value.to_owned()))?;
-            match report {
-                WriteReport::SuspensionEnded(Some(ended)) => {
-                    writeln!(out, "ended the suspension of {}", describe(&ended))?;
-                }
-                _ => eprintln!("{} {value} is not suspended", dimension.as_str()),
+            match place.end_suspension(dimension, value, &act_of_user(self.reason.as_ref()))? {
+                Some(ended) => writeln!(out, "ended the suspension of {}", describe(&ended))?,
+                None => eprintln!("{} {value} is not suspended", dimension.as_str()),
             }
         }
-        self.target.set_enabled_and_print_outcomes(&catalog, true, self.reason.as_ref(), out)
+        self.target.set_enabled_and_print_outcomes(&*place, true, self.reason.as_ref(), out)
     }
 }
 
 impl FreezeArgs {
-    pub(super) fn freeze_links(&self, config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-        let act = act_of_user(Some(&self.reason));
-        OfflineCatalog::open(config)?.write(CatalogWrite::Freeze(act, self.reason.clone()))?;
+    pub(super) fn freeze_links(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        place.open()?.freeze(&self.reason)?;
         writeln!(out, "frozen: no link changes until `waypost links unfreeze`")?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-pub(super) fn unfreeze_links(config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-    OfflineCatalog::open(config)?.write(CatalogWrite::Unfreeze(act_of_user(None)))?;
+pub(super) fn unfreeze_links(place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+    place.open()?.unfreeze()?;
     writeln!(out, "links may change again")?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn print_suspensions(config: &ConfigArgs, out: &mut impl Write) -> Result<ExitCode> {
-    let reader = OfflineCatalog::open(config)?.reader()?;
-    if let Some(reason) = reader.frozen_reason()? {
+pub(super) fn print_suspensions(place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+    let place = place.open()?;
+    if let Some(reason) = place.frozen_reason()? {
         writeln!(out, "links are frozen: {reason}")?;
     }
-    for suspension in reader.list_suspensions()? {
+    for suspension in place.list_suspensions()? {
         writeln!(out, "{}", describe(&suspension))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::{Empty, Full};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
             ExplainedAnswer, Explanation,
             checks::{LookedUp, list_checks},
             redaction::{Redaction, TOKEN},
+            request::ExplainedRequest,
         },
         response::build_response_reusing_request_headers,
         scratch::ScratchBuffers,
@@ -24,17 +25,6 @@ use crate::{
     model::click::Topic,
     net::peer::Peer,
 };
-
-/// A request to explain.
-#[derive(Clone, Debug)]
-pub struct ExplainedRequest {
-    /// Method, target and headers, `Host` included.
-    pub request: Request<()>,
-    /// The time of the request, milliseconds since the epoch.
-    pub at_ms: u64,
-    /// Whether the request comes over TLS.
-    pub is_https: bool,
-}
 
 /// Fields of an event that only a recorded click has.
 const FIELDS_OF_RECORDED_CLICKS: [&str; 6] = ["click_id", "edge", "lane", "epoch", "seq", "safe"];

@@ -7,10 +7,11 @@
 mod checks;
 mod explainer;
 mod redaction;
+mod request;
 
 use serde::Serialize;
 
-pub use explainer::{ExplainedRequest, Explainer};
+pub use self::{explainer::Explainer, request::ExplainedRequest};
 
 /// Why a request gets its answer.
 #[derive(Clone, Debug, Serialize)]

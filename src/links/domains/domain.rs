@@ -140,6 +140,13 @@ impl Domain {
         })
     }
 
+    /// Whether its cookie has the `Domain` that these settings give it.
+    pub fn has_cookie_domain_of(&self, settings: &Settings) -> bool {
+        let written = settings.cookie_domain.as_deref();
+        let normal = written.and_then(|written| check_and_normalize_cookie_domain(written, &self.name).ok());
+        normal.as_deref() == self.cookie_domain.as_deref()
+    }
+
     /// Whether browsers send the attribution cookie to `host` (lower case): the shop reads it there, and the URL needs
     /// no token. A cookie without `cookie_domain` is sent to the redirect host alone.
     pub fn is_cookie_sent_to_host(&self, host: &str) -> bool {

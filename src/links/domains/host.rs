@@ -4,7 +4,10 @@
 pub(super) const MAX_HOST: usize = 255;
 
 /// Parses a configured host into the form that browsers send: lower case, punycode. `*` stays as it is.
-pub(in crate::links) fn parse_host_or_asterisk(name: &str) -> Result<String, String> {
+///
+/// # Errors
+/// The name is none of a host, and what is allowed.
+pub fn parse_host_or_asterisk(name: &str) -> Result<String, String> {
     if name == "*" {
         return Ok(name.to_owned());
     }

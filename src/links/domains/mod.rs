@@ -16,6 +16,7 @@ mod sub_names;
 pub use app_links::{AndroidApp, AppAssociationFiles, AppLinks};
 pub use domain::{Domain, DomainId};
 pub use domain_url::DomainUrl;
+pub use host::parse_host_or_asterisk;
 pub use registry::Domains;
 pub use settings::{ClientIp, Config, Gpc, OnExpired, Prefetch, Settings, UnknownHosts};
 pub use sub_names::SubNames;

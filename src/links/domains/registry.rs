@@ -11,10 +11,10 @@ use crate::{
     uri,
 };
 
-/// Every domain, by host. Immutable; made once at start.
+/// Every domain, by host. Immutable: a change of a domain makes a new registry, in which the others keep their ids.
 #[derive(Clone, Debug)]
 pub struct Domains {
-    /// The first one is `*`.
+    /// The first one is `*`. A removed domain keeps its place, and no host finds it.
     all: Vec<Domain>,
     /// Indices in `all`, by host.
     by_host: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
@@ -41,6 +41,43 @@ impl Domains {
             }
             domains.all.push(domain);
         }
+        Ok(domains)
+    }
+
+    /// These domains with other settings of one, or with a new one. `host` is in lower case and punycode, or `*`.
+    ///
+    /// # Errors
+    /// An error in the settings, or there is no place for one more.
+    pub fn with_domain(&self, host: &str, settings: &Settings) -> Result<Domains, String> {
+        let mut domains = self.clone();
+        let index = match host {
+            "*" => 0,
+            host => self.by_host.get(host.as_bytes()).copied().unwrap_or(self.all.len()),
+        };
+        let id = DomainId::new(index, settings.case_insensitive).ok_or("too many hosts since the start; restart")?;
+        let domain = Domain::new(id, host.to_owned(), settings)?;
+        if index == 0 {
+            domains.unknown_hosts = settings.unknown_hosts;
+        } else {
+            domains.by_host.insert(host.as_bytes().into(), index);
+        }
+        match domains.all.get_mut(index) {
+            Some(known) => *known = domain,
+            None => domains.all.push(domain),
+        }
+        Ok(domains)
+    }
+
+    /// These domains without one; `*` has its default settings then.
+    ///
+    /// # Errors
+    /// As [`Domains::with_domain`].
+    pub fn without_domain(&self, host: &str) -> Result<Domains, String> {
+        if host == "*" {
+            return self.with_domain(host, &Settings::default());
+        }
+        let mut domains = self.clone();
+        domains.by_host.remove(host.as_bytes());
         Ok(domains)
     }
 
@@ -91,7 +128,14 @@ impl Domains {
             .map(|index| &self.all[index])
     }
 
-    /// Every domain; the first one is `*`.
+    /// The domains that hosts find; the first one is `*`.
+    pub fn served(&self) -> impl Iterator<Item = &Domain> {
+        let is_found =
+            |(index, domain): &(usize, &Domain)| *index == 0 || self.by_host.get(domain.name.as_bytes()) == Some(index);
+        self.all.iter().enumerate().filter(is_found).map(|(_, domain)| domain)
+    }
+
+    /// Every domain in the order of the ids, removed ones too; the first one is `*`.
     pub fn all(&self) -> &[Domain] {
         &self.all
     }

@@ -199,6 +199,12 @@ impl Config {
         }
     }
 
+    /// Whether it has this host, which is in lower case and punycode, or `*`.
+    pub fn names(&self, host: &str) -> bool {
+        self.0.contains_key(host)
+            || self.0.keys().any(|name| parse_host_or_asterisk(name).is_ok_and(|name| name == host))
+    }
+
     /// Every error, as a key (relative to `domains`) and a message that says what is allowed.
     pub fn list_invalid_values(&self) -> Vec<InvalidValue> {
         let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! Cuts a links file into blocks of whole lines, so that several threads can parse it.
+//! Cuts a file of lines into blocks of whole lines, so that several threads can parse it.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Some successive lines of the file.
-pub(super) struct LineBlock {
+pub struct LineBlock {
     first_line_number: u64,
     bytes: Vec<u8>,
     /// Offset of the block's end in the file, bytes.
@@ -22,7 +22,7 @@ pub(super) struct LineBlock {
 impl LineBlock {
     /// The lines without their ends, each with its number from 1. After the last line end comes an empty line. A byte
     /// order mark at the start of a line is skipped: files that were put together have one in their middle.
-    pub(super) fn numbered_lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    pub fn numbered_lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut from = 0;
         let ends = memchr::memchr_iter(b'\n', &self.bytes).chain(std::iter::once(self.bytes.len()));
         let lines = ends.map(move |end| {
@@ -42,7 +42,7 @@ impl LineBlock {
 }
 
 /// Reads a file block by block.
-pub(super) struct BlockReader<'a> {
+pub struct BlockReader<'a> {
     file: &'a File,
     /// A block that was read ahead.
     pending: Option<LineBlock>,
@@ -55,7 +55,7 @@ pub(super) struct BlockReader<'a> {
 
 impl<'a> BlockReader<'a> {
     /// Reads `file` from its current offset.
-    pub(super) fn new(file: &'a File) -> BlockReader<'a> {
+    pub fn new(file: &'a File) -> BlockReader<'a> {
         BlockReader {
             file,
             pending: None,
@@ -72,8 +72,11 @@ impl<'a> BlockReader<'a> {
         Ok(self.pending.as_ref().map_or(0, |block| block.estimate_line_count_of_file_with_margin(file_bytes)))
     }
 
-    /// The next block; `None` after the last one.
-    pub(super) fn read_next_block(&mut self) -> io::Result<Option<LineBlock>> {
+    /// The next block; `None` after the last one. A line longer than a block ends the file: it is cut off.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_next_block(&mut self) -> io::Result<Option<LineBlock>> {
         if let Some(block) = self.pending.take() {
             return Ok(Some(block));
         }

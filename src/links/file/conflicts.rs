@@ -18,7 +18,7 @@ use crate::{
         },
         link_key::LinkKey,
     },
-    model::link::record::{Record, RecordError},
+    model::link::record::{Record, RecordError, RecordErrorKind},
 };
 
 /// The conflicts to locate.
@@ -82,7 +82,8 @@ impl<'a> ConflictLocator<'a> {
             Some(Some(first)) => {
                 let code = String::from_utf8_lossy(&key.code);
                 let message = format!("{code:?} of domain {:?} is on line {first} already", domain.name);
-                self.located.push(LineError::at_field_or_line_start(line, bytes, &RecordError::new("code", message)));
+                let error = RecordError::new("code", message).with_kind(RecordErrorKind::CodeTaken);
+                self.located.push(LineError::at_field_or_line_start(line, bytes, &error));
             }
         }
     }

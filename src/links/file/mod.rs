@@ -1,13 +1,13 @@
 //! The links file: JSON lines, one record a line, loaded as a whole or refused as a whole.
 //!
-//! 1. `blocks` cuts the file into blocks of whole lines, one reader at a time.
+//! 1. [`blocks`] cuts the file into blocks of whole lines, one reader at a time.
 //! 2. `parallel` parses the blocks on several threads and adds each record to a batch (`links::batch`).
 //! 3. `conflicts` names the lines of records that are valid alone and not together.
 //!
 //! A single error refuses the file. The first [`MAX_LISTED`] errors are listed, all are counted. A blank line is
 //! skipped. A last line without a line end counts.
 
-mod blocks;
+pub mod blocks;
 mod conflicts;
 mod errors;
 mod json_line;

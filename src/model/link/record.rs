@@ -161,6 +161,19 @@ fn null_is_default_domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Option::deserialize(deserializer).map(|value| value.unwrap_or_else(default_domain))
 }
 
+/// Whether a record that breaks a rule can be right elsewhere or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordErrorKind {
+    /// It can never be right.
+    Invalid,
+    /// It can be right on a server with other domains, hosts or links, or at a later time.
+    NotAcceptedHere,
+    /// A field that never changes would change.
+    Unchangeable,
+    /// The code is taken: by another record, or by a route.
+    CodeTaken,
+}
+
 /// An error, or a warning, about one field: what was found and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordError {
@@ -169,6 +182,8 @@ pub struct RecordError {
     /// The name of the rule that the field breaks, for programs: `url-scheme`, or the field's name where the field has
     /// one rule.
     pub rule: &'static str,
+    /// Whether the record can be right elsewhere or later.
+    pub kind: RecordErrorKind,
     /// What was found and what is allowed.
     pub message: String,
 }
@@ -181,7 +196,13 @@ impl RecordError {
 
     /// An error about `field`, which breaks `rule`.
     pub fn of_rule(field: &'static str, rule: &'static str, message: impl Into<String>) -> RecordError {
-        RecordError { field, rule, message: message.into() }
+        RecordError { field, rule, kind: RecordErrorKind::Invalid, message: message.into() }
+    }
+
+    /// This error as one of another kind than [`RecordErrorKind::Invalid`].
+    #[must_use]
+    pub fn with_kind(self, kind: RecordErrorKind) -> RecordError {
+        RecordError { kind, ..self }
     }
 }
 

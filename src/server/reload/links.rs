@@ -248,7 +248,10 @@ impl ReloadSource for LinkReloader {
             return ReloadOutcome::Postponed;
         }
         let started = Instant::now();
+        self.domains = edge.load().domains().clone();
         match self.load_links_file(Some(&self.served), 1, &|_| {}) {
+            // The links are those of domains that have changed since.
+            Ok(_) if !Arc::ptr_eq(&self.domains, edge.load().domains()) => ReloadOutcome::ChangedWhileReading,
             Ok(loaded) => {
                 self.log_and_replace_served_table(loaded);
                 edge.rcu(|edge| edge.with_links(self.served.clone()));

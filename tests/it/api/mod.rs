@@ -7,11 +7,13 @@
 //! - `bulk`: many rows in one request; `kill -9` in the middle
 //! - `keys`: credentials, scopes, bounds, `waypost api-keys`
 //! - `operator`: suspensions, freeze, patches by filter, undo, rollback
+//! - `domains`: settings of domains, live and over restarts
 //! - `limits`: slow bodies, too many requests, sizes
 
 mod bulk;
-mod client;
+pub(crate) mod client;
 mod conditions;
+mod domains;
 mod keys;
 mod limits;
 mod links;

@@ -11,13 +11,15 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::BorrowedMessage,
+    message::{BorrowedMessage, Headers},
     types::RDKafkaErrorCode,
 };
 
 use super::record::{EventRecord, ReadProgress, ReadProgressVisitor, ReadRange, RecordLocation};
 use crate::kafka::{ClientObserver, Config, REQUEST_TIMEOUT};
 
+/// The header that says when the edge sent a record.
+const SHIPPED_AT_HEADER: &str = "wp_shipped_at_ms";
 /// The longest wait for one message.
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -167,7 +169,14 @@ fn visit_message_if_it_has_a_value(message: &BorrowedMessage<'_>, visit: ReadPro
     let (partition, offset) = (message.partition(), message.offset());
     let location = RecordLocation::Kafka { topic: message.topic(), partition, offset };
     let written_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok());
-    visit(ReadProgress::Record(EventRecord { value, location, written_ms }))
+    let shipped_ms = find_time_in_header(message, SHIPPED_AT_HEADER);
+    visit(ReadProgress::Record(EventRecord { value, location, written_ms, shipped_ms }))
+}
+
+/// The time in a header, as decimal text of milliseconds since the Unix epoch.
+fn find_time_in_header(message: &BorrowedMessage<'_>, name: &str) -> Option<u64> {
+    let header = message.headers()?.iter().find(|header| header.key == name)?;
+    str::from_utf8(header.value?).ok()?.parse().ok()
 }
 
 /// Assigns every partition of the topic to the consumer, at the first offset in `range`. Returns the offsets to read.

@@ -6,16 +6,19 @@ use anyhow::Result;
 
 /// The value of a record and its location.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli::clicks) struct EventRecord<'a> {
-    pub(in crate::cli::clicks) value: &'a [u8],
-    pub(in crate::cli::clicks) location: RecordLocation<'a>,
+pub(in crate::cli) struct EventRecord<'a> {
+    pub(in crate::cli) value: &'a [u8],
+    pub(in crate::cli) location: RecordLocation<'a>,
     /// The record's Kafka timestamp, milliseconds since the Unix epoch.
-    pub(in crate::cli::clicks) written_ms: Option<u64>,
+    pub(in crate::cli) written_ms: Option<u64>,
+    /// When the edge sent the record, by its header `wp_shipped_at_ms`, milliseconds since the Unix epoch. A line of a
+    /// file has none.
+    pub(in crate::cli) shipped_ms: Option<u64>,
 }
 
 /// The location of a record.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli::clicks) enum RecordLocation<'a> {
+pub(in crate::cli) enum RecordLocation<'a> {
     /// A line of a click file. Lines count from 1; with [`ReadRange::Latest`] they count from the first line read.
     File { path: &'a Path, line: u64 },
     /// A record of a topic.
@@ -24,7 +27,7 @@ pub(in crate::cli::clicks) enum RecordLocation<'a> {
 
 /// How far reading is.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli::clicks) enum ReadProgress<'a> {
+pub(in crate::cli) enum ReadProgress<'a> {
     /// The next record.
     Record(EventRecord<'a>),
     /// Every record that existed when reading began was visited. Comes once.
@@ -32,11 +35,11 @@ pub(in crate::cli::clicks) enum ReadProgress<'a> {
 }
 
 /// Receives the records.
-pub(in crate::cli::clicks) type ReadProgressVisitor<'a> = &'a mut dyn FnMut(ReadProgress<'_>) -> Result<()>;
+pub(in crate::cli) type ReadProgressVisitor<'a> = &'a mut dyn FnMut(ReadProgress<'_>) -> Result<()>;
 
 /// Which records are read.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli::clicks) enum ReadRange {
+pub(in crate::cli) enum ReadRange {
     /// Every record.
     All,
     /// Records written at this time or later, milliseconds since the Unix epoch. Some earlier records can be among

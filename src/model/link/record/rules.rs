@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Record, RecordError, ValidRecord};
+use super::{Record, RecordError, RecordErrorKind, ValidRecord};
 use crate::model::{
     code::{Code, MAX},
     link::{CreatorType, Kind, LINK_LIFETIME_MS, LinkFacts, MAX_ID, NO_END_MS, QueryPolicy},
@@ -193,11 +193,11 @@ impl Record {
                     "is needed: it may be absent only with \"test\":true",
                 ));
             }
-            Some(created) if created > now_ms.saturating_add(MAX_AHEAD_MS) => errors.push(RecordError::of_rule(
-                "created_at",
-                "date-future",
-                "lies more than an hour in the future; use starts_at for a link that is to start later",
-            )),
+            Some(created) if created > now_ms.saturating_add(MAX_AHEAD_MS) => {
+                let message = "lies more than an hour in the future; use starts_at for a link that is to start later";
+                let error = RecordError::of_rule("created_at", "date-future", message);
+                errors.push(error.with_kind(RecordErrorKind::NotAcceptedHere));
+            }
             _ => {}
         }
         let created_ms = created.unwrap_or(now_ms);

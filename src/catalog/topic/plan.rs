@@ -1,0 +1,125 @@
+//! Checks requests as the catalog would carry them out, on the catalog's thread, and changes nothing. What would change
+//! is what the topic gets.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use rusqlite::TransactionBehavior;
+
+use super::{outgoing::OutgoingRecord, record::RecordAuthor};
+use crate::{
+    catalog::{
+        act::new_act_id,
+        apply::ChangeRules,
+        change::{LinkName, RowOutcome, Write, WriteReport},
+        error::{CatalogError, LinkSource},
+        store::GoneRow,
+        transaction::WriteTransaction,
+        writer::CatalogWriter,
+    },
+    clock,
+};
+
+/// Tombstones of gone links that one transaction carries along at most.
+const MAX_TOMBSTONES: usize = 100;
+
+/// What requests become.
+#[derive(Debug)]
+pub(super) struct WritePlan {
+    /// The reports, with the versions of the plan.
+    pub(super) reports: Vec<Result<WriteReport, CatalogError>>,
+    /// What has to be written for them.
+    pub(super) records: Vec<OutgoingRecord>,
+}
+
+/// Plans the writes, each on top of those before.
+///
+/// # Errors
+/// The store fails.
+pub(super) fn plan_writes(writer: &mut CatalogWriter, writes: Vec<Write>) -> rusqlite::Result<WritePlan> {
+    let version_before = writer.latest_version.load(Ordering::Relaxed);
+    let plan = plan_and_roll_back(writer, writes);
+    writer.latest_version.store(version_before, Ordering::Relaxed);
+    plan
+}
+
+fn plan_and_roll_back(writer: &mut CatalogWriter, writes: Vec<Write>) -> rusqlite::Result<WritePlan> {
+    let now_ms = clock::wall_ms();
+    let transaction = writer.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let rules = ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms };
+    // By the rules for requests.
+    let source = LinkSource::Store;
+    let mut rows =
+        WriteTransaction::begin(&transaction, rules, source, &mut writer.random, &writer.latest_version)?.recording();
+    let reports = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
+    let mut records: Vec<OutgoingRecord> =
+        rows.into_recorded().into_iter().map(|write| OutgoingRecord::new(write, now_ms)).collect();
+    if !records.is_empty() {
+        let written: Vec<String> = records.iter().map(|record| record.key.clone()).collect();
+        let names = GoneRow::list_free_again(&transaction, now_ms, MAX_TOMBSTONES)?;
+        let tombstones = names.into_iter().map(|name| OutgoingRecord::tombstone_of(name, author_of_tombstones()));
+        records.extend(tombstones.filter(|record| !written.contains(&record.key)));
+    }
+    transaction.rollback()?;
+    Ok(WritePlan { reports, records })
+}
+
+fn author_of_tombstones() -> RecordAuthor {
+    RecordAuthor {
+        act: new_act_id().to_string(),
+        actor: "waypost".to_owned(),
+        reason: Some("the code is free again".to_owned()),
+        once: None,
+    }
+}
+
+impl WritePlan {
+    /// The reports, with the offsets of the records in the place of the planned versions.
+    pub(super) fn into_reports_with_offsets(self, offsets: &[u64]) -> Vec<Result<WriteReport, CatalogError>> {
+        let planned = self.records.iter().zip(offsets);
+        let offsets: HashMap<u64, u64> =
+            planned.filter_map(|(record, offset)| Some((record.planned_version?, *offset))).collect();
+        let latest = offsets.values().copied().max();
+        let with_offset = |version: &mut u64| {
+            if let Some(offset) = offsets.get(version) {
+                *version = *offset;
+            }
+        };
+        let mut reports = self.reports;
+        for report in reports.iter_mut().flatten() {
+            match report {
+                WriteReport::Batch(batch) => {
+                    for outcome in batch.outcomes.iter_mut().filter(|_| batch.is_applied) {
+                        match outcome {
+                            RowOutcome::Created(link) | RowOutcome::Updated(link) | RowOutcome::Unchanged(link) => {
+                                with_offset(&mut link.version);
+                            }
+                            RowOutcome::Deleted { version, .. } => with_offset(version),
+                            RowOutcome::Refused(_) => {}
+                        }
+                    }
+                    batch.version = latest.unwrap_or(batch.version);
+                }
+                WriteReport::Suspended { suspension, .. } => with_offset(&mut suspension.version),
+                WriteReport::SuspensionEnded(_) | WriteReport::FreezeChanged => {}
+            }
+        }
+        reports
+    }
+}
+
+impl GoneRow {
+    /// Gone links whose codes are free at `now_ms`; `limit` at most.
+    fn list_free_again(
+        connection: &rusqlite::Connection,
+        now_ms: u64,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<LinkName>> {
+        let sql = "SELECT domain, code FROM gone WHERE since_ms <= ?1 LIMIT ?2";
+        let latest_since_ms = now_ms.saturating_sub(crate::links::CODE_RESERVATION_MS);
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map((latest_since_ms, limit as i64), |row| {
+            Ok(LinkName { domain: row.get(0)?, code: row.get(1)? })
+        })?;
+        rows.collect()
+    }
+}

@@ -1,0 +1,175 @@
+//! Carries out requests to change links: takes the place of the writer, reads to the end, checks, commits, and waits
+//! until this edge has read what it wrote.
+
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    catalog_thread::run_on_catalog_thread,
+    plan::plan_writes,
+    producer::{TopicProducer, WriteFailure},
+    reading::TopicReading,
+};
+use crate::{
+    catalog::{
+        change::{Write, WriteReport},
+        error::CatalogError,
+        writer::{Reply, TopicWrite},
+    },
+    faults::{self, log_fault},
+    metrics as table,
+    word_enum::word_enum,
+};
+
+/// How often a writer that is fenced tries.
+const ATTEMPTS: u32 = 3;
+/// How long reading to the end may take.
+const READ_TIME: Duration = Duration::from_secs(10);
+/// Rows of requests that share a transaction. One atomic request can have more.
+const ROWS_AT_ONCE: usize = 1_000;
+
+word_enum! {
+    /// How a transaction ended. The word is the label `result` of a metric.
+    enum WriteResult { Committed = "committed", Fenced = "fenced", Failed = "failed" }
+}
+
+type Report = Result<WriteReport, CatalogError>;
+
+/// Writes to the topic for the requests of this edge.
+pub(super) struct TopicWriting {
+    requests: mpsc::Receiver<TopicWrite>,
+    /// A request that did not fit into a transaction.
+    next: Option<TopicWrite>,
+    producer: TopicProducer,
+    results: [::metrics::Counter; WriteResult::ALL.len()],
+}
+
+impl TopicWriting {
+    pub(super) fn new(requests: mpsc::Receiver<TopicWrite>, producer: TopicProducer) -> TopicWriting {
+        let counter = |result: WriteResult| table::counter(&table::LINKS_TOPIC_WRITES, &[result.as_str()]);
+        TopicWriting { requests, next: None, producer, results: WriteResult::ALL.map(counter) }
+    }
+
+    /// Refuses the requests that wait.
+    pub(super) fn refuse_waiting(&mut self, why: &str) {
+        for (_, reply) in self.next.take().into_iter().chain(self.requests.try_iter()) {
+            // An error: who asked has gone.
+            let _ = reply.send(Err(CatalogError::TopicUnavailable(why.to_owned())));
+        }
+    }
+
+    /// Carries out the requests that wait, as far as they fit into one transaction.
+    pub(super) fn write_waiting(&mut self, reading: &mut TopicReading) {
+        let waiting = self.take_waiting();
+        if waiting.is_empty() {
+            return;
+        }
+        let (writes, replies): (Vec<Write>, Vec<Reply>) = waiting.into_iter().unzip();
+        let count = replies.len();
+        let reports = self.write_all(reading, &writes).unwrap_or_else(|error| repeat_error(&error, count));
+        for (reply, report) in replies.into_iter().zip(reports) {
+            // An error: who asked has gone.
+            let _ = reply.send(report);
+        }
+    }
+
+    fn take_waiting(&mut self) -> Vec<TopicWrite> {
+        let mut waiting = Vec::new();
+        let mut rows = 0;
+        while let Some(request) = self.next.take().or_else(|| self.requests.try_recv().ok()) {
+            rows += match &request.0 {
+                Write::Batch(batch) => batch.rows.len(),
+                _ => 1,
+            };
+            if rows > ROWS_AT_ONCE && !waiting.is_empty() {
+                self.next = Some(request);
+                break;
+            }
+            waiting.push(request);
+        }
+        waiting
+    }
+
+    fn write_all(&mut self, reading: &mut TopicReading, writes: &[Write]) -> Result<Vec<Report>, CatalogError> {
+        for _ in 0..ATTEMPTS {
+            match self.try_write_all(reading, writes) {
+                Ok(reports) => return Ok(reports),
+                Err(AttemptError::Fenced) => self.results[WriteResult::Fenced as usize].increment(1),
+                Err(AttemptError::Catalog(error)) => {
+                    self.results[WriteResult::Failed as usize].increment(1);
+                    return Err(error);
+                }
+            }
+        }
+        log_fault!(
+            warn,
+            faults::LINKS_TOPIC_FENCED,
+            topic = reading.state.topic,
+            "another edge writes to the topic of links and took this edge's place {ATTEMPTS} times; send changes to \
+             one edge"
+        );
+        Err(CatalogError::WriterFenced { attempts: ATTEMPTS })
+    }
+
+    fn try_write_all(&mut self, reading: &mut TopicReading, writes: &[Write]) -> Result<Vec<Report>, AttemptError> {
+        self.producer.take_place()?;
+        reading.read_to_end(Instant::now() + READ_TIME).map_err(CatalogError::TopicUnavailable)?;
+        let writes = writes.to_vec();
+        let plan = run_on_catalog_thread(&reading.catalog, move |writer| plan_writes(writer, writes))?;
+        if plan.records.is_empty() {
+            return Ok(plan.reports);
+        }
+        reading.skipped_offsets.clear();
+        let offsets = self.producer.commit(&plan.records)?;
+        self.results[WriteResult::Committed as usize].increment(1);
+        let last = offsets.iter().copied().max().unwrap_or(0);
+        reading.read_up_to(last, Instant::now() + READ_TIME).map_err(|why| {
+            let told = format!("the change is written at offset {last}, and this edge has not read it yet: {why}");
+            CatalogError::TopicUnavailable(told)
+        })?;
+        if let Some(offset) = offsets.iter().find(|offset| reading.skipped_offsets.contains(offset)) {
+            let told = format!("another program wrote between, and the change at offset {offset} broke a rule then");
+            return Err(CatalogError::TopicUnavailable(told).into());
+        }
+        Ok(plan.into_reports_with_offsets(&offsets))
+    }
+}
+
+/// Why an attempt to write failed.
+enum AttemptError {
+    /// Another writer has taken the place.
+    Fenced,
+    Catalog(CatalogError),
+}
+
+impl From<CatalogError> for AttemptError {
+    fn from(error: CatalogError) -> AttemptError {
+        AttemptError::Catalog(error)
+    }
+}
+
+impl From<WriteFailure> for AttemptError {
+    fn from(failure: WriteFailure) -> AttemptError {
+        match failure {
+            WriteFailure::Fenced => AttemptError::Fenced,
+            WriteFailure::NotWritten(why) => CatalogError::TopicUnavailable(why).into(),
+            WriteFailure::Unknown(why) => {
+                let told = format!("it is not known whether the change was written, so read it again: {why}");
+                CatalogError::TopicUnavailable(told).into()
+            }
+        }
+    }
+}
+
+/// The same error for each request.
+fn repeat_error(error: &CatalogError, count: usize) -> Vec<Report> {
+    let again = || match error {
+        CatalogError::WriterFenced { attempts } => CatalogError::WriterFenced { attempts: *attempts },
+        CatalogError::TopicUnavailable(why) => CatalogError::TopicUnavailable(why.clone()),
+        CatalogError::Stopped => CatalogError::Stopped,
+        other => CatalogError::StoreFailed(other.to_string()),
+    };
+    (0..count).map(|_| Err(again())).collect()
+}

@@ -1,0 +1,8 @@
+//! The topic of links: edges that share their links by a compacted topic of a real Kafka.
+
+mod bad_records;
+mod changed_topic;
+mod edges;
+mod freeze;
+mod site;
+mod writers;

@@ -1,0 +1,162 @@
+//! Several edges write to the topic.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use rdkafka::producer::Producer;
+use rdkafka::{ClientConfig, producer::BaseProducer};
+use serde_json::{Value, json};
+
+use super::site::{api_edge, edge, plain, set_up, wait_until_fingerprints_agree, wait_until_leads_to};
+use crate::{
+    api::client::{ApiSite, body},
+    dsl::{StopOnDrop, until},
+    kafka::broker::Broker,
+};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Takes the place of the writer, as an edge does that writes.
+fn take_place_of_writer(broker: &Broker, topic: &str) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("transactional.id", format!("{topic}-writer"))
+        .create()
+        .unwrap();
+    // An error: another one has taken it meanwhile.
+    let _ = producer.init_transactions(PATIENCE);
+}
+
+#[test]
+fn of_two_edges_that_write_one_code_at_once_one_wins_and_the_other_is_told() {
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.concurrent";
+    set_up(&broker, topic);
+    let (one, other) = (api_edge(&broker, topic), api_edge(&broker, topic));
+    for round in 0..3 {
+        let code = format!("c{round}");
+        let create = |site: &ApiSite, url: &str| {
+            let mut record = plain(&code, url);
+            record["code"] = code.as_str().into();
+            site.post_link(record).status
+        };
+        let statuses = std::thread::scope(|scope| {
+            let first = scope.spawn(|| create(&one, "https://shop.example.com/one"));
+            let second = scope.spawn(|| create(&other, "https://shop.example.com/other"));
+            let mut statuses = [first.join().unwrap(), second.join().unwrap()];
+            statuses.sort_unstable();
+            statuses
+        });
+        assert_eq!(statuses, [201, 409], "round {round}");
+        // Both change the version that they know.
+        let etag = one.get(&format!("/v1/links/*/{code}")).header("etag").unwrap().to_owned();
+        wait_until_fingerprints_agree(&one.site, &other.site);
+        let change = |site: &ApiSite, url: &str| {
+            let request = site.request("PUT", &format!("/v1/links/*/{code}")).header(&format!("If-Match: {etag}"));
+            request.json(&plain(&code, url)).send().status
+        };
+        let statuses = std::thread::scope(|scope| {
+            let first = scope.spawn(|| change(&one, "https://shop.example.com/three"));
+            let second = scope.spawn(|| change(&other, "https://shop.example.com/four"));
+            let mut statuses = [first.join().unwrap(), second.join().unwrap()];
+            statuses.sort_unstable();
+            statuses
+        });
+        assert_eq!(statuses, [200, 412], "round {round}");
+    }
+    wait_until_fingerprints_agree(&one.site, &other.site);
+}
+
+#[test]
+fn a_writer_that_is_fenced_takes_its_place_again() {
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.fenced";
+    set_up(&broker, topic);
+    let one = api_edge(&broker, topic);
+    assert_eq!(one.put_link("tea", plain("tea", "https://shop.example.com/tea")).status, 201);
+    take_place_of_writer(&broker, topic);
+    assert_eq!(one.put_link("cup", plain("cup", "https://shop.example.com/cup")).status, 201);
+    assert_eq!(one.site.metric("waypost_links_topic_writes_total", "result=\"fenced\""), 1.0);
+    assert_eq!(one.site.metric("waypost_links_topic_writes_total", "result=\"committed\""), 2.0);
+}
+
+#[test]
+fn a_writer_that_is_fenced_three_times_says_so_and_writes_nothing() {
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.fenced.often";
+    set_up(&broker, topic);
+    let one = api_edge(&broker, topic);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    take_place_of_writer(&broker, topic);
+                }
+            });
+        }
+        let mut number = 0;
+        until("a write that is fenced three times", || {
+            number += 1;
+            let answer = one.put_link(&format!("c{number}"), plain(&format!("c{number}"), "https://shop.example.com/"));
+            let is_fenced = answer.status == 503 && body(&answer)["type"] == "urn:waypost:problem:writer-fenced";
+            is_fenced.then_some(())
+        });
+        assert_eq!(one.get(&format!("/v1/links/*/c{number}")).status, 404);
+    });
+    one.site.wait_for_fault("links_topic_fenced", "none", "links-topic-writer-fenced");
+}
+
+#[test]
+fn an_atomic_request_of_many_rows_is_written_whole_or_not_at_all() {
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.bulk";
+    set_up(&broker, topic);
+    let one = api_edge(&broker, topic);
+    let rows = |count: u32| -> Vec<String> {
+        (0..count).map(|at| plain(&format!("c{at}"), "https://shop.example.com/").to_string()).collect()
+    };
+    let (status, lines) = one.bulk("mode=atomic", &rows(2_500));
+    assert_eq!((status, &lines.last().unwrap()["summary"]["created"]), (200, &json!(2_500)), "{lines:?}");
+    let mut bad = rows(3);
+    bad[2] = bad[2].replace("c_1", "c_2");
+    bad[1] = bad[1].replace("shop", "other");
+    let (status, _) = one.bulk("mode=atomic", &bad);
+    assert_eq!(status, 422);
+    let fresh = edge(&broker, topic).start();
+    assert_eq!(fresh.metric("waypost_links", ""), 2_500.0);
+    wait_until_leads_to(&fresh, "c1", "https://shop.example.com/");
+    let (status, lines) = one.bulk("mode=each", &bad);
+    let summary = &lines.last().unwrap()["summary"];
+    assert_eq!((status, &summary["updated"], &summary["refused"]), (200, &json!(1), &json!(1)), "{lines:?}");
+    wait_until_fingerprints_agree(&one.site, &fresh);
+}
+
+#[test]
+fn many_links_are_patched_and_undone_and_a_request_is_carried_out_once_on_every_edge() {
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.many";
+    set_up(&broker, topic);
+    let (one, other) = (api_edge(&broker, topic), api_edge(&broker, topic));
+    let create = |site: &ApiSite| {
+        let request = site.request("POST", "/v1/links").header("Idempotency-Key: \"k1\"");
+        request.json(&json!({"url": "https://shop.example.com/a", "kind": "plain", "creator": "c_1"})).send()
+    };
+    let (first, again) = (create(&one), create(&one));
+    assert_eq!((first.status, again.status, first.text()), (201, 201, again.text()));
+    let code = body(&first)["code"].as_str().unwrap().to_owned();
+    let patch = json!({"filter": {"creator": "c_1"}, "patch": {"host": "new.example.com"}, "reason": "moved"});
+    let started = one.request("POST", "/v1/patches").json(&patch).send();
+    assert_eq!(started.status, 202, "{}", started.text());
+    wait_until_leads_to(&other.site, &code, "https://new.example.com/a");
+    let act = body(&started)["act"].as_str().unwrap().to_owned();
+    // The act is known on the other edge, which undoes it.
+    let undone = other.request("POST", &format!("/v1/acts/{act}/undo")).send();
+    assert_eq!(undone.status, 202, "{}", undone.text());
+    wait_until_leads_to(&one.site, &code, "https://shop.example.com/a");
+    wait_until_fingerprints_agree(&one.site, &other.site);
+    assert_eq!(one.get_json("/v1/rejected")["items"], Value::Array(Vec::new()));
+}
