@@ -21,6 +21,7 @@ fn check_cases(install: &FlinkInstall, broker: &Broker, policy: &PolicyCases) {
     for case in &policy.cases {
         topics.send_case(case);
     }
+    topics.send_records_without_facts();
     topics.flush();
     let mut command = install.run_sql("run", &["winners", "commissions", "statistics"]);
     command.args(["MODE=bounded", &format!("AS_OF={}", cases::AS_OF_MS)]).args(topics.settings());
