@@ -21,6 +21,7 @@ fn check_cases(install: &FlinkInstall, broker: &Broker, policy: &PolicyCases) {
     for case in &policy.cases {
         topics.send_case(case);
     }
+    topics.send_records_without_facts();
     topics.flush();
     let mut command = install.run_sql("run", &["winners", "commissions", "statistics"]);
     command.args(["MODE=bounded", &format!("AS_OF={}", cases::AS_OF_MS)]).args(topics.settings());
@@ -139,6 +140,7 @@ fn the_demonstration_takes_real_taps_to_payable_commissions() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/flink/run.sh");
     let mut command = std::process::Command::new(script);
     command.args(["--once", "--buyers", "4"]).env("WAYPOST_BIN", env!("CARGO_BIN_EXE_waypost"));
+    command.env("FLINK_HOME_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/flink-demonstration"));
     let said = String::from_utf8(output(&mut command).unwrap()).unwrap();
     assert!(said.contains("## every row is as expected: 8 lines") && said.contains("clawbacks ["), "{said}");
 }

@@ -87,6 +87,18 @@ impl Topics<'_> {
         }
     }
 
+    /// Sends what compacted topics also have: records that are no links, as on Waypost's own topic of links, and
+    /// tombstones.
+    pub(crate) fn send_records_without_facts(&self) {
+        self.send("links", "a/generation", r#"{"generation":"1"}"#, None, OwnedHeaders::new());
+        self.send("links", "l/*/gone", r#"{"gone":{}}"#, None, OwnedHeaders::new());
+        for topic in ["links", "product_sets"] {
+            let topic = self.name(topic);
+            let tombstone: BaseRecord<'_, str, str> = BaseRecord::to(&topic).key("l/*/removed");
+            self.producer.send(tombstone).map_err(|(why, _)| why).unwrap();
+        }
+    }
+
     /// Sends a click as Waypost does; `arrived_at_ms` becomes the header.
     pub(crate) fn send_click(&self, click: &Value) {
         let mut click = click.clone();
