@@ -72,7 +72,8 @@
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
-//! `catalog_crash`, `crash` and `kafka_cluster` have long forms, which `loadtest/crash.sh` runs; CONTRIBUTING.md lists the commands.
+//! `crash` and `kafka_cluster` have long forms, which `loadtest/crash.sh` runs; so has `catalog_crash`. CONTRIBUTING.md
+//! lists the commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod admin_tls;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::state::CatalogState;
 use crate::{
     api::client::{ApiSite, body, new_key, plain},
-    dsl::{Site, link, until},
+    dsl::{Site, until},
     inject::Injected,
     need::has_program,
 };
@@ -51,9 +51,8 @@ fn wait_until_file_is_kept(site: &Site) {
 fn count_by_file_version(state: &CatalogState) -> [usize; 2] {
     let mut counts = [0; 2];
     for (code, (_, text)) in &state.links {
-        let version = if *text == record(code, 0).to_string() { 0 } else { 1 };
-        assert_eq!(*text, record(code, version).to_string());
-        counts[version] += 1;
+        let whole = [0, 1].map(|version| record(code, version).to_string());
+        counts[whole.iter().position(|whole| whole == text).expect(text)] += 1;
     }
     counts
 }
@@ -119,7 +118,10 @@ fn rows_that_a_server_acknowledged_before_it_died_at_a_write_or_a_sync_are_there
         api.site.kill();
         let state = CatalogState::read_and_check(&api.site.data());
         let kept = state.links.len() / 3;
-        assert!(state.links.len() % 3 == 0 && (acknowledged..=acknowledged + 1).contains(&kept), "{fault}: {kept}");
+        assert!(
+            state.links.len().is_multiple_of(3) && (acknowledged..=acknowledged + 1).contains(&kept),
+            "{fault}: {kept}"
+        );
         api.site.restart();
         for at in 0..kept {
             assert_eq!(api.site.get(&format!("/b{at}-2"), &[]).status, 302, "{fault}: {at}");

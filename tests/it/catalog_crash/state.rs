@@ -80,8 +80,8 @@ fn check_other_tables(connection: &Connection, state: &CatalogState) {
     assert_eq!(column::<u64>(connection, "SELECT link FROM tag WHERE link NOT IN (SELECT id FROM link)"), [0; 0]);
     let ready = column::<u64>(connection, "SELECT id FROM ready ORDER BY id");
     assert!(ready.is_empty() || ready == column::<u64>(connection, "SELECT id FROM link ORDER BY id"));
-    let keys_without_act = "SELECT id FROM api_key WHERE NOT EXISTS (SELECT * FROM act WHERE action = 'api-key-new' AND \
-         instr(reason, api_key.id))";
+    let keys_without_act = "SELECT id FROM api_key WHERE NOT EXISTS \
+                            (SELECT * FROM act WHERE action = 'api-key-new' AND instr(reason, api_key.id))";
     assert_eq!(column::<String>(connection, keys_without_act), [""; 0], "keys whose act is not in the audit");
 }
 
