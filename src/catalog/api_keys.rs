@@ -7,7 +7,7 @@ use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng, rngs::SysRng};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -153,7 +153,7 @@ impl ApiKeyStore {
     /// # Errors
     /// The store fails.
     pub fn create(&self, request: ApiKeyRequest, actor: &str) -> Result<IssuedApiKey, StoreError> {
-        Ok(create_api_key(&self.0.connection, request, actor)?)
+        self.write(|connection| create_api_key(connection, request, actor))
     }
 
     /// Revokes a key.
@@ -161,7 +161,15 @@ impl ApiKeyStore {
     /// # Errors
     /// The store fails.
     pub fn revoke(&self, id: &str, actor: &str) -> Result<Revocation, StoreError> {
-        Ok(revoke_api_key(&self.0.connection, id, actor)?)
+        self.write(|connection| revoke_api_key(connection, id, actor))
+    }
+
+    /// Runs `write` in one transaction, so that no key is without its act.
+    fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let transaction = Transaction::new_unchecked(&self.0.connection, TransactionBehavior::Immediate)?;
+        let written = write(&transaction)?;
+        transaction.commit()?;
+        Ok(written)
     }
 
     /// Every key, the latest last.

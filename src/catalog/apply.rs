@@ -306,6 +306,8 @@ impl Application<'_> {
 
 /// The refusal if the stored link is not what is expected. `text`: the record that is to be written.
 fn check_expected(expected: ExpectedLink, stored: Option<&StoredLink>, text: Option<&str>) -> Option<RowRefusal> {
+    let is_same =
+        |stored: &StoredLink, text: Option<&str>| text.is_some_and(|text| is_same_record(&stored.record, text));
     match (expected, stored) {
         (ExpectedLink::Any, _) | (ExpectedLink::Absent | ExpectedLink::AbsentOrSame, None) => None,
         (ExpectedLink::Absent, Some(stored)) => Some(RowRefusal::Exists { version: stored.version }),
@@ -314,8 +316,15 @@ fn check_expected(expected: ExpectedLink, stored: Option<&StoredLink>, text: Opt
             Some(RowRefusal::VersionDiffers { found: stored.map(|stored| stored.version) })
         }
         (ExpectedLink::AbsentOrSame, Some(stored)) => {
-            let is_same = text.is_some_and(|text| is_same_record(&stored.record, text));
-            (!is_same).then_some(RowRefusal::VersionNeeded { found: stored.version })
+            (!is_same(stored, text)).then_some(RowRefusal::VersionNeeded { found: stored.version })
+        }
+        (ExpectedLink::AtVersionOrDone(version), stored) => {
+            let found = stored.map(|stored| stored.version);
+            let is_expected = found == version || stored.is_some_and(|stored| is_same(stored, text));
+            (!is_expected).then_some(match (version, found) {
+                (None, Some(version)) => RowRefusal::Exists { version },
+                _ => RowRefusal::VersionDiffers { found },
+            })
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum ExpectedLink {
     AtVersion(u64),
     /// Absent, or the same as after the change: what others wrote must not be overwritten unseen.
     AbsentOrSame,
+    /// At this version (`None`: absent), or already what the change makes of it: a change that was interrupted can be
+    /// asked for again.
+    AtVersionOrDone(Option<u64>),
 }
 
 /// A change and its condition.

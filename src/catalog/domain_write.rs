@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     clock,
-    faults::{self, log_fault},
     invalid_value::InvalidValue,
     links::domains::{Domains, Settings},
 };
@@ -52,8 +51,7 @@ impl CatalogWriter {
         }
         let changed = self.check_and_commit_domain(change);
         if let Err(DomainError::StoreFailed(message)) = &changed {
-            self.write_errors.increment(1);
-            log_fault!(error, faults::CATALOG_FAILING, "a domain is not changed: {message}");
+            self.count_and_log_write_error(&format!("a domain is not changed: {message}"));
         }
         let (report, domains) = changed?;
         if let Some(domains) = domains {

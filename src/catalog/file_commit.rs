@@ -94,8 +94,9 @@ impl FileCommit {
         };
         Meta::Version.write(&transaction, Some(&latest_version.load(Ordering::Relaxed).to_string()))?;
         Meta::LatestMs.write(&transaction, Some(&now_ms.to_string()))?;
+        // With each part: the process can die before the last one, and each change of the audit names its act.
+        write_act(&transaction, &self.act, "file", now_ms)?;
         if next.is_none() {
-            write_act(&transaction, &self.act, "file", now_ms)?;
             Meta::FileVersion.write(&transaction, Some(&self.version_text))?;
         }
         transaction.commit()?;

@@ -156,7 +156,8 @@ fn list_inverses(
 
 /// The row that makes a link what it was before.
 fn inverse_of(name: LinkName, before: Option<String>, version: u64, is_removed: bool) -> ChangeRow {
-    let expected = if is_removed { ExpectedLink::Absent } else { ExpectedLink::AtVersion(version) };
+    // What an interrupted run has taken back is as it was, at a later version.
+    let expected = ExpectedLink::AtVersionOrDone((!is_removed).then_some(version));
     let record = before.and_then(|text| Some((serde_json::from_str(&text).ok()?, text)));
     match record {
         Some((record, text)) => {

@@ -6,7 +6,12 @@ use rand::{TryRng, rngs::SysRng};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{CatalogHandle, error::CatalogError, store::Meta, writer::Request};
+use super::{
+    CatalogHandle,
+    error::CatalogError,
+    store::Meta,
+    writer::{CatalogWriter, Request},
+};
 
 impl CatalogHandle {
     /// Runs `write` in a transaction. Resolves once its rows are on the disk.
@@ -15,14 +20,18 @@ impl CatalogHandle {
         write: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CatalogError> {
         let (reply, answer) = oneshot::channel();
-        let run = move |connection: &mut Connection| {
+        let run = move |writer: &mut CatalogWriter| {
+            let connection = &mut writer.store.connection;
             let result = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .and_then(|transaction| write(&transaction).and_then(|value| transaction.commit().map(|()| value)));
+            if let Err(error) = &result {
+                writer.count_and_log_write_error(&format!("a key is not kept: {error}"));
+            }
             // An error: who asked has gone.
             let _ = reply.send(result);
         };
-        self.requests.send(Request::WriteRows(Box::new(run))).map_err(|_| CatalogError::Stopped)?;
+        self.requests.send(Request::Run(Box::new(run))).map_err(|_| CatalogError::Stopped)?;
         let result = answer.await.map_err(|_| CatalogError::Stopped)?;
         result.map_err(|error| CatalogError::StoreFailed(error.to_string()))
     }

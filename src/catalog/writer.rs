@@ -55,9 +55,7 @@ pub(super) enum Request {
     PublishDomains(PublishDomains),
     /// Change a domain.
     ChangeDomain(Box<DomainChange>, DomainReply),
-    /// Write other rows: the closure opens its own transaction and answers.
-    WriteRows(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
-    /// Do work of the topic of links. The closure opens its own transactions and answers.
+    /// Write other rows, or do work of the topic of links. The closure opens its own transactions and answers.
     Run(Box<dyn FnOnce(&mut CatalogWriter) + Send>),
     /// Keep the links of a file that are served already.
     CommitFile(Box<FileCommit>),
@@ -125,7 +123,6 @@ impl CatalogWriter {
                         self.write_all_in_one_commit(std::mem::take(&mut writes));
                         let _ = reply.send(self.change_domain(&change));
                     }
-                    Request::WriteRows(write) => write(&mut self.store.connection),
                     Request::Run(work) => work(&mut self),
                     Request::CommitFile(commit) => {
                         self.table = commit.table.clone();
@@ -170,14 +167,19 @@ impl CatalogWriter {
         let count = writes.len();
         let results = self.try_write_all(writes).unwrap_or_else(|error| {
             let message = error.to_string();
-            self.write_errors.increment(1);
-            log_fault!(error, faults::CATALOG_FAILING, "no change of links is taken: {message}");
+            self.count_and_log_write_error(&format!("no change of links is taken: {message}"));
             (0..count).map(|_| Err(CatalogError::StoreFailed(message.clone()))).collect()
         });
         for (reply, result) in replies.into_iter().zip(results) {
             // An error: who asked has gone.
             let _ = reply.send(result);
         }
+    }
+
+    /// Counts a write that the file did not take, and says so in the log.
+    pub(super) fn count_and_log_write_error(&self, message: &str) {
+        self.write_errors.increment(1);
+        log_fault!(error, faults::CATALOG_FAILING, "{message}");
     }
 
     /// Writes everything in one transaction, then serves it. Nothing is written if the store fails.
@@ -246,13 +248,10 @@ impl CatalogWriter {
             Ok(FileCommitState::Finished) => self.committed.send_replace(()),
             Ok(FileCommitState::Unfinished) => self.file_commit = Some(commit),
             Err(error) => {
-                self.write_errors.increment(1);
-                log_fault!(
-                    error,
-                    faults::CATALOG_FAILING,
-                    "{}: its links are served, and cannot be kept for the next start: {error}",
-                    commit.path.display()
-                );
+                let path = commit.path.display();
+                self.count_and_log_write_error(&format!(
+                    "{path}: its links are served, and cannot be kept for the next start: {error}"
+                ));
             }
         }
     }

@@ -52,7 +52,7 @@ fn run_audit(site: &Site, broker: &Broker) -> (Option<i32>, String) {
     (status.code(), output)
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());

@@ -36,6 +36,7 @@
 //! - `copies`: a data directory that is copied and runs twice
 //! - `drain`: `waypost journal drain`
 //! - `clock_steps`: a wall clock that is set while Waypost serves
+//! - `catalog_crash`: the catalog of links survives death, and errors of the disk
 //!
 //! Kafka:
 //!
@@ -71,7 +72,8 @@
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
 //! - `documents`: the commands of every page of `docs/`
 //!
-//! `crash` and `kafka_cluster` have long forms, which `loadtest/crash.sh` runs; CONTRIBUTING.md lists the commands.
+//! `crash` and `kafka_cluster` have long forms, which `loadtest/crash.sh` runs; so has `catalog_crash`. CONTRIBUTING.md
+//! lists the commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod admin_tls;
@@ -83,6 +85,7 @@ mod attribute_served;
 mod audit;
 mod bad_input;
 mod catalog;
+mod catalog_crash;
 mod click_files;
 mod clock;
 mod clock_steps;

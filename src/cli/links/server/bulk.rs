@@ -27,6 +27,7 @@ impl BulkRequest {
             ExpectedLink::Absent => ("refuse", None),
             ExpectedLink::AbsentOrSame => ("same", None),
             ExpectedLink::AtVersion(version) => ("replace", Some(*version)),
+            ExpectedLink::AtVersionOrDone(version) => ("same", *version),
         };
         let path = ApiPath::new("/v1/bulk")
             .parameter("mode", "each")
