@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{act::Act, domain_rows::DomainRow};
+use super::{act::Act, domain_rows::DomainRow, error::CatalogError};
 use crate::{
     invalid_value::InvalidValue,
-    links::domains::{Config, Domains, Settings},
+    links::domains::{Domains, Settings},
 };
 
 /// Makes every request see other domains.
@@ -24,8 +24,6 @@ pub struct DomainChange {
     pub host: String,
     /// Its settings from now on; `None`: it is no domain any more.
     pub settings: Option<Settings>,
-    /// The domains of the configuration.
-    pub configured: Arc<Config>,
 }
 
 /// What became of a domain.
@@ -41,28 +39,45 @@ pub enum DomainReport {
     Unknown,
 }
 
-/// Why a domain is not changed.
+impl DomainReport {
+    /// The report of a change that left this row. `is_known`: there was one before.
+    pub(super) fn of_change(row: Option<DomainRow>, is_known: bool) -> DomainReport {
+        match row {
+            None => DomainReport::Deleted,
+            Some(row) if is_known => DomainReport::Replaced(row),
+            Some(row) => DomainReport::Created(row),
+        }
+    }
+}
+
+/// A change that is not allowed.
 #[derive(Debug, thiserror::Error)]
-pub enum DomainError {
+pub enum DomainRefusal {
     /// Values that the configuration would refuse, too; keys are `"HOST".KEY`.
-    #[error("values of the domain are not allowed")]
+    #[error("{}", list_values(.0))]
     Invalid(Vec<InvalidValue>),
     /// Links stand against it.
     #[error("{0}")]
     Links(String),
-    /// Links are frozen.
-    #[error("links are frozen: {0}")]
-    Frozen(String),
-    /// The store fails.
-    #[error("the catalog cannot be written: {0}")]
-    StoreFailed(String),
-    /// The catalog has ended.
-    #[error("the process stops")]
-    Stopped,
+}
+
+/// Why a domain is not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DomainError {
+    /// The change is not allowed.
+    #[error(transparent)]
+    Refused(#[from] DomainRefusal),
+    /// No change is taken now.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+fn list_values(values: &[InvalidValue]) -> String {
+    values.iter().map(|value| format!("{}: {}", value.key, value.message)).collect::<Vec<_>>().join("; ")
 }
 
 impl From<rusqlite::Error> for DomainError {
     fn from(error: rusqlite::Error) -> DomainError {
-        DomainError::StoreFailed(error.to_string())
+        CatalogError::StoreFailed(error.to_string()).into()
     }
 }

@@ -1,26 +1,23 @@
 //! Changes of a domain's settings while the process serves: checked by the rules of the configuration, kept, then
-//! published as a whole new registry. A link's bytes and its place in the table depend on some settings of its domain,
-//! so these change only while the domain has no link.
+//! published as a whole new registry. If links come from a topic, the change is written to the topic instead.
 
 use std::sync::{Arc, atomic::Ordering};
 
-use rusqlite::{Connection, TransactionBehavior};
-use serde_json::json;
+use rusqlite::TransactionBehavior;
 use tokio::sync::oneshot;
 
 use super::{
     CatalogHandle,
-    act::{Act, write_act_with_detail},
     domain_change::{DomainChange, DomainError, DomainReport},
-    domain_rows::{DomainRow, merge_domains},
-    load::build_link,
+    domain_check::{DomainRules, DomainWrite},
+    domain_rows::DomainRow,
+    error::CatalogError,
     store::Meta,
-    writer::{CatalogWriter, Request},
+    writer::{CatalogWriter, Request, TopicWrite},
 };
 use crate::{
     clock,
-    invalid_value::InvalidValue,
-    links::domains::{Domains, Settings},
+    links::domains::{Config, Domains},
 };
 
 impl CatalogHandle {
@@ -30,16 +27,30 @@ impl CatalogHandle {
     /// Nothing is changed.
     pub async fn change_domain(&self, change: DomainChange) -> Result<DomainReport, DomainError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.requests.send(Request::ChangeDomain(Box::new(change), reply));
-        sent.map_err(|_| DomainError::Stopped)?;
-        answer.await.unwrap_or(Err(DomainError::Stopped))
+        let change = Box::new(change);
+        let is_sent = match &self.topic_writes {
+            Some(topic) => topic.send(TopicWrite::ChangeDomain(change, reply)).is_ok(),
+            None => self.requests.send(Request::ChangeDomain(change, reply)).is_ok(),
+        };
+        if !is_sent {
+            return Err(CatalogError::Stopped.into());
+        }
+        answer.await.unwrap_or(Err(CatalogError::Stopped.into()))
     }
 
-    /// Calls `publish` on the catalog's thread whenever a domain changes.
-    pub fn publish_domains_to(&self, publish: impl Fn(Arc<Domains>) + Send + 'static) {
+    /// Calls `publish` on the catalog's thread whenever a domain changes. `configured`: the domains of the
+    /// configuration, which wins for the hosts that it names.
+    pub fn publish_domains_to(&self, configured: Arc<Config>, publish: impl Fn(Arc<Domains>) + Send + 'static) {
         // An error: the process stops.
-        let _ = self.requests.send(Request::PublishDomains(Box::new(publish)));
+        let _ = self.requests.send(Request::PublishDomains(configured, Box::new(publish)));
     }
+}
+
+/// A change that is allowed and not written.
+pub(super) struct CheckedDomainChange {
+    pub(super) before: Option<DomainRow>,
+    /// The domains behind it.
+    domains: Domains,
 }
 
 impl CatalogWriter {
@@ -47,140 +58,60 @@ impl CatalogWriter {
     pub(super) fn change_domain(&mut self, change: &DomainChange) -> Result<DomainReport, DomainError> {
         if !self.is_kept {
             let message = "the disk refused the catalog's file at the start; restart once it does not";
-            return Err(DomainError::StoreFailed(message.to_owned()));
+            return Err(CatalogError::StoreFailed(message.to_owned()).into());
         }
         let changed = self.check_and_commit_domain(change);
-        if let Err(DomainError::StoreFailed(message)) = &changed {
+        if let Err(DomainError::Catalog(CatalogError::StoreFailed(message))) = &changed {
             self.count_and_log_write_error(&format!("a domain is not changed: {message}"));
         }
-        let (report, domains) = changed?;
-        if let Some(domains) = domains {
-            self.domains = Arc::new(domains);
-            if let Some(publish) = &self.publish_domains {
-                publish(self.domains.clone());
-            }
-        }
-        Ok(report)
+        changed
     }
 
-    fn check_and_commit_domain(
-        &mut self,
+    /// Lets every request see these domains.
+    pub(super) fn serve_domains(&mut self, domains: Arc<Domains>) {
+        self.domains = domains;
+        if let Some(publish) = &self.publish_domains {
+            publish(self.domains.clone());
+        }
+    }
+
+    /// Checks a change and writes nothing; `None`: there is no such domain to remove.
+    pub(super) fn check_domain_change(
+        &self,
         change: &DomainChange,
-    ) -> Result<(DomainReport, Option<Domains>), DomainError> {
-        let DomainChange { act, host, settings, configured } = change;
-        if let Some(reason) = Meta::Frozen.read(&self.store.connection)? {
-            return Err(DomainError::Frozen(reason));
-        }
-        let before = DomainRow::find(&self.store.connection, host)?;
-        if before.is_none() && settings.is_none() {
-            return Ok((DomainReport::Unknown, None));
-        }
-        let mut wanted = merge_domains(configured, DomainRow::list(&self.store.connection)?);
-        match settings {
-            Some(settings) => _ = wanted.0.insert(host.clone(), settings.clone()),
-            None => _ = wanted.0.remove(host),
-        }
-        let errors = wanted.list_invalid_values();
-        if !errors.is_empty() {
-            return Err(DomainError::Invalid(errors));
-        }
-        self.check_links_allow_domain(host, settings.as_ref())?;
-        let domains = match settings {
-            Some(settings) => self.domains.with_domain(host, settings),
-            None => self.domains.without_domain(host),
-        };
-        let domains =
-            domains.map_err(|message| DomainError::Invalid(vec![InvalidValue::new(format!("{host:?}"), message)]))?;
-        if settings.is_some() && self.domains.find_by_name(host).is_none() {
-            self.check_links_do_not_lead_to_new_host(host, &domains)?;
-        }
-        let row = self.commit_domain(act, host, settings.clone(), before.as_ref())?;
-        let report = match row {
-            None => DomainReport::Deleted,
-            Some(row) if before.is_some() => DomainReport::Replaced(row),
-            Some(row) => DomainReport::Created(row),
-        };
-        Ok((report, Some(domains)))
-    }
-
-    /// Checks that no link of the domain would lose its place, or have to be made anew.
-    fn check_links_allow_domain(&self, host: &str, settings: Option<&Settings>) -> Result<(), DomainError> {
-        let Some(served) = self.domains.find_by_name(host) else { return Ok(()) };
-        let has_links = has_links_of_domain(&self.store.connection, host)?;
-        let refused = match settings {
-            _ if !has_links => return Ok(()),
-            // `*` has its default settings then.
-            None if host != "*" => "the domain has links: remove them first, or disable them by --domain",
-            None => return Ok(()),
-            Some(settings) if settings.case_insensitive != served.id.ignores_case() => {
-                "case_insensitive changes only while the domain has no link"
-            }
-            Some(settings) if settings.token_param != *served.token_param => {
-                "token_param changes only while the domain has no link: it is a part of each destination"
-            }
-            Some(settings) if !served.has_cookie_domain_of(settings) => {
-                "cookie_domain changes only while the domain has no link: it decides where the token is appended"
-            }
-            Some(_) => return Ok(()),
-        };
-        Err(DomainError::Links(format!("{host}: {refused}")))
-    }
-
-    /// Checks that no link leads to a host that this server did not answer before: its buyers would come back here.
-    fn check_links_do_not_lead_to_new_host(&self, host: &str, domains: &Domains) -> Result<(), DomainError> {
+    ) -> Result<Option<CheckedDomainChange>, DomainError> {
         let connection = &self.store.connection;
-        let sql = "SELECT record, version, domain, code FROM link WHERE host = ?1 OR instr(lower(record), ?1)";
-        let mut statement = connection.prepare(sql)?;
-        let mut rows = statement.query([host])?;
-        let now_ms = clock::wall_ms();
-        while let Some(row) = rows.next()? {
-            let (record, version): (String, u64) = (row.get(0)?, row.get(1)?);
-            let is_good = |domains: &Domains| build_link(&record, &self.policy, domains, now_ms, version).is_ok();
-            if is_good(&self.domains) && !is_good(domains) {
-                let (domain, code): (String, String) = (row.get(2)?, row.get(3)?);
-                return Err(DomainError::Links(format!(
-                    "{host}: the link {domain}/{code} leads to it, and buyers would come back to this server; change \
-                     the link first"
-                )));
-            }
+        if let Some(reason) = Meta::Frozen.read(connection)? {
+            return Err(CatalogError::Frozen { reason }.into());
         }
-        Ok(())
+        let before = DomainRow::find(connection, &change.host)?;
+        if before.is_none() && change.settings.is_none() {
+            return Ok(None);
+        }
+        let rules = DomainRules {
+            connection,
+            policy: &self.policy,
+            domains: &self.domains,
+            configured: &self.configured_domains,
+        };
+        let domains = rules.check_change(&change.host, change.settings.as_ref())??;
+        Ok(Some(CheckedDomainChange { before, domains }))
     }
 
-    /// Writes the row, the act and the new version of the catalog.
-    fn commit_domain(
-        &mut self,
-        act: &Act,
-        host: &str,
-        settings: Option<Settings>,
-        before: Option<&DomainRow>,
-    ) -> Result<Option<DomainRow>, DomainError> {
+    fn check_and_commit_domain(&mut self, change: &DomainChange) -> Result<DomainReport, DomainError> {
+        let Some(CheckedDomainChange { before, domains }) = self.check_domain_change(change)? else {
+            return Ok(DomainReport::Unknown);
+        };
         let transaction = self.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version = self.latest_version.fetch_add(1, Ordering::Relaxed) + 1;
         let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
-        let detail = json!({"host": host, "before": before.map(|row| &row.settings), "after": settings});
-        let row = settings.map(|settings| DomainRow {
-            host: host.to_owned(),
-            settings,
-            version,
-            changed_ms: now_ms,
-            actor: act.actor.clone(),
-        });
-        match &row {
-            Some(row) => row.write(&transaction)?,
-            None => DomainRow::delete(&transaction, host)?,
-        }
-        let action = if row.is_some() { "put_domain" } else { "delete_domain" };
-        write_act_with_detail(&transaction, act, action, now_ms, Some(&detail))?;
+        let DomainChange { act, host, settings } = change;
+        let write = DomainWrite { act, host, settings: settings.clone(), before: before.as_ref(), version, now_ms };
+        let row = write.write(&transaction)?;
         Meta::Version.write(&transaction, Some(&version.to_string()))?;
         Meta::LatestMs.write(&transaction, Some(&now_ms.to_string()))?;
-        // The next start numbers its domains anew, and makes the bytes of links anew.
-        Meta::ReadyFingerprint.write(&transaction, None)?;
         transaction.commit()?;
-        Ok(row)
+        self.serve_domains(Arc::new(domains));
+        Ok(DomainReport::of_change(row, before.is_some()))
     }
-}
-
-fn has_links_of_domain(connection: &Connection, host: &str) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM link WHERE domain = ?1 LIMIT 1")?.exists([host])
 }

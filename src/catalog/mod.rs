@@ -18,6 +18,7 @@ mod apply;
 mod backup;
 pub mod change;
 pub mod domain_change;
+mod domain_check;
 pub mod domain_rows;
 mod domain_write;
 mod error;
@@ -193,6 +194,7 @@ impl OpenedCatalog {
             store: self.store,
             policy: self.policy,
             domains: self.domains,
+            configured_domains: Arc::default(),
             source,
             latest_version: latest_version.clone(),
             is_frozen: is_frozen.clone(),
@@ -289,7 +291,7 @@ impl CatalogHandle {
     fn send_write(&self, write: Write) -> Result<oneshot::Receiver<Result<WriteReport, CatalogError>>, CatalogError> {
         let (reply, answer) = oneshot::channel();
         let sent = match &self.topic_writes {
-            Some(topic) => topic.send((write, reply)).is_ok(),
+            Some(topic) => topic.send(TopicWrite::Write(write, reply)).is_ok(),
             None => self.requests.send(Request::Write(write, reply)).is_ok(),
         };
         if sent { Ok(answer) } else { Err(CatalogError::Stopped) }

@@ -6,7 +6,7 @@ use super::{
     store::StoredLink,
     suspension_rows::SuspensionRow,
 };
-use crate::links::RemovedLink;
+use crate::links::{RemovedLink, domains::Settings};
 
 /// A change of one link.
 #[derive(Clone, Debug)]
@@ -50,6 +50,17 @@ pub(super) enum RecordedChange {
     SuspensionEnded(SuspensionRow),
     /// Why links are frozen from now on; `None`: they are not.
     FreezeChanged(Option<String>),
+    Domain(Box<RecordedDomain>),
+}
+
+/// A change of one domain.
+#[derive(Clone, Debug)]
+pub(super) struct RecordedDomain {
+    pub(super) host: String,
+    /// Its settings before; `None`: it was no domain.
+    pub(super) before: Option<Settings>,
+    /// Its settings from now on; `None`: it is no domain any more.
+    pub(super) after: Option<Settings>,
 }
 
 /// A change with its author.

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     apply::{ChangeRules, TableChange},
     change::{Write, WriteReport},
-    domain_change::{DomainChange, DomainReply, PublishDomains},
+    domain_change::{DomainChange, DomainError, DomainReply, DomainReport, PublishDomains},
     error::{CatalogError, LinkSource},
     file_commit::{FileCommit, FileCommitState},
     store::Store,
@@ -27,7 +27,12 @@ use super::{
 use crate::{
     clock,
     faults::{self, log_fault},
-    links::{Table, destination::policy::DestinationPolicy, domains::Domains, suspensions::Suspensions},
+    links::{
+        Table,
+        destination::policy::DestinationPolicy,
+        domains::{Config, Domains},
+        suspensions::Suspensions,
+    },
 };
 
 /// Requests that share one commit at most.
@@ -40,8 +45,13 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Where the answer to a write goes.
 pub(super) type Reply = oneshot::Sender<Result<WriteReport, CatalogError>>;
-/// A write that goes to the topic of links, and where its answer goes.
-pub type TopicWrite = (Write, oneshot::Sender<Result<WriteReport, CatalogError>>);
+/// A request that goes to the topic of links, and where its answer goes.
+pub enum TopicWrite {
+    /// Write something.
+    Write(Write, oneshot::Sender<Result<WriteReport, CatalogError>>),
+    /// Change a domain.
+    ChangeDomain(Box<DomainChange>, oneshot::Sender<Result<DomainReport, DomainError>>),
+}
 /// Makes the workers see other suspensions.
 pub(super) type PublishSuspensions = Box<dyn Fn(Arc<Suspensions>) + Send>;
 
@@ -51,8 +61,8 @@ pub(super) enum Request {
     Write(Write, Reply),
     /// Call this function with the suspensions whenever they change.
     PublishSuspensions(PublishSuspensions),
-    /// Call this function with the domains whenever they change.
-    PublishDomains(PublishDomains),
+    /// Call this function with the domains whenever they change. The configuration has the given ones.
+    PublishDomains(Arc<Config>, PublishDomains),
     /// Change a domain.
     ChangeDomain(Box<DomainChange>, DomainReply),
     /// Write other rows, or do work of the topic of links. The closure opens its own transactions and answers.
@@ -68,6 +78,8 @@ pub(super) struct CatalogWriter {
     pub(super) store: Store,
     pub(super) policy: DestinationPolicy,
     pub(super) domains: Arc<Domains>,
+    /// Those of the configuration.
+    pub(super) configured_domains: Arc<Config>,
     pub(super) source: LinkSource,
     pub(super) latest_version: Arc<AtomicU64>,
     /// Whether no link may change.
@@ -117,7 +129,10 @@ impl CatalogWriter {
                 match request {
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::PublishSuspensions(publish) => self.publish_suspensions = Some(publish),
-                    Request::PublishDomains(publish) => self.publish_domains = Some(publish),
+                    Request::PublishDomains(configured, publish) => {
+                        self.configured_domains = configured;
+                        self.publish_domains = Some(publish);
+                    }
                     Request::ChangeDomain(change, reply) => {
                         // Behind the writes that were asked for before.
                         self.write_all_in_one_commit(std::mem::take(&mut writes));

@@ -118,7 +118,7 @@ pub(super) fn lock_data_dir_and_load_files(
         served.rcu(|edge| edge.with_suspensions(suspensions.clone()));
     });
     let served = edge.clone();
-    catalog.handle().publish_domains_to(move |domains| {
+    catalog.handle().publish_domains_to(Arc::new(config.domains.clone()), move |domains| {
         served.rcu(|edge| edge.with_domains(domains.clone()));
     });
     Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog, source })

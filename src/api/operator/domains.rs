@@ -16,10 +16,13 @@ use crate::{
             request_body::read_body,
             response::{ApiResponse, empty_response, json_response},
         },
-        links::{record_body::read_object, refusal::format_time},
+        links::{
+            record_body::read_object,
+            refusal::{format_time, problem_of_catalog_error},
+        },
     },
     catalog::{
-        domain_change::{DomainChange, DomainError, DomainReport},
+        domain_change::{DomainChange, DomainError, DomainRefusal, DomainReport},
         domain_rows::DomainRow,
     },
     invalid_value::InvalidValue,
@@ -63,8 +66,7 @@ pub(in crate::api) async fn put_domain(
     })?;
     let settings = read_settings(&read_object(&read_body(body, MAX_BODY).await?)?)?;
     check_configuration_does_not_name(&context, &host)?;
-    let configured = context.state.configured_domains.clone();
-    let change = DomainChange { act, host: host.clone(), settings: Some(settings), configured };
+    let change = DomainChange { act, host: host.clone(), settings: Some(settings) };
     let report = context.state.catalog.change_domain(change).await;
     match report.map_err(|error| problem_of_domain_error(error, &host))? {
         DomainReport::Created(row) => Ok(json_response(StatusCode::CREATED, json_of_row(&row).to_string())),
@@ -82,8 +84,7 @@ pub(in crate::api) async fn delete_domain(context: RequestContext, host: String)
     let act = context.new_act(&query)?;
     let host = parse_host_or_asterisk(&host).map_err(|_| Problem::not_found())?;
     check_configuration_does_not_name(&context, &host)?;
-    let configured = context.state.configured_domains.clone();
-    let change = DomainChange { act, host: host.clone(), settings: None, configured };
+    let change = DomainChange { act, host: host.clone(), settings: None };
     let report = context.state.catalog.change_domain(change).await;
     match report.map_err(|error| problem_of_domain_error(error, &host))? {
         DomainReport::Deleted => Ok(empty_response(StatusCode::NO_CONTENT)),
@@ -156,16 +157,14 @@ fn read_settings(object: &Map<String, Value>) -> Result<Settings, Problem> {
 }
 
 fn problem_of_domain_error(error: DomainError, host: &str) -> Problem {
-    let kind = match &error {
-        DomainError::Invalid(values) => {
+    match error {
+        DomainError::Refused(DomainRefusal::Invalid(values)) => {
             let errors = values.iter().map(|value| to_field_error(value, host)).collect();
-            return Problem::of_errors(ProblemKind::Invalid, errors);
+            Problem::of_errors(ProblemKind::Invalid, errors)
         }
-        DomainError::Links(_) => ProblemKind::NotAcceptedHere,
-        DomainError::Frozen(_) => ProblemKind::Frozen,
-        DomainError::StoreFailed(_) | DomainError::Stopped => ProblemKind::StoreFailing,
-    };
-    Problem::new(kind, error.to_string())
+        DomainError::Refused(DomainRefusal::Links(message)) => Problem::new(ProblemKind::NotAcceptedHere, message),
+        DomainError::Catalog(error) => problem_of_catalog_error(&error),
+    }
 }
 
 /// The place of a value in the body; a value of another domain is told with its host.

@@ -1,5 +1,7 @@
 //! Applies records of the topic to the catalog, on the catalog's thread, by the rules of every other source.
 
+use std::sync::Arc;
+
 use rand::rngs::StdRng;
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -9,6 +11,7 @@ use super::{
     record_key::RecordKey,
     rejected,
     state::{Generation, TopicState},
+    waiting,
 };
 use crate::{
     catalog::{
@@ -23,7 +26,12 @@ use crate::{
         writer::CatalogWriter,
     },
     clock,
-    links::{RemovedLink, suspensions::Dimension},
+    links::{
+        RemovedLink,
+        destination::policy::DestinationPolicy,
+        domains::{Config, Domains},
+        suspensions::Dimension,
+    },
     model::link::record::{Record, RecordError},
     word_enum::word_enum,
 };
@@ -38,6 +46,9 @@ word_enum! {
         Gone = "gone",
         Tombstone = "tombstone",
         Suspension = "suspension",
+        Domain = "domain",
+        /// It is kept, and the configuration wins.
+        DomainConfigured = "domain_configured",
         Freeze = "freeze",
         Generation = "generation",
         /// It waits for the end of a freeze.
@@ -88,7 +99,11 @@ pub(super) fn apply_records(
     let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
     let mut application = TopicApplication {
         connection: &transaction,
-        rules: ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms },
+        policy: &writer.policy,
+        configured: &writer.configured_domains,
+        domains: writer.domains.clone(),
+        changes_domains: false,
+        now_ms,
         random: &mut writer.random,
         latest_version: &writer.latest_version,
         foreign_act: Act { id: new_act_id(), actor: format!("topic {}", state.topic), reason: None },
@@ -99,10 +114,13 @@ pub(super) fn apply_records(
         rejections: Vec::new(),
     };
     let applied = application.apply_all_and_write_state(records, position);
-    let TopicApplication { state, mut changes, outcomes, rejections, .. } = application;
+    let TopicApplication { state, mut changes, outcomes, rejections, domains, changes_domains, .. } = application;
     let suspensions = std::mem::take(&mut changes.changes_suspensions).then(|| load_suspensions(&transaction));
     let rejected_kept = rejected::count(&transaction).unwrap_or(0);
     let stored = applied.and_then(|()| transaction.commit());
+    if changes_domains {
+        writer.serve_domains(domains);
+    }
     writer.serve_changes(changes);
     if let (Some(Ok(suspensions)), Some(publish)) = (suspensions, &writer.publish_suspensions) {
         publish(suspensions.into());
@@ -113,9 +131,16 @@ pub(super) fn apply_records(
 }
 
 /// Records of one transaction while they are applied.
-struct TopicApplication<'a> {
-    connection: &'a Connection,
-    rules: ChangeRules<'a>,
+pub(super) struct TopicApplication<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) policy: &'a DestinationPolicy,
+    /// The domains of the configuration.
+    pub(super) configured: &'a Config,
+    /// The domains behind the records so far.
+    pub(super) domains: Arc<Domains>,
+    pub(super) changes_domains: bool,
+    /// The wall's time, never before the latest commit, milliseconds since the epoch.
+    now_ms: u64,
     random: &'a mut StdRng,
     latest_version: &'a std::sync::atomic::AtomicU64,
     /// The act of records of other programs.
@@ -124,7 +149,7 @@ struct TopicApplication<'a> {
     frozen: Option<String>,
     state: TopicState,
     changes: ChangesToServe,
-    outcomes: Vec<(RecordOutcome, u64)>,
+    pub(super) outcomes: Vec<(RecordOutcome, u64)>,
     rejections: Vec<(u64, RejectReason)>,
 }
 
@@ -138,17 +163,17 @@ impl TopicApplication<'_> {
         let version = self.state.next_offset.saturating_sub(1);
         self.latest_version.store(version, std::sync::atomic::Ordering::Relaxed);
         Meta::Version.write(self.connection, Some(&version.to_string()))?;
-        Meta::LatestMs.write(self.connection, Some(&self.rules.now_ms.to_string()))?;
+        Meta::LatestMs.write(self.connection, Some(&self.now_ms.to_string()))?;
         match position {
             ReadPosition::Advances => self.state.write(self.connection),
             ReadPosition::Stays => Ok(()),
         }
     }
 
-    fn apply_record(&mut self, record: &TopicRecord) -> rusqlite::Result<RecordOutcome> {
+    pub(super) fn apply_record(&mut self, record: &TopicRecord) -> rusqlite::Result<RecordOutcome> {
         match record.parse() {
             Err(rejection) => self.reject(record, &rejection),
-            Ok(content) if self.frozen.is_some() && is_about_link(&content) => {
+            Ok(content) if self.frozen.is_some() && is_about_link_or_domain(&content) => {
                 parked::park(self.connection, record)?;
                 Ok(RecordOutcome::Parked)
             }
@@ -165,6 +190,9 @@ impl TopicApplication<'_> {
                 self.suspend(record, dimension, value, suspension)
             }
             RecordContent::EndSuspension { dimension, value } => self.end_suspension(record, dimension, &value),
+            RecordContent::Domain { host, settings } => {
+                self.change_domain(record, &host, settings.map(|settings| *settings))
+            }
             RecordContent::Freeze { reason } => self.set_frozen(record, reason),
             RecordContent::Generation { id } => {
                 self.state.generation = Some(Generation { id, offset: record.offset });
@@ -174,13 +202,13 @@ impl TopicApplication<'_> {
         }
     }
 
-    fn reject(&mut self, record: &TopicRecord, rejection: &Rejection) -> rusqlite::Result<RecordOutcome> {
+    pub(super) fn reject(&mut self, record: &TopicRecord, rejection: &Rejection) -> rusqlite::Result<RecordOutcome> {
         rejected::keep(self.connection, record, rejection)?;
         self.rejections.push((record.offset, rejection.reason));
         Ok(RecordOutcome::Rejected)
     }
 
-    fn act_of(&self, record: &TopicRecord) -> Act {
+    pub(super) fn act_of(&self, record: &TopicRecord) -> Act {
         let author = record.author.as_ref().and_then(super::record::RecordAuthor::to_act);
         author.unwrap_or_else(|| self.foreign_act.clone())
     }
@@ -192,9 +220,10 @@ impl TopicApplication<'_> {
         apply: impl FnOnce(&mut Application<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let act = self.act_of(record);
+        let domains = self.domains.clone();
         let mut application = Application {
             connection: self.connection,
-            rules: ChangeRules { now_ms: self.time_of(record), ..self.rules },
+            rules: ChangeRules { policy: self.policy, domains: &domains, now_ms: self.time_of(record) },
             act: &act,
             random: self.random,
             versions: Versions::of_offset(self.latest_version, record.offset),
@@ -214,8 +243,8 @@ impl TopicApplication<'_> {
         Ok(value)
     }
 
-    fn time_of(&self, record: &TopicRecord) -> u64 {
-        if record.at_ms == 0 { self.rules.now_ms } else { record.at_ms.min(self.rules.now_ms) }
+    pub(super) fn time_of(&self, record: &TopicRecord) -> u64 {
+        if record.at_ms == 0 { self.now_ms } else { record.at_ms.min(self.now_ms) }
     }
 
     fn put_link(
@@ -225,6 +254,11 @@ impl TopicApplication<'_> {
         link: Box<Record>,
         text: String,
     ) -> rusqlite::Result<RecordOutcome> {
+        if self.domains.find_by_name(&name.domain).is_none() {
+            waiting::keep(self.connection, record)?;
+            let detail = "no domain has this name; the link waits for the record d/HOST or a [domains] section";
+            return self.reject(record, &Rejection::new(RejectReason::DomainUnknown, detail));
+        }
         let outcome = self.with_link_application(record, |application| {
             if application.canonical_name(name).is_some_and(|canonical| canonical != *name) {
                 return Ok(None);
@@ -242,7 +276,7 @@ impl TopicApplication<'_> {
         rejected::forget_key(self.connection, &record.key_text())?;
         let once = record.author.as_ref().and_then(|author| author.once.as_ref());
         if let (Some(once), RowOutcome::Created(link)) = (once, &outcome) {
-            once.to_key().keep_request(self.connection, self.rules.now_ms, link)?;
+            once.to_key().keep_request(self.connection, self.now_ms, link)?;
         }
         Ok(RecordOutcome::Link)
     }
@@ -259,11 +293,12 @@ impl TopicApplication<'_> {
             self.with_link_application(record, |application| application.delete_link(&name, &stored))?;
         } else if gone.is_none()
             && let Some(row) = GoneRow::find(connection, &name.domain, &name.code)?
-            && row.link.reusable_at_ms() <= self.rules.now_ms
+            && row.link.reusable_at_ms() <= self.now_ms
         {
             GoneRow::delete(connection, &name.domain, &name.code)?;
         }
         rejected::forget_key(connection, &record.key_text())?;
+        waiting::forget_key(connection, &record.key_text())?;
         let Some(link) = gone else { return Ok(RecordOutcome::Tombstone) };
         GoneRow { domain: name.domain, code: name.code, link }.write(connection)?;
         Ok(RecordOutcome::Gone)
@@ -276,8 +311,7 @@ impl TopicApplication<'_> {
         value: String,
         suspension: SuspensionValue,
     ) -> rusqlite::Result<RecordOutcome> {
-        let policy = self.rules.policy;
-        let fallback = suspension.fallback_url.map(|url| policy.check_and_normalize_url_without_placeholders(&url));
+        let fallback = suspension.fallback_url.map(|url| self.policy.check_and_normalize_url_without_placeholders(&url));
         let fallback_url = match fallback.transpose() {
             Ok(fallback_url) => fallback_url,
             Err(error) => {
@@ -342,11 +376,9 @@ impl TopicApplication<'_> {
     }
 }
 
-fn is_about_link(content: &RecordContent) -> bool {
-    matches!(
-        content,
-        RecordContent::PutLink { .. } | RecordContent::GoneLink { .. } | RecordContent::LinkTombstone { .. }
-    )
+fn is_about_link_or_domain(content: &RecordContent) -> bool {
+    use RecordContent::{Domain, GoneLink, LinkTombstone, PutLink};
+    matches!(content, PutLink { .. } | GoneLink { .. } | LinkTombstone { .. } | Domain { .. })
 }
 
 fn to_rejection(refusal: RowRefusal) -> Rejection {

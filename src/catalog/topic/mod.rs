@@ -4,7 +4,7 @@
 //!  key                    value
 //!  l/DOMAIN/CODE          the link's record; or {"gone":{…}}, which reserves the code; none: the link is removed
 //!  s/DIMENSION/VALUE      a suspension; none: it has ended
-//!  d/HOST                 a domain; this build skips it
+//!  d/HOST                 the settings of a domain; none: the host is no domain any more
 //!  f/freeze               {"reason":…}: no link changes; none: links change again
 //!  a/generation           {"generation":UUID}: another one, or none, means that the topic was made again
 //!  headers                act, author, reason; once: the Idempotency-Key of the request
@@ -16,6 +16,9 @@
 //! (`state`), so that a restart goes on from there. A record that breaks a rule is skipped, counted and listed
 //! (`rejected`); the good link before it stays.
 //!
+//! A record of a domain changes the domain for the records behind it (`apply_domains`). Compaction can leave the record
+//! of a link before that of its domain, so a link of an unknown domain waits for it (`waiting`), and is listed meanwhile.
+//!
 //! A topic that was made again, was cut, or has dropped tombstones that this edge has not read, is read from its
 //! beginning into a table aside (`stage`). The links of before are served until that is done, and they stay if the
 //! topic lacks more than a tenth of them.
@@ -24,6 +27,7 @@
 //! fences every earlier writer, reads to the end, checks the request as the catalog would (`plan`), and commits links
 //! and audit in one transaction. The answer comes once this edge has read its own records.
 
+mod apply_domains;
 mod apply_records;
 mod catalog_thread;
 mod consumer;
@@ -46,6 +50,7 @@ mod setup;
 mod stage;
 mod state;
 mod tables;
+mod waiting;
 mod write;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::catalog::{
     change::LinkName,
-    recorded::{RecordedChange, RecordedLink, RecordedWrite},
+    recorded::{RecordedChange, RecordedDomain, RecordedLink, RecordedWrite},
     suspension_rows::SuspensionRow,
 };
 
@@ -50,6 +50,12 @@ impl OutgoingRecord {
                 let action = if reason.is_some() { "freeze" } else { "unfreeze" };
                 let value = reason.and_then(|reason| to_json(&FreezeValue { reason }));
                 (RecordKey::Freeze, value, None, json!({"action": action}))
+            }
+            RecordedChange::Domain(domain) => {
+                let RecordedDomain { host, before, after } = *domain;
+                let action = if after.is_some() { "put_domain" } else { "delete_domain" };
+                let audit = json!({"action": action, "host": host, "before": before, "after": after});
+                (RecordKey::Domain(host), after.and_then(|settings| to_json(&settings)), None, audit)
             }
         };
         audit["act"] = author.act.as_str().into();

@@ -1,4 +1,4 @@
-//! Records of links that came while links were frozen. They wait in their order for the end of the freeze.
+//! Records of links and domains that came while links were frozen. They wait in their order for the end of the freeze.
 
 use rusqlite::{Connection, params};
 

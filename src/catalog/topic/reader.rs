@@ -22,7 +22,7 @@ use super::{
     write::TopicWriting,
 };
 use crate::{
-    catalog::{CatalogError, CatalogHandle, store::Meta, writer::TopicWrite},
+    catalog::{CatalogError, CatalogHandle, domain_rows::DomainRow, store::Meta, writer::TopicWrite},
     clock,
     faults::{self, log_fault},
     kafka::{Config, TopicAdmin, TopicState as DescribedTopic},
@@ -129,8 +129,10 @@ fn load_state(catalog: &CatalogHandle, topic: &str) -> Result<LoadedState, Catal
         let rules_fingerprint = Meta::ReadyFingerprint.read(connection)?.unwrap_or_default();
         let are_rules_changed = known.as_ref().is_some_and(|state| state.rules_fingerprint != rules_fingerprint);
         let rejected_kept = rejected::count(connection)?;
+        // Domains without a record are removed at the end of such a reading.
+        let has_domains = !DomainRow::list(connection)?.is_empty();
         let must_read_anew = match &known {
-            None => has_links.then_some(RereadReason::FirstRead),
+            None => (has_links || has_domains).then_some(RereadReason::FirstRead),
             Some(_) if are_rules_changed && rejected_kept > 0 => Some(RereadReason::RulesChanged),
             Some(_) => None,
         };

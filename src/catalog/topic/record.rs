@@ -9,13 +9,13 @@ use crate::{
         act::Act,
         change::{IdempotencyKey, LinkName},
     },
-    links::{RemovedLink, file::MAX_LINE, suspensions::Dimension},
+    links::{RemovedLink, domains::Settings, file::MAX_LINE, suspensions::Dimension},
     model::link::{Kind, record::Record},
     word_enum::word_enum,
 };
 
 /// The longest value, in bytes: that of a line in a links file.
-const MAX_VALUE: usize = MAX_LINE;
+pub(super) const MAX_VALUE: usize = MAX_LINE;
 /// The longest key, in bytes: a host, a code and what is between.
 const MAX_KEY: usize = 512;
 
@@ -84,6 +84,8 @@ word_enum! {
         NotARecord = "not_a_record",
         /// Key and record name different links.
         KeyDiffers = "key_differs",
+        /// No record has made the link's domain, and no configuration. The link waits for the domain.
+        DomainUnknown = "domain_unknown",
         /// The record breaks a rule.
         Invalid = "invalid",
         /// A field that never changes would change.
@@ -120,6 +122,8 @@ pub(super) enum RecordContent {
     Suspend { dimension: Dimension, value: String, suspension: SuspensionValue },
     /// They are as before.
     EndSuspension { dimension: Dimension, value: String },
+    /// The host has these settings; `None`: it is no domain any more.
+    Domain { host: String, settings: Option<Box<Settings>> },
     /// No link changes, for this reason; `None`: links change again.
     Freeze { reason: Option<String> },
     /// The generation of the topic.
@@ -268,7 +272,12 @@ impl TopicRecord {
                 let GenerationValue { generation } = parse_json(value)?;
                 Ok(RecordContent::Generation { id: generation })
             }
-            (RecordKey::Generation, None) | (RecordKey::Domain(_), _) => Ok(RecordContent::Skipped),
+            (RecordKey::Domain(host), Some(value)) => {
+                let settings = Some(Box::new(parse_settings(value)?));
+                Ok(RecordContent::Domain { host, settings })
+            }
+            (RecordKey::Domain(host), None) => Ok(RecordContent::Domain { host, settings: None }),
+            (RecordKey::Generation, None) => Ok(RecordContent::Skipped),
         }
     }
 }
@@ -286,6 +295,12 @@ fn parse_link(name: LinkName, value: &[u8]) -> Result<RecordContent, Rejection> 
     }
     let text = String::from_utf8_lossy(value).into_owned();
     Ok(RecordContent::PutLink { name, record: Box::new(record), text })
+}
+
+fn parse_settings(value: &[u8]) -> Result<Settings, Rejection> {
+    // A JSON array would be read as the fields in their order.
+    let object: serde_json::Map<String, serde_json::Value> = parse_json(value)?;
+    serde_json::from_value(object.into()).map_err(|error| Rejection::new(RejectReason::NotARecord, error.to_string()))
 }
 
 /// Whether the value of a link says that the link is gone.
@@ -334,6 +349,27 @@ mod tests {
         assert_eq!(reason_of(Some("l/a.example/tea"), Some(TEA)), RejectReason::KeyDiffers);
         assert_eq!(reason_of(Some("l/*/tea"), Some(&" ".repeat(MAX_VALUE + 1))), RejectReason::TooLarge);
         assert_eq!(reason_of(Some(&format!("l/*/{}", "x".repeat(MAX_KEY))), None), RejectReason::TooLarge);
+        for (settings, reason) in [
+            ("{", RejectReason::NotJson),
+            ("[]", RejectReason::NotARecord),
+            (r#"{"colour":1}"#, RejectReason::NotARecord),
+            (r#"{"prefetch":"maybe"}"#, RejectReason::NotARecord),
+        ] {
+            assert_eq!(reason_of(Some("d/go.example.com"), Some(settings)), reason, "{settings}");
+        }
+    }
+
+    #[test]
+    fn the_settings_of_a_domain_are_read_as_they_are_written() {
+        let settings = Settings { root_url: Some("https://shop.example.com/".to_owned()), ..Settings::default() };
+        let value = serde_json::to_string(&settings).unwrap();
+        let Ok(RecordContent::Domain { host, settings: Some(read) }) = record(Some("d/a.example"), Some(&value)).parse()
+        else {
+            panic!("{value}")
+        };
+        assert_eq!((&*host, serde_json::to_string(&read).unwrap()), ("a.example", value));
+        let removed = record(Some("d/a.example"), None).parse();
+        assert!(matches!(removed, Ok(RecordContent::Domain { settings: None, .. })));
     }
 
     #[test]

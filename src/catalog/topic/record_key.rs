@@ -4,7 +4,10 @@ use std::fmt;
 
 use crate::{
     catalog::change::LinkName,
-    links::suspensions::{Dimension, canonical_value},
+    links::{
+        domains::parse_host_or_asterisk,
+        suspensions::{Dimension, canonical_value},
+    },
 };
 
 /// What a record is about.
@@ -23,7 +26,8 @@ pub(super) enum RecordKey {
 }
 
 impl RecordKey {
-    /// Reads a key; `None` if it is none of the topic. A value of a suspension is in its canonical form.
+    /// Reads a key; `None` if it is none of the topic. A value of a suspension and a host of a domain are in their
+    /// canonical form.
     pub(super) fn parse(key: &str) -> Option<RecordKey> {
         let (sort, rest) = key.split_once('/')?;
         match sort {
@@ -38,7 +42,10 @@ impl RecordKey {
                 let is_canonical = !value.is_empty() && canonical_value(dimension, value) == value;
                 is_canonical.then(|| RecordKey::Suspension(dimension, value.to_owned()))
             }
-            "d" => (!rest.is_empty()).then(|| RecordKey::Domain(rest.to_owned())),
+            "d" => {
+                let is_canonical = parse_host_or_asterisk(rest).is_ok_and(|host| host == rest);
+                is_canonical.then(|| RecordKey::Domain(rest.to_owned()))
+            }
             "a" => (rest == "generation").then_some(RecordKey::Generation),
             "f" => (rest == "freeze").then_some(RecordKey::Freeze),
             _ => None,
@@ -66,12 +73,18 @@ mod tests {
 
     #[test]
     fn keys_of_the_topic_are_read_and_others_are_not() {
-        for key in ["l/*/tea", "l/go.example.com/7Kq2ZpXa", "s/creator/c_7/x", "s/host/a.example", "d/a", "f/freeze"] {
+        for key in ["l/*/tea", "l/go.example.com/7Kq2ZpXa", "s/creator/c_7/x", "s/host/a.example", "f/freeze"] {
+            assert_eq!(RecordKey::parse(key).unwrap().to_string(), key);
+        }
+        for key in ["d/*", "d/go.example.com", "d/xn--bcher-kva.example"] {
             assert_eq!(RecordKey::parse(key).unwrap().to_string(), key);
         }
         for key in
             ["", "l", "l/", "l/*", "l/*/", "l//tea", "l/*/a/b", "s/creator/", "s/who/x", "s/host/A.example", "x/y"]
         {
+            assert_eq!(RecordKey::parse(key), None, "{key}");
+        }
+        for key in ["d/", "d/Go.example.com", "d/b\u{fc}cher.example", "d/a b", "d/go.example.com/x"] {
             assert_eq!(RecordKey::parse(key), None, "{key}");
         }
         assert_eq!(RecordKey::parse("a/generations"), None);

@@ -4,17 +4,20 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
+    apply_domains::remove_domains_without_record,
     apply_records::{AppliedRecords, ReadPosition, apply_records},
     fingerprint, parked,
     record::TopicRecord,
     rejected,
     state::TopicState,
+    waiting,
 };
 use crate::{
     catalog::{
         act::{Act, new_act_id, write_act},
         apply::{Application, ChangeRules},
         change::LinkName,
+        domain_check::DomainRules,
         store::{Meta, StoredLink},
         suspension_rows::{SuspensionRow, load_suspensions},
         versions::Versions,
@@ -85,6 +88,7 @@ pub(super) fn check_stage(writer: &mut CatalogWriter, allow_shrink: bool) -> rus
 pub(super) fn begin_apply(writer: &mut CatalogWriter) -> rusqlite::Result<()> {
     let transaction = writer.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     parked::clear(&transaction)?;
+    waiting::clear(&transaction)?;
     rejected::forget_all(&transaction)?;
     let is_frozen: bool =
         transaction
@@ -166,7 +170,7 @@ pub(super) fn remove_next_part(
     Ok(Some((last_id, removed)))
 }
 
-/// Ends the suspensions that have no record, and writes how far the topic is read, with the fingerprint of all links.
+/// Ends the suspensions and domains that have no record, and writes how far the topic is read, with the fingerprint of all links.
 pub(super) fn finish_apply(writer: &mut CatalogWriter, state: TopicState) -> rusqlite::Result<TopicState> {
     let transaction = writer.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for row in SuspensionRow::list(&transaction)? {
@@ -175,14 +179,24 @@ pub(super) fn finish_apply(writer: &mut CatalogWriter, state: TopicState) -> rus
             row.delete(&transaction)?;
         }
     }
+    let rules = DomainRules {
+        connection: &transaction,
+        policy: &writer.policy,
+        domains: &writer.domains,
+        configured: &writer.configured_domains,
+    };
+    let version = state.next_offset.saturating_sub(1);
+    let domains = remove_domains_without_record(&rules, &state.topic, version)?;
     let state = TopicState { fingerprint: fingerprint::of_all_links(&transaction)?, ..state };
     state.write(&transaction)?;
-    let version = state.next_offset.saturating_sub(1);
     Meta::Version.write(&transaction, Some(&version.to_string()))?;
     transaction.execute("DELETE FROM topic_stage", [])?;
     let suspensions: Suspensions = load_suspensions(&transaction)?;
     transaction.commit()?;
     writer.latest_version.store(version, std::sync::atomic::Ordering::Relaxed);
+    if let Some(domains) = domains {
+        writer.serve_domains(domains);
+    }
     if let Some(publish) = &writer.publish_suspensions {
         publish(suspensions.into());
     }

@@ -11,6 +11,14 @@ CREATE TABLE IF NOT EXISTS topic_parked (
   value BLOB,
   author TEXT
 ) STRICT;
+-- The last record of each link whose domain is not known yet.
+CREATE TABLE IF NOT EXISTS topic_waiting (
+  key TEXT PRIMARY KEY,
+  offset INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  value BLOB NOT NULL,
+  author TEXT
+) STRICT, WITHOUT ROWID;
 -- The last record of each key, while the topic is read anew.
 CREATE TABLE IF NOT EXISTS topic_stage (
   key TEXT PRIMARY KEY,

@@ -2,21 +2,22 @@
 //! until this edge has read what it wrote.
 
 use std::{
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use super::{
     catalog_thread::run_on_catalog_thread,
-    plan::plan_writes,
+    plan::{WritePlan, plan_domain_change, plan_writes},
     producer::{TopicProducer, WriteFailure},
     reading::TopicReading,
 };
 use crate::{
     catalog::{
         change::{Write, WriteReport},
+        domain_change::{DomainChange, DomainReply},
         error::CatalogError,
-        writer::{Reply, TopicWrite},
+        writer::{CatalogWriter, Reply, TopicWrite},
     },
     faults::{self, log_fault},
     metrics as table,
@@ -54,48 +55,74 @@ impl TopicWriting {
 
     /// Refuses the requests that wait.
     pub(super) fn refuse_waiting(&mut self, why: &str) {
-        for (_, reply) in self.next.take().into_iter().chain(self.requests.try_iter()) {
+        for request in self.next.take().into_iter().chain(self.requests.try_iter()) {
+            let error = CatalogError::TopicUnavailable(why.to_owned());
             // An error: who asked has gone.
-            let _ = reply.send(Err(CatalogError::TopicUnavailable(why.to_owned())));
+            match request {
+                TopicWrite::Write(_, reply) => drop(reply.send(Err(error))),
+                TopicWrite::ChangeDomain(_, reply) => drop(reply.send(Err(error.into()))),
+            }
         }
     }
 
     /// Carries out the requests that wait, as far as they fit into one transaction.
     pub(super) fn write_waiting(&mut self, reading: &mut TopicReading) {
-        let waiting = self.take_waiting();
-        if waiting.is_empty() {
-            return;
-        }
+        let waiting = match self.take_waiting() {
+            Waiting::Domain(change, reply) => return self.write_domain(reading, change, reply),
+            Waiting::Writes(waiting) if waiting.is_empty() => return,
+            Waiting::Writes(waiting) => waiting,
+        };
         let (writes, replies): (Vec<Write>, Vec<Reply>) = waiting.into_iter().unzip();
         let count = replies.len();
-        let reports = self.write_all(reading, &writes).unwrap_or_else(|error| repeat_error(&error, count));
+        let plan = self.plan_and_commit(reading, move |writer| plan_writes(writer, &writes));
+        let reports = plan.map_or_else(|error| repeat_error(&error, count), WritePlan::into_reports);
         for (reply, report) in replies.into_iter().zip(reports) {
             // An error: who asked has gone.
             let _ = reply.send(report);
         }
     }
 
-    fn take_waiting(&mut self) -> Vec<TopicWrite> {
+    fn write_domain(&mut self, reading: &mut TopicReading, change: Box<DomainChange>, reply: DomainReply) {
+        let plan = self.plan_and_commit(reading, move |writer| Ok(plan_domain_change(writer, &change)));
+        // An error: who asked has gone.
+        let _ = reply.send(plan.map_err(Into::into).and_then(WritePlan::into_report));
+    }
+
+    fn take_waiting(&mut self) -> Waiting {
         let mut waiting = Vec::new();
         let mut rows = 0;
         while let Some(request) = self.next.take().or_else(|| self.requests.try_recv().ok()) {
-            rows += match &request.0 {
+            let (write, reply) = match request {
+                TopicWrite::ChangeDomain(change, reply) if waiting.is_empty() => return Waiting::Domain(change, reply),
+                TopicWrite::ChangeDomain(..) => {
+                    self.next = Some(request);
+                    break;
+                }
+                TopicWrite::Write(write, reply) => (write, reply),
+            };
+            rows += match &write {
                 Write::Batch(batch) => batch.rows.len(),
                 _ => 1,
             };
             if rows > ROWS_AT_ONCE && !waiting.is_empty() {
-                self.next = Some(request);
+                self.next = Some(TopicWrite::Write(write, reply));
                 break;
             }
-            waiting.push(request);
+            waiting.push((write, reply));
         }
-        waiting
+        Waiting::Writes(waiting)
     }
 
-    fn write_all(&mut self, reading: &mut TopicReading, writes: &[Write]) -> Result<Vec<Report>, CatalogError> {
+    /// Plans a write behind the end of the topic and commits it, again while another writer takes the place.
+    fn plan_and_commit<R: Send + 'static>(
+        &mut self,
+        reading: &mut TopicReading,
+        plan: impl Fn(&mut CatalogWriter) -> rusqlite::Result<WritePlan<R>> + Send + Sync + 'static,
+    ) -> Result<WritePlan<R>, CatalogError> {
+        let plan = Arc::new(plan);
         for _ in 0..ATTEMPTS {
-            match self.try_write_all(reading, writes) {
-                Ok(reports) => return Ok(reports),
+            match self.try_plan_and_commit(reading, plan.clone()) {
+                Ok(plan) => return Ok(plan),
                 Err(AttemptError::Fenced) => self.results[WriteResult::Fenced as usize].increment(1),
                 Err(AttemptError::Catalog(error)) => {
                     self.results[WriteResult::Failed as usize].increment(1);
@@ -113,13 +140,16 @@ impl TopicWriting {
         Err(CatalogError::WriterFenced { attempts: ATTEMPTS })
     }
 
-    fn try_write_all(&mut self, reading: &mut TopicReading, writes: &[Write]) -> Result<Vec<Report>, AttemptError> {
+    fn try_plan_and_commit<R: Send + 'static>(
+        &mut self,
+        reading: &mut TopicReading,
+        plan: Arc<impl Fn(&mut CatalogWriter) -> rusqlite::Result<WritePlan<R>> + Send + Sync + 'static>,
+    ) -> Result<WritePlan<R>, AttemptError> {
         self.producer.take_place()?;
         reading.read_to_end(Instant::now() + READ_TIME).map_err(CatalogError::TopicUnavailable)?;
-        let writes = writes.to_vec();
-        let plan = run_on_catalog_thread(&reading.catalog, move |writer| plan_writes(writer, writes))?;
+        let mut plan = run_on_catalog_thread(&reading.catalog, move |writer| plan(writer))?;
         if plan.records.is_empty() {
-            return Ok(plan.reports);
+            return Ok(plan);
         }
         reading.skipped_offsets.clear();
         let offsets = self.producer.commit(&plan.records)?;
@@ -133,8 +163,17 @@ impl TopicWriting {
             let told = format!("another program wrote between, and the change at offset {offset} broke a rule then");
             return Err(CatalogError::TopicUnavailable(told).into());
         }
-        Ok(plan.into_reports_with_offsets(&offsets))
+        plan.offsets = offsets;
+        Ok(plan)
     }
+}
+
+/// What is carried out next.
+enum Waiting {
+    /// Writes that share a transaction.
+    Writes(Vec<(Write, Reply)>),
+    /// A change of a domain, which is a transaction of its own: the rules of later writes depend on it.
+    Domain(Box<DomainChange>, DomainReply),
 }
 
 /// Why an attempt to write failed.

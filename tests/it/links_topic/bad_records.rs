@@ -33,14 +33,15 @@ fn rubbish_is_skipped_with_its_reason_and_what_follows_is_served() {
         (Some("l/*/tea"), Some(&long)),
         (Some("l/*/tea"), Some(&thief.to_string())),
         (Some("l/*/tea"), Some(&tea.replace("https", "javascript"))),
-        (Some("d/go.example.com"), Some("{}")),
+        (Some("d/Go.example.com"), Some("{}")),
+        (Some("a/generation"), None),
     ]);
     program.write_links(&[plain("last", "https://shop.example.com/last")]);
     wait_until_leads_to(&site.site, "last", "https://shop.example.com/last");
     wait_until_leads_to(&site.site, "tea", "https://shop.example.com/tea");
     let expected = [
         ("null_key", 1.0),
-        ("bad_key", 1.0),
+        ("bad_key", 2.0),
         ("not_json", 1.0),
         ("not_a_record", 1.0),
         ("key_differs", 1.0),
@@ -80,6 +81,7 @@ fn a_record_of_a_domain_that_is_configured_later_is_served_then() {
     program.write_links(&[plain("cup", "https://shop.example.com/cup")]);
     let mut site = edge(&broker, topic).config("").start();
     assert_eq!(site.metric("waypost_links_topic_rejected_records", ""), 1.0);
+    assert_eq!(site.metric("waypost_links_topic_rejected_total", "reason=\"domain_unknown\""), 1.0);
     assert_eq!(site.metric("waypost_links", ""), 1.0);
     site.stop();
     site.write("waypost.toml", "[domains.\"go.example.com\"]\n");
@@ -106,7 +108,7 @@ fn a_bad_newest_record_is_seen_by_the_fingerprints_of_an_old_and_a_fresh_edge() 
     program.write(&[(Some("l/*/tea"), Some("{"))]);
     let other = OtherProgram::new(&broker, compacted);
     // At the offsets of the first topic: 1 is the record that is gone.
-    other.write(&[(Some("d/nothing"), Some("{}"))]);
+    other.write(&[(Some("s/creator/nobody"), None)]);
     other.write_links(&[plain("cup", "https://shop.example.com/cup")]);
     other.write(&[(Some("l/*/tea"), Some("{"))]);
     let mut fresh = edge(&broker, compacted).start();

@@ -2,6 +2,7 @@
 
 mod bad_records;
 mod changed_topic;
+mod domains;
 mod edges;
 mod freeze;
 mod site;
