@@ -4,12 +4,13 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Seek},
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rand::{SeedableRng, rngs::StdRng};
@@ -29,6 +30,8 @@ use crate::{
 
 /// Rows of one part: some 300 ms, for which another request may wait.
 const ROWS_PER_PART: usize = 8_000;
+/// How long a store that failed is left alone.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// A file whose links are being kept.
 pub(super) struct FileCommit {
@@ -42,6 +45,8 @@ pub(super) struct FileCommit {
     /// The rows whose links are in the file.
     kept: RowSet,
     next: NextPart,
+    /// When the store failed: the time of the next attempt.
+    retry_at: Option<Instant>,
 }
 
 /// What the next part does.
@@ -64,7 +69,24 @@ impl FileCommit {
     /// `file` is the file that was loaded, `version_text` its version.
     pub(super) fn new(path: PathBuf, file: File, version_text: String, table: Arc<Table>, act: Act) -> FileCommit {
         let lines = BufReader::with_capacity(1 << 20, file);
-        FileCommit { path, table, lines, version_text, act, kept: RowSet::default(), next: NextPart::Lines }
+        let (kept, next) = (RowSet::default(), NextPart::Lines);
+        FileCommit { path, table, lines, version_text, act, kept, next, retry_at: None }
+    }
+
+    /// How long the next part has to wait.
+    pub(super) fn remaining_wait(&self) -> Duration {
+        self.retry_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Begins with the first line again, in a while. What is kept already is skipped then.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn start_again_later(&mut self) -> std::io::Result<()> {
+        self.lines.rewind()?;
+        (self.kept, self.next) = (RowSet::default(), NextPart::Lines);
+        self.retry_at = Some(Instant::now() + RETRY);
+        Ok(())
     }
 
     /// Commits the next part.

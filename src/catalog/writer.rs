@@ -156,7 +156,7 @@ impl CatalogWriter {
 
     fn wait_for_request(&self, requests: &mpsc::Receiver<Request>) -> Waited {
         let wait = match (&self.file_commit, self.is_checkpointed) {
-            (Some(_), _) => Duration::ZERO,
+            (Some(commit), _) => commit.remaining_wait(),
             (None, false) => IDLE,
             (None, true) => Duration::from_secs(3600),
         };
@@ -267,6 +267,10 @@ impl CatalogWriter {
                 self.count_and_log_write_error(&format!(
                     "{path}: its links are served, and cannot be kept for the next start: {error}"
                 ));
+                match commit.start_again_later() {
+                    Ok(()) => self.file_commit = Some(commit),
+                    Err(error) => tracing::warn!(%error, "the links file is not kept until it is read again"),
+                }
             }
         }
     }
@@ -274,7 +278,8 @@ impl CatalogWriter {
     /// A file that has too many parts left is read again by the next start.
     fn finish_file_commit_and_checkpoint(mut self) {
         let deadline = Instant::now() + STOP_TIME;
-        while self.file_commit.is_some() && Instant::now() < deadline {
+        let can_go_on = |commit: &FileCommit| commit.remaining_wait().is_zero() && Instant::now() < deadline;
+        while self.file_commit.as_deref().is_some_and(can_go_on) {
             self.commit_next_part_of_file_or_checkpoint();
         }
         self.file_commit = None;

@@ -39,11 +39,14 @@ fn die_at_call_for_log(site: Site, call: &str, number: usize) -> Site {
 }
 
 fn wait_until_file_is_kept(site: &Site) {
+    wait_until_a_row_is_kept(site, "SELECT 1 FROM meta WHERE name = 'file_version'");
+}
+
+fn wait_until_a_row_is_kept(site: &Site, sql: &str) {
     let database = site.data().join("catalog.db");
     until("the file to be kept", || {
         let connection = rusqlite::Connection::open(&database).ok()?;
-        let kept = "SELECT 1 FROM meta WHERE name = 'file_version'";
-        connection.prepare(kept).ok()?.exists([]).ok()?.then_some(())
+        connection.prepare(sql).ok()?.exists([]).ok()?.then_some(())
     });
 }
 
@@ -207,4 +210,25 @@ fn a_failing_disk_refuses_every_change_of_a_server_and_no_click_and_later_change
         let status = if is_kept { 302 } else { 404 };
         assert_eq!(api.site.get("/doubtful", &[]).status, status, "{calls}: the change is whole, or not there");
     }
+}
+
+#[test]
+fn a_links_file_that_a_failing_disk_does_not_take_is_served_and_kept_once_the_disk_works() {
+    let site = Site::new(&[]);
+    write_links_file(&site, 20, 0);
+    let mut site = site.start();
+    wait_until_file_is_kept(&site);
+    let Some(fault) = Injected::into(&site, WRITER, "fsync:error=EIO") else { return };
+    write_links_file(&site, 19, 1);
+    site.signal("-HUP");
+    let line = site.wait_for_fault("catalog_failing", "bounded", "catalog-failing");
+    assert!(line["message"].as_str().unwrap().contains("links.jsonl: its links are served"), "{line}");
+    assert!(site.get("/c0", &[]).header("location").unwrap().starts_with("https://shop.example.com/c0/1"));
+    assert_eq!(["/c1", "/c19"].map(|path| site.get(path, &[]).status), [302, 404]);
+    assert!(site.metric("waypost_catalog_write_errors_total", "") >= 1.0);
+    drop(fault);
+    wait_until_a_row_is_kept(&site, "SELECT 1 FROM gone WHERE code = 'c19'");
+    let (code, log) = site.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(count_by_file_version(&CatalogState::read_and_check(&site.data())), [0, 19]);
 }
