@@ -363,7 +363,8 @@ mod tests {
     fn the_settings_of_a_domain_are_read_as_they_are_written() {
         let settings = Settings { root_url: Some("https://shop.example.com/".to_owned()), ..Settings::default() };
         let value = serde_json::to_string(&settings).unwrap();
-        let Ok(RecordContent::Domain { host, settings: Some(read) }) = record(Some("d/a.example"), Some(&value)).parse()
+        let Ok(RecordContent::Domain { host, settings: Some(read) }) =
+            record(Some("d/a.example"), Some(&value)).parse()
         else {
             panic!("{value}")
         };

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::site::{
-    OtherProgram, api_edge, edge, plain, set_up, wait_until_fingerprints_agree, wait_until_leads_to,
-};
+use super::site::{OtherProgram, api_edge, edge, plain, set_up, wait_until_fingerprints_agree, wait_until_leads_to};
 use crate::{
     api::client::{ApiSite, body, new_key},
     dsl::{Answer, Site, until},
