@@ -273,8 +273,7 @@ impl TopicRecord {
                 Ok(RecordContent::Generation { id: generation })
             }
             (RecordKey::Domain(host), Some(value)) => {
-                let settings = Some(Box::new(parse_settings(value)?));
-                Ok(RecordContent::Domain { host, settings })
+                Ok(RecordContent::Domain { host, settings: Some(Box::new(parse_settings(value)?)) })
             }
             (RecordKey::Domain(host), None) => Ok(RecordContent::Domain { host, settings: None }),
             (RecordKey::Generation, None) => Ok(RecordContent::Skipped),
@@ -369,8 +368,7 @@ mod tests {
             panic!("{value}")
         };
         assert_eq!((&*host, serde_json::to_string(&read).unwrap()), ("a.example", value));
-        let removed = record(Some("d/a.example"), None).parse();
-        assert!(matches!(removed, Ok(RecordContent::Domain { settings: None, .. })));
+        assert!(matches!(record(Some("d/a.example"), None).parse(), Ok(RecordContent::Domain { settings: None, .. })));
     }
 
     #[test]
