@@ -311,7 +311,8 @@ impl TopicApplication<'_> {
         value: String,
         suspension: SuspensionValue,
     ) -> rusqlite::Result<RecordOutcome> {
-        let fallback = suspension.fallback_url.map(|url| self.policy.check_and_normalize_url_without_placeholders(&url));
+        let fallback =
+            suspension.fallback_url.map(|url| self.policy.check_and_normalize_url_without_placeholders(&url));
         let fallback_url = match fallback.transpose() {
             Ok(fallback_url) => fallback_url,
             Err(error) => {

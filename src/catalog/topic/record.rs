@@ -273,8 +273,7 @@ impl TopicRecord {
                 Ok(RecordContent::Generation { id: generation })
             }
             (RecordKey::Domain(host), Some(value)) => {
-                let settings = Some(Box::new(parse_settings(value)?));
-                Ok(RecordContent::Domain { host, settings })
+                Ok(RecordContent::Domain { host, settings: Some(Box::new(parse_settings(value)?)) })
             }
             (RecordKey::Domain(host), None) => Ok(RecordContent::Domain { host, settings: None }),
             (RecordKey::Generation, None) => Ok(RecordContent::Skipped),
@@ -363,13 +362,13 @@ mod tests {
     fn the_settings_of_a_domain_are_read_as_they_are_written() {
         let settings = Settings { root_url: Some("https://shop.example.com/".to_owned()), ..Settings::default() };
         let value = serde_json::to_string(&settings).unwrap();
-        let Ok(RecordContent::Domain { host, settings: Some(read) }) = record(Some("d/a.example"), Some(&value)).parse()
+        let Ok(RecordContent::Domain { host, settings: Some(read) }) =
+            record(Some("d/a.example"), Some(&value)).parse()
         else {
             panic!("{value}")
         };
         assert_eq!((&*host, serde_json::to_string(&read).unwrap()), ("a.example", value));
-        let removed = record(Some("d/a.example"), None).parse();
-        assert!(matches!(removed, Ok(RecordContent::Domain { settings: None, .. })));
+        assert!(matches!(record(Some("d/a.example"), None).parse(), Ok(RecordContent::Domain { settings: None, .. })));
     }
 
     #[test]

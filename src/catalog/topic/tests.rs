@@ -1,6 +1,9 @@
 //! Records that are applied to a catalog without a broker: stages, freezes, fingerprints.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 
@@ -14,11 +17,11 @@ use super::{
     tables::create_missing_tables,
 };
 use crate::{
-    catalog::{Catalog, LinkSource, OpenedCatalog},
+    catalog::{Catalog, LinkSource, OpenedCatalog, offline::add_domains_of_catalog},
     links::{
         Table,
         destination::policy::DestinationPolicy,
-        domains::{Config as DomainsConfig, Domains},
+        domains::{Config as DomainsConfig, Domains, Settings},
     },
 };
 
@@ -26,21 +29,31 @@ struct Reading {
     catalog: Catalog,
     table: Arc<Table>,
     domains: Arc<Domains>,
+    /// The domains that requests see.
+    served: Arc<Mutex<Arc<Domains>>>,
     state: TopicState,
 }
 
 impl Reading {
     fn open(dir: &Path) -> Reading {
-        let domains = Arc::new(Domains::new(&DomainsConfig::default()).unwrap());
+        Reading::open_with(dir, DomainsConfig::default())
+    }
+
+    /// With these domains in the configuration.
+    fn open_with(dir: &Path, configured: DomainsConfig) -> Reading {
+        let domains = Arc::new(Domains::new(&add_domains_of_catalog(&configured, dir).unwrap()).unwrap());
         let opened = OpenedCatalog::open_or_create(dir, DestinationPolicy::default(), domains.clone(), 1).unwrap();
         let table = opened.table.clone();
         let catalog = opened.start(LinkSource::Topic).unwrap();
+        let served = Arc::new(Mutex::new(domains.clone()));
+        let published = served.clone();
+        catalog.handle().publish_domains_to(Arc::new(configured), move |domains| *published.lock().unwrap() = domains);
         let state = run_on_catalog_thread(&catalog.handle(), |writer| {
             create_missing_tables(&writer.store.connection)?;
             TopicState::read(&writer.store.connection, "links.v1")
         });
         let state = state.unwrap().unwrap_or_else(|| TopicState::beginning_of("links.v1"));
-        Reading { catalog, table, domains, state }
+        Reading { catalog, table, domains, served, state }
     }
 
     fn apply(&mut self, records: Vec<TopicRecord>) -> AppliedRecords {
@@ -57,6 +70,13 @@ impl Reading {
     fn url_of(&self, code: &str) -> Option<String> {
         let link = self.table.get(self.domains.all()[0].id, code.as_bytes())?;
         Some(link.url_template().to_url_text_with_placeholders())
+    }
+
+    /// Whether a link is served on a host of its own; `None`: the host is no domain.
+    fn has_link_on(&self, host: &str, code: &str) -> Option<bool> {
+        let domains = self.served.lock().unwrap().clone();
+        let id = domains.find_configured_by_host(host.as_bytes())?.id;
+        Some(self.table.get(id, code.as_bytes()).is_some())
     }
 
     fn fingerprint_of_file(&self) -> u64 {
@@ -185,5 +205,97 @@ fn a_topic_that_is_read_anew_is_served_whole_and_not_if_it_lacks_more_than_a_ten
     assert_eq!((reading.state.next_offset, reading.state.fingerprint), (36, reading.fingerprint_of_file()));
     let suspensions = reading.catalog.handle().open_reader().unwrap().list_suspensions().unwrap();
     assert_eq!(suspensions, [], "a suspension without a record has ended");
+    reading.catalog.stop();
+}
+
+/// A link of `a.example`.
+fn link_of_domain(offset: u64, code: &str) -> TopicRecord {
+    let url = "https://shop.example.com/";
+    let value = json!({"domain": "a.example", "code": code, "url": url, "kind": "plain", "creator": "c_1",
+        "created_at": "2026-10-01T00:00:00Z"});
+    record(offset, &format!("l/a.example/{code}"), Some(value))
+}
+
+#[test]
+fn a_domain_is_served_with_the_links_before_and_behind_it_and_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut reading = Reading::open(dir.path());
+    // Compaction leaves the last record of a domain behind those of its links.
+    let waiting = reading.apply(vec![link_of_domain(1, "tea"), link_of_domain(2, "cup"), link_of_domain(3, "pot")]);
+    let rejected: Vec<RejectReason> = waiting.rejections.iter().map(|(_, reason)| *reason).collect();
+    assert_eq!(rejected, [RejectReason::DomainUnknown; 3]);
+    assert_eq!(reading.has_link_on("a.example", "tea"), None);
+    reading.catalog.stop();
+    let mut reading = Reading::open(dir.path());
+    let domain = |offset| record(offset, "d/a.example", Some(json!({"case_insensitive": true})));
+    let applied = reading.apply(vec![record(4, "l/a.example/pot", None), domain(5), link_of_domain(6, "jug")]);
+    let outcomes: Vec<RecordOutcome> = applied.outcomes.iter().map(|(outcome, _)| *outcome).collect();
+    use RecordOutcome::{Domain, Link, Rejected, Tombstone};
+    assert_eq!((outcomes, applied.rejected_kept), (vec![Tombstone, Link, Link, Domain, Link], 0));
+    let served = |reading: &Reading| ["tea", "cup", "pot", "jug"].map(|code| reading.has_link_on("a.example", code));
+    let expected = [true, true, false, true].map(Some);
+    assert_eq!(served(&reading), expected);
+    assert_eq!(reading.state.fingerprint, reading.fingerprint_of_file());
+    reading.catalog.stop();
+    let mut reading = Reading::open(dir.path());
+    assert_eq!(served(&reading), expected);
+    // What links depend on does not change, and a domain with links stays.
+    let applied = reading.apply(vec![record(7, "d/a.example", Some(json!({}))), record(8, "d/a.example", None)]);
+    assert_eq!(applied.rejections, [(7, RejectReason::Invalid), (8, RejectReason::Invalid)]);
+    let tombstones = ["tea", "cup", "jug"].iter().zip(9..);
+    let mut records: Vec<_> =
+        tombstones.map(|(code, offset)| record(offset, &format!("l/a.example/{code}"), None)).collect();
+    records.extend([record(12, "d/a.example", None), link_of_domain(13, "tea")]);
+    let applied = reading.apply(records);
+    assert_eq!((applied.outcomes.last().unwrap().0, applied.rejected_kept), (Rejected, 1));
+    assert_eq!(reading.has_link_on("a.example", "tea"), None);
+    reading.catalog.stop();
+}
+
+#[test]
+fn a_domain_that_the_configuration_names_is_kept_for_a_configuration_that_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let configured = DomainsConfig([("a.example".to_owned(), Settings::default())].into());
+    let mut reading = Reading::open_with(dir.path(), configured);
+    let applied = reading.apply(vec![
+        record(1, "d/a.example", Some(json!({"case_insensitive": true}))),
+        record(2, "d/a.example", Some(json!({"root_url": "no url"}))),
+        link_of_domain(3, "tea"),
+    ]);
+    assert_eq!(applied.rejections, [(2, RejectReason::Invalid)]);
+    assert_eq!(applied.outcomes[0].0, RecordOutcome::DomainConfigured);
+    assert_eq!(reading.has_link_on("a.example", "tea"), Some(true));
+    let ignores_case = |reading: &Reading| {
+        reading.served.lock().unwrap().find_configured_by_host(b"a.example").unwrap().id.ignores_case()
+    };
+    assert!(!ignores_case(&reading));
+    reading.catalog.stop();
+    let reading = Reading::open(dir.path());
+    assert!(ignores_case(&reading));
+    assert_eq!(reading.has_link_on("a.example", "tea"), Some(true));
+    reading.catalog.stop();
+}
+
+#[test]
+fn a_domain_without_a_record_is_removed_once_the_topic_is_read_anew_and_frozen_ones_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut reading = Reading::open(dir.path());
+    let domain = |offset, host: &str| record(offset, &format!("d/{host}"), Some(json!({})));
+    reading.apply(vec![domain(1, "a.example"), domain(2, "b.example"), link_of_domain(3, "tea")]);
+    assert_eq!(reading.has_link_on("b.example", "tea"), Some(false));
+    // The new topic has one of them, behind its link, and another one.
+    reading.stage(vec![link_of_domain(1, "tea"), domain(2, "c.example"), domain(3, "a.example")]);
+    reading.serve_stage(4);
+    let served =
+        |reading: &Reading| ["a.example", "b.example", "c.example"].map(|host| reading.has_link_on(host, "tea"));
+    assert_eq!(served(&reading), [Some(true), None, Some(false)]);
+    assert_eq!(reading.state.fingerprint, reading.fingerprint_of_file());
+    reading.catalog.stop();
+    let mut reading = Reading::open(dir.path());
+    assert_eq!(served(&reading), [Some(true), None, Some(false)]);
+    reading.apply(vec![record(4, "f/freeze", Some(json!({"reason": "audit"}))), domain(5, "b.example")]);
+    assert_eq!(served(&reading)[1], None);
+    reading.apply(vec![record(6, "f/freeze", None)]);
+    assert_eq!(served(&reading)[1], Some(false));
     reading.catalog.stop();
 }
