@@ -97,6 +97,16 @@ fn every_case_of_every_other_policy_gives_its_row() {
     }
 }
 
+#[test]
+#[ignore = "long: a run of Flink more"]
+fn a_parallelism_of_two_gives_the_same_rows() {
+    let Some(install) = flink_install() else { return };
+    let Some(broker) = Broker::start_or_share() else { return };
+    let mut default = cases::by_policy().into_iter().find(|policy| policy.settings.is_empty()).unwrap();
+    default.settings.push("PARALLELISM=2".to_owned());
+    check_cases(install, &broker, &default);
+}
+
 /// Flink 2.1 to 2.3 loses retractions of a rank that it plans as insert-only (FLINK-40368). The first row by processing
 /// time is one by right.
 #[test]
