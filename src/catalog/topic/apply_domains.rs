@@ -1,5 +1,5 @@
-//! Applies records of domains, by the rules by which the API changes one. The configuration of an edge wins for the hosts
-//! that it names: the record is kept for a configuration that does not name the host any more, and not served.
+//! Applies records of domains, by the rules by which the API changes one. The configuration of an edge wins for the
+//! hosts that it names: the record is kept for a configuration that does not name the host any more, and not served.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -90,8 +90,8 @@ impl TopicApplication<'_> {
     }
 }
 
-/// Removes the domains that have no record in the topic that was read anew, inside a transaction. A domain that has links
-/// stays. Returns the domains behind that, if any was removed.
+/// Removes the domains that have no record in the topic that was read anew, inside a transaction. A domain that has
+/// links stays. Returns the domains behind that, if any was removed.
 pub(super) fn remove_domains_without_record(
     rules: &DomainRules<'_>,
     topic: &str,

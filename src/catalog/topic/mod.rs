@@ -17,7 +17,8 @@
 //! (`rejected`); the good link before it stays.
 //!
 //! A record of a domain changes the domain for the records behind it (`apply_domains`). Compaction can leave the record
-//! of a link before that of its domain, so a link of an unknown domain waits for it (`waiting`), and is listed meanwhile.
+//! of a link before that of its domain, so a link of an unknown domain waits for it (`waiting`), and is listed
+//! meanwhile.
 //!
 //! A topic that was made again, was cut, or has dropped tombstones that this edge has not read, is read from its
 //! beginning into a table aside (`stage`). The links of before are served until that is done, and they stay if the

@@ -170,7 +170,8 @@ pub(super) fn remove_next_part(
     Ok(Some((last_id, removed)))
 }
 
-/// Ends the suspensions and domains that have no record, and writes how far the topic is read, with the fingerprint of all links.
+/// Ends the suspensions and domains that have no record, and writes how far the topic is read, with the fingerprint of
+/// all links.
 pub(super) fn finish_apply(writer: &mut CatalogWriter, state: TopicState) -> rusqlite::Result<TopicState> {
     let transaction = writer.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for row in SuspensionRow::list(&transaction)? {

@@ -1,6 +1,6 @@
-//! The jobs run while records come, stop with a savepoint, are killed, and start again; records come late, twice and out
-//! of order; the clock of the states moves. In the end the rows are those of the cases, and a run over the same topics
-//! from the beginning gives the same rows.
+//! The jobs run while records come, stop with a savepoint, are killed, and start again; records come late, twice and
+//! out of order; the clock of the states moves. In the end the rows are those of the cases, and a run over the same
+//! topics from the beginning gives the same rows.
 
 use std::{
     collections::BTreeMap,
