@@ -186,20 +186,22 @@ fn a_transaction_that_expired_in_an_outage_is_sent_again_and_delivery_goes_on() 
         proxy.set_mode(Mode::Stall);
         let written = broker.count_appended("expired");
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !expired && Instant::now() < deadline {
+        let mut ended = false;
+        while !ended && Instant::now() < deadline {
             // The broker has appended the marker that ends the transaction.
-            expired = broker.count_appended("expired") > written;
+            ended = broker.count_appended("expired") > written;
         }
         proxy.set_mode(Mode::Pass);
         wait_for_200_more_delivered(&site);
+        // A commit that was under way when the link stalled has a marker, too, and no producer is rebuilt for it.
+        expired = ended && site.metric("waypost_kafka_producer_rebuilds_total", "") >= 1.0;
         if expired {
             break;
         }
     }
-    assert!(expired, "no transaction expired");
+    assert!(expired, "no transaction expired: {}", site.log());
     stop_load_and_assert_committed_once(&site, &broker, "expired", load);
     assert_eq!(site.metric("waypost_delivery_stopped", ""), 0.0);
-    assert!(site.metric("waypost_kafka_producer_rebuilds_total", "") >= 1.0, "{}", site.log());
     wait_until_counts_add_up(&site);
 }
 
