@@ -3,7 +3,7 @@
 #
 #   loadtest/attribute.sh [--clicks 1000000] [--orders 30000] [--rounds 3] [--directory DIR] [--name NAME]
 #
-# A month of a large programme: --clicks 10000000 --orders 300000. It writes about 11 GB into DIR, which is the directory
+# A month of a large programme: --clicks 10000000 --orders 300000. It writes about 15 GB into DIR, which is the directory
 # for temporary files unless given.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
