@@ -120,18 +120,24 @@ impl DiskSite {
 /// Two clients that click until they are stopped. Each answer must be a redirect, and its time is kept.
 struct ClickingClients {
     next: Arc<AtomicU64>,
+    paused: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<(u64, Instant, Duration)>>>,
 }
 
 impl ClickingClients {
     fn start(site: &Site) -> ClickingClients {
-        let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let next = Arc::new(AtomicU64::new(0));
+        let [paused, stop] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let clients = (0..2).map(|_| {
-            let (mut wire, next, stop) = (site.connect(), next.clone(), stop.clone());
+            let (mut wire, next, paused, stop) = (site.connect(), next.clone(), paused.clone(), stop.clone());
             std::thread::spawn(move || {
                 let mut answered = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
+                    if paused.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(3));
+                        continue;
+                    }
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let begun = Instant::now();
                     assert_eq!(wire.send(&numbered_tap("live", number)).status, 302);
@@ -141,7 +147,15 @@ impl ClickingClients {
                 answered
             })
         });
-        ClickingClients { clients: clients.collect(), next, stop }
+        ClickingClients { clients: clients.collect(), next, paused, stop }
+    }
+
+    /// Waits, without further clicks, until every click is accounted for: while clicks come, counts that are read one
+    /// after the other add up by chance alone.
+    fn wait_until_counts_add_up(&self, site: &Site) {
+        self.paused.store(true, Ordering::Relaxed);
+        wait_until_counts_add_up(site);
+        self.paused.store(false, Ordering::Relaxed);
     }
 
     fn wait_for_more_clicks(&self, count: u64) {
@@ -228,7 +242,7 @@ fn assert_frozen_disk_costs_nothing(topic: &str, longer: Duration) {
     assert_spill_stopped(&case.site, &["has not answered"]);
     assert!(case.site.metric("waypost_journal_spill_errors_total", "reason=\"stalled\"") >= 1.0);
     until("the metrics advance", || (journaled() > before + 300.0).then_some(()));
-    wait_until_counts_add_up(&case.site);
+    clicking.wait_until_counts_add_up(&case.site);
     while fault_began.elapsed() < longer {
         clicking.wait_for_more_clicks(100);
     }
