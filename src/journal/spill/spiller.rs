@@ -36,8 +36,6 @@ pub struct Spiller {
     checkpoints_at: Option<Instant>,
     /// How long the last round of spilling took.
     last_spill_took: Duration,
-    /// How long the last checkpoints took.
-    last_checkpoints_took: Duration,
 }
 
 impl Spiller {
@@ -58,7 +56,6 @@ impl Spiller {
             metrics: SpillMetrics::new(log),
             checkpoints_at: None,
             last_spill_took: Duration::ZERO,
-            last_checkpoints_took: Duration::ZERO,
         }
     }
 
@@ -97,10 +94,10 @@ impl Spiller {
     /// Spills every lane whose oldest frame is due, with one sync. Each second writes the checkpoints, with one more.
     /// Returns the time to wait before the next round.
     ///
-    /// A frame is due two pauses before it has waited for the sync interval: a round may begin a pause late, because a
-    /// busy machine wakes the thread late and a sync takes longer than the last. In a round in which any frame is due,
-    /// the lanes whose oldest frame would be at the next round are spilled too. So a frame waits for the longer of the
-    /// sync interval and a round, and then for one sync, whatever the number of lanes.
+    /// A frame is due if it would have waited for longer than the sync interval at the next round, which begins behind
+    /// the pause or the sync of the checkpoints. In a round in which any frame is due, the lanes are spilled too whose
+    /// oldest frame would be behind the sync of that. So a frame waits for the longer of the sync interval and a round,
+    /// and then for one sync, whatever the number of lanes. Not earlier: most frames are acknowledged before.
     pub(in crate::journal) fn spill_due_lanes_and_save_due_checkpoints(&mut self, now: Instant) -> Duration {
         let are_checkpoints_due =
             self.checkpoints_at.is_none_or(|at| now.saturating_duration_since(at) >= CHECKPOINT_EVERY);
@@ -110,21 +107,24 @@ impl Spiller {
             self.spill_lanes_or_count_log_and_back_off(&lanes, now);
             self.last_spill_took = self.disk.now().saturating_duration_since(started);
         }
+        let mut checkpoints_took = Duration::ZERO;
         if are_checkpoints_due {
             let started = self.disk.now();
             self.save_checkpoints_or_count_and_log_failure();
-            self.last_checkpoints_took = self.disk.now().saturating_duration_since(started);
+            checkpoints_took = self.disk.now().saturating_duration_since(started);
             self.unshare_rings_log_removed_ring_files_and_update_free_disk_space();
             self.checkpoints_at = Some(now);
         }
         self.publish_to_observer_and_metrics(now);
         // The sync of the checkpoints was a pause for the frames.
-        self.pause().saturating_sub(if are_checkpoints_due { self.last_checkpoints_took } else { Duration::ZERO })
+        self.pause().saturating_sub(checkpoints_took)
     }
 
     /// The indices of the lanes that are to be spilled in this round; none if no frame is due.
     fn list_lanes_to_spill_oldest_frame_first(&mut self, now: Instant, are_checkpoints_due: bool) -> Vec<usize> {
-        let due = self.config.sync_interval.saturating_sub(2 * self.pause());
+        // The sync of the checkpoints is taken to be as long as that of the last frames.
+        let checkpoints = if are_checkpoints_due { self.last_spill_took } else { Duration::ZERO };
+        let due = self.config.sync_interval.saturating_sub(self.pause().max(checkpoints));
         let mut ages = Vec::new();
         for index in 0..self.segment_log.lanes.len() {
             let age = self.observer.lock().sample_head_and_get_age_bound_of_oldest_frame_to_spill(index, now);
@@ -136,8 +136,7 @@ impl Spiller {
         let least_age = if self.segment_log.is_backing_off() {
             None
         } else if ages.iter().any(|(_, age)| age.is_some_and(|age| age >= due)) {
-            let checkpoints = if are_checkpoints_due { self.last_checkpoints_took } else { Duration::ZERO };
-            Some(due.saturating_sub(self.last_spill_took + checkpoints))
+            Some(due.saturating_sub(self.last_spill_took))
         } else {
             return Vec::new();
         };
