@@ -42,7 +42,7 @@ pub use self::{
     order::{Order, OrderVersion, group_versions_into_orders},
     policy::Policy,
     product_set::{ProductSetEntry, ProductSets},
-    reason::{CandidateReason, FoundBy, LineReason, State},
+    reason::{CandidateReason, FoundBy, LineReason, LineState},
     row::{CandidateRow, LineRow},
     token::{OrderToken, TokenFields, TokenKind},
 };

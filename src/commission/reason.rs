@@ -42,7 +42,7 @@ word_enum! {
 
 word_enum! {
     /// The state of an order line.
-    pub enum State {
+    pub enum LineState {
         /// Nobody is owed anything.
         Rejected = "rejected",
         /// Credited; the commission is an estimate.
@@ -98,4 +98,4 @@ macro_rules! serialize_as_word {
         })*
     };
 }
-serialize_as_word!(LineReason, CandidateReason, State, Flag, FoundBy);
+serialize_as_word!(LineReason, CandidateReason, LineState, Flag, FoundBy);

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     candidate::Candidate,
-    reason::{CandidateReason, Flag, FoundBy, LineReason, State},
+    reason::{CandidateReason, Flag, FoundBy, LineReason, LineState},
 };
 
 /// One order line.
@@ -30,7 +30,7 @@ pub struct LineRow<'a> {
     /// What the buyer paid for the line, in minor units.
     pub value_minor: i64,
     /// The state as of the time asked for.
-    pub state: State,
+    pub state: LineState,
     /// Why.
     pub reason: LineReason,
     /// The commission in minor units, before clawbacks.

@@ -2,7 +2,7 @@
 
 use super::{
     policy::Policy,
-    reason::{LineReason, State},
+    reason::{LineReason, LineState},
     settlement::{Settlement, TakeBackCause},
 };
 
@@ -31,7 +31,7 @@ impl PayoutTimes {
 /// The state of a credited line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CreditedState {
-    pub(super) state: State,
+    pub(super) state: LineState,
     pub(super) reason: LineReason,
     /// The pieces that the commission is for; what is taken back later is a clawback.
     pub(super) kept_quantity: i64,
@@ -41,7 +41,7 @@ pub(super) struct CreditedState {
 
 /// Finds the state of a line that has a winner.
 pub(super) fn find_state_of_credited_line(settled: &Settlement<'_>, policy: &Policy, as_of_ms: u64) -> CreditedState {
-    let taken_back = |state: State| CreditedState {
+    let taken_back = |state: LineState| CreditedState {
         state,
         reason: match settled.cause_of_last_take_back() {
             Some(TakeBackCause::Cancellation) => LineReason::OrderCancelled,
@@ -50,7 +50,7 @@ pub(super) fn find_state_of_credited_line(settled: &Settlement<'_>, policy: &Pol
         kept_quantity: 0,
         times: None,
     };
-    let standing = |state: State, kept_quantity: i64, times: Option<PayoutTimes>| CreditedState {
+    let standing = |state: LineState, kept_quantity: i64, times: Option<PayoutTimes>| CreditedState {
         state,
         reason: LineReason::LastClick,
         kept_quantity,
@@ -58,21 +58,21 @@ pub(super) fn find_state_of_credited_line(settled: &Settlement<'_>, policy: &Pol
     };
     let Some(completed_at_ms) = settled.completed_at_ms else {
         return match settled.kept_before(u64::MAX) {
-            0 => taken_back(State::Rejected),
-            kept => standing(State::Pending, kept, None),
+            0 => taken_back(LineState::Rejected),
+            kept => standing(LineState::Pending, kept, None),
         };
     };
     let times = PayoutTimes::after_completion(completed_at_ms, policy);
     if settled.kept_before(completed_at_ms) == 0 {
-        return taken_back(State::Rejected);
+        return taken_back(LineState::Rejected);
     }
     let state = match as_of_ms {
-        now if now < times.confirmed_at_ms => State::Pending,
-        now if now < times.payable_from_ms => State::Confirmed,
-        _ => State::Payable,
+        now if now < times.confirmed_at_ms => LineState::Pending,
+        now if now < times.payable_from_ms => LineState::Confirmed,
+        _ => LineState::Payable,
     };
     match settled.kept_before(times.payable_from_ms) {
-        0 => taken_back(State::Reversed),
+        0 => taken_back(LineState::Reversed),
         kept => standing(state, kept, Some(times)),
     }
 }

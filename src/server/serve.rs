@@ -28,7 +28,7 @@ use crate::{
     },
     server::{
         drain::mark_not_ready_wait_then_drain_failing_if_late,
-        links_topic::LinksTopic,
+        links_topic::{LinksTopic, LinksTopicThread},
         readiness_log::ReadinessLog,
         reload::{LoadedSource, ReloadHandle, certificates::CertificateReloader},
         service_manager::ServiceManager,
@@ -84,16 +84,7 @@ async fn start_serve_and_drain(
 
     let prepared = load_and_open_journals_unless_stopped(&config, bound.edge.len(), &observer, &mut signals).await?;
     let Some((mut prepared, mut catalog)) = prepared else { return Ok(ExitCode::SUCCESS) };
-    let links_topic = LinksTopic::take_writes_if_configured(&config, &mut catalog);
-    let inputs = ApiInputs {
-        catalog: catalog.handle(),
-        source: prepared.source,
-        edge: prepared.edge.clone(),
-        configured_domains: Arc::new(config.domains.clone()),
-        policy: config.links.destination_policy(),
-    };
-    api.set(Api::start(inputs)?);
-    let links_topic = links_topic.map(|topic| topic.start(&config, &prepared.edge_id, &readiness)).transpose()?;
+    let links_topic = start_api_and_links_topic(&config, &prepared, &mut catalog, &api, &readiness)?;
     loaded.set(true);
     if let Some(certificates) = admin.certificates {
         prepared.reloader.add(certificates);
@@ -123,6 +114,27 @@ async fn start_serve_and_drain(
     // A catalog that hangs in a disk must not keep the process.
     let _ = timeout(CATALOG_GRACE, spawn_blocking(move || catalog.stop())).await;
     exit_code
+}
+
+/// Starts the API, and reading the topic of links if they come from one. Returns the thread that reads it.
+fn start_api_and_links_topic(
+    config: &Config,
+    prepared: &PreparedServer,
+    catalog: &mut Catalog,
+    api: &ApiSlot,
+    readiness: &Readiness,
+) -> Result<Option<LinksTopicThread>> {
+    // The API's handle is made behind this, and so its writes go to the topic.
+    let topic = LinksTopic::take_writes_if_configured(config, catalog);
+    let inputs = ApiInputs {
+        catalog: catalog.handle(),
+        source: prepared.source,
+        edge: prepared.edge.clone(),
+        configured_domains: Arc::new(config.domains.clone()),
+        policy: config.links.destination_policy(),
+    };
+    api.set(Api::start(inputs)?);
+    topic.map(|topic| topic.start(config, &prepared.edge_id, readiness)).transpose()
 }
 
 /// The sockets of step 1.

@@ -88,7 +88,7 @@ pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: Sto
         let reading = TopicReading::new(catalog, consumer, state);
         reading.metrics.show(&reading.state);
         reading.metrics.show_rejected(rejected_kept);
-        let phase = Phase::Checking;
+        let phase = TopicPhase::Checking;
         let health = TopicHealth::new(conditions, has_last_good);
         let mut thread = TopicThread {
             kafka,
@@ -145,7 +145,7 @@ fn load_state(catalog: &CatalogHandle, topic: &str) -> Result<LoadedState, Catal
 }
 
 /// What the thread does.
-enum Phase {
+enum TopicPhase {
     /// Finds out whether the topic is the one that was read before.
     Checking,
     /// Reads on.
@@ -161,7 +161,7 @@ struct TopicThread {
     writing: TopicWriting,
     open_transactions: OpenTransactionWatch,
     health: TopicHealth,
-    phase: Phase,
+    phase: TopicPhase,
     /// Why the topic cannot be read on, although it may be the same.
     must_read_anew: Option<RereadReason>,
     allow_shrink: bool,
@@ -175,10 +175,10 @@ struct TopicThread {
 impl TopicThread {
     fn run_until(&mut self, stop: &StopSignal) {
         while !stop.is_set() {
-            let step = match std::mem::replace(&mut self.phase, Phase::Checking) {
-                Phase::Checking => self.check(),
-                Phase::Streaming => self.stream(),
-                Phase::Rereading(rereading) => self.reread(rereading),
+            let step = match std::mem::replace(&mut self.phase, TopicPhase::Checking) {
+                TopicPhase::Checking => self.check(),
+                TopicPhase::Streaming => self.stream(),
+                TopicPhase::Rereading(rereading) => self.reread(rereading),
             };
             match step {
                 Ok(phase) => self.phase = phase,
@@ -190,7 +190,7 @@ impl TopicThread {
         self.writing.refuse_waiting("the process stops");
     }
 
-    fn check(&mut self) -> Result<Phase, CatalogError> {
+    fn check(&mut self) -> Result<TopicPhase, CatalogError> {
         self.checked = Instant::now();
         let is_new = self.reading.state.next_offset == 0 && self.reading.state.at_end_ms == 0;
         let now_ms = clock::wall_ms();
@@ -202,11 +202,11 @@ impl TopicThread {
             }
             TopicCheck::Missing => {
                 self.wait_in_trouble("there is no such topic; create it with `waypost kafka setup --apply`");
-                Ok(Phase::Checking)
+                Ok(TopicPhase::Checking)
             }
             TopicCheck::Unreachable(why) => {
                 self.wait_in_trouble(&why);
-                Ok(Phase::Checking)
+                Ok(TopicPhase::Checking)
             }
             // An edge without links has none to lose.
             TopicCheck::ReadAnew(_) if is_new => self.begin_streaming(),
@@ -234,16 +234,16 @@ impl TopicThread {
         Some(setting.unwrap_or(DEFAULT_DELETE_RETENTION_MS))
     }
 
-    fn begin_streaming(&mut self) -> Result<Phase, CatalogError> {
+    fn begin_streaming(&mut self) -> Result<TopicPhase, CatalogError> {
         if let Err(why) = self.reading.read_on() {
             self.wait_in_trouble(&why);
-            return Ok(Phase::Checking);
+            return Ok(TopicPhase::Checking);
         }
         self.last_sign = Instant::now();
-        Ok(Phase::Streaming)
+        Ok(TopicPhase::Streaming)
     }
 
-    fn begin_rereading(&mut self, reason: RereadReason) -> Result<Phase, CatalogError> {
+    fn begin_rereading(&mut self, reason: RereadReason) -> Result<TopicPhase, CatalogError> {
         let topic = &self.reading.state.topic;
         self.reading.metrics.count_reread(reason);
         let told = "the topic of links is read from its beginning; the links of before are served until that is done";
@@ -251,16 +251,16 @@ impl TopicThread {
             RereadReason::FirstRead | RereadReason::RulesChanged => tracing::info!(topic, "{told}"),
             _ => log_fault!(error, faults::LINKS_TOPIC_CHANGED, topic, reason = reason.as_str(), "{told}"),
         }
-        Ok(Phase::Rereading(Rereading::begin(&mut self.reading, self.allow_shrink)?))
+        Ok(TopicPhase::Rereading(Rereading::begin(&mut self.reading, self.allow_shrink)?))
     }
 
-    fn stream(&mut self) -> Result<Phase, CatalogError> {
+    fn stream(&mut self) -> Result<TopicPhase, CatalogError> {
         match self.reading.read_and_apply(POLL_TIME)? {
             ReadStep::Records => self.last_sign = Instant::now(),
             ReadStep::End => self.note_end()?,
             ReadStep::Lost(why) => {
                 tracing::warn!(topic = self.reading.state.topic, "the place in the topic of links is lost: {why}");
-                return Ok(Phase::Checking);
+                return Ok(TopicPhase::Checking);
             }
             ReadStep::Nothing => {}
         }
@@ -268,14 +268,14 @@ impl TopicThread {
         let is_long_unchecked = self.checked.elapsed() >= CHECK_INTERVAL_AT_MOST;
         if self.last_sign.elapsed() >= PROBE_INTERVAL || is_long_unchecked {
             if self.checked.elapsed() >= CHECK_INTERVAL {
-                return Ok(Phase::Checking);
+                return Ok(TopicPhase::Checking);
             }
             self.last_sign = Instant::now();
             if let Err(why) = self.reading.read_on() {
                 self.wait_in_trouble(&why);
             }
         }
-        Ok(Phase::Streaming)
+        Ok(TopicPhase::Streaming)
     }
 
     /// The end was reached: the links are those of this moment.
@@ -304,11 +304,11 @@ impl TopicThread {
         Ok(())
     }
 
-    fn reread(&mut self, mut rereading: Rereading) -> Result<Phase, CatalogError> {
+    fn reread(&mut self, mut rereading: Rereading) -> Result<TopicPhase, CatalogError> {
         self.writing.refuse_waiting("the topic is being read from its beginning");
         match rereading.advance(&mut self.reading, POLL_TIME)? {
-            RereadStep::Unfinished => Ok(Phase::Rereading(rereading)),
-            RereadStep::Lost => Ok(Phase::Checking),
+            RereadStep::Unfinished => Ok(TopicPhase::Rereading(rereading)),
+            RereadStep::Lost => Ok(TopicPhase::Checking),
             RereadStep::Finished => {
                 self.must_read_anew = None;
                 self.note_end()?;

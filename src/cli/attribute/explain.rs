@@ -7,7 +7,9 @@ use anyhow::Result;
 use super::amount::{format_amount, format_rate};
 use crate::{
     cli::clicks::text::{escape_for_terminal_or_dash, format_utc_ms},
-    commission::{Candidate, CandidateReason, CandidateRow, FoundBy, LineReason, LineRow, Order, OrderCredit, State},
+    commission::{
+        Candidate, CandidateReason, CandidateRow, FoundBy, LineReason, LineRow, LineState, Order, OrderCredit,
+    },
 };
 
 /// Prints what was decided about each line of an order, every candidate, and why each won or lost.
@@ -108,21 +110,21 @@ const fn describe_line_reason(reason: LineReason) -> &'static str {
 
 fn describe_state(row: &LineRow<'_>) -> String {
     match (row.state, &row.times) {
-        (State::Rejected, _) => "nothing is owed".to_owned(),
-        (State::Reversed, _) => {
+        (LineState::Rejected, _) => "nothing is owed".to_owned(),
+        (LineState::Reversed, _) => {
             "everything was taken back after delivery and before payout; nothing is owed".to_owned()
         }
-        (State::Pending, None) => "the order is not delivered yet; the amount is an estimate".to_owned(),
-        (State::Pending, Some(times)) => {
+        (LineState::Pending, None) => "the order is not delivered yet; the amount is an estimate".to_owned(),
+        (LineState::Pending, Some(times)) => {
             format!("the amount is an estimate; it is confirmed on {}", format_utc_ms(times.confirmed_at_ms))
         }
-        (State::Confirmed, Some(times)) => {
+        (LineState::Confirmed, Some(times)) => {
             format!("the amount is owed; it is paid from {}", format_utc_ms(times.payable_from_ms))
         }
-        (State::Payable, Some(times)) => {
+        (LineState::Payable, Some(times)) => {
             format!("the amount is owed and is paid until {}", format_utc_ms(times.payable_until_ms))
         }
-        (State::Confirmed | State::Payable, None) => "the amount is owed".to_owned(),
+        (LineState::Confirmed | LineState::Payable, None) => "the amount is owed".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::amount::format_amount;
 use crate::{
     cli::clicks::text::escape_for_terminal_or_dash,
-    commission::{LineRow, State},
+    commission::{LineRow, LineState},
 };
 
 const COLUMN_NAMES: [&str; 8] = ["order", "line", "state", "reason", "creator", "commission", "clawed back", "click"];
@@ -44,7 +44,7 @@ pub(super) fn print_table<'a>(rows: impl Iterator<Item = LineRow<'a>>, out: &mut
     }
     writeln!(out)?;
     for ((state, currency), total) in &totals {
-        let state = State::ALL[*state].as_str();
+        let state = LineState::ALL[*state].as_str();
         let amount = |minor: i128| format_amount(i64::try_from(minor).unwrap_or(i64::MAX), currency);
         write!(out, "{state:<10} {:>8} lines  {}", total.lines, amount(total.commission_minor))?;
         if total.clawed_back_minor != 0 {

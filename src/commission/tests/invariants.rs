@@ -11,7 +11,7 @@ use super::{
     random::any_world,
     world::{DAY, PAID, World},
 };
-use crate::commission::{CandidateReason, LineReason, State};
+use crate::commission::{CandidateReason, LineReason, LineState};
 
 /// The fields that say who is credited for a line, by what and on which terms.
 const WINNER: [&str; 13] = [
@@ -57,7 +57,7 @@ fn random_worlds_have_every_reason_state_and_flag() {
     }
     let words = |kind: &str, words: &[&str]| words.iter().map(|word| format!("{kind} {word}")).collect::<Vec<_>>();
     let expected = [
-        words("state", &State::ALL.map(State::as_str)),
+        words("state", &LineState::ALL.map(LineState::as_str)),
         words("line", &LineReason::ALL.map(LineReason::as_str)),
         words("candidate", &CandidateReason::ALL.map(CandidateReason::as_str)),
         words("flag", &["token_only", "unjournaled", "shared_token"]),
