@@ -435,11 +435,25 @@ fn pipelined_requests_are_answered_after_the_client_has_closed_its_side() {
     assert!(wire.is_closed());
     assert_eq!(site.wait_for_events("clicks", 2).len(), 2);
 
+    // On a connection that the server waits on, it finds the requests and the end of the stream in one event.
+    let stream = std::net::TcpStream::connect(site.listen()).unwrap();
+    let mut hurried = Connection::over(stream.try_clone().unwrap());
+    assert_eq!(hurried.send(&request("GET", "/live", &[])).status, 302);
+    site.signal("-STOP");
+    hurried.write(&(request("GET", "/live", &[]) + &request("GET", "/live", &[])));
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    site.signal("-CONT");
+    for _ in 0..2 {
+        assert_eq!(hurried.read(false).expect("an answer behind the end of the stream").status, 302);
+    }
+    assert!(hurried.is_closed());
+    assert_eq!(site.wait_for_events("clicks", 5).len(), 5);
+
     let stream = std::net::TcpStream::connect(site.listen()).unwrap();
     let mut half = Connection::over(stream.try_clone().unwrap());
     half.write("GET /live HTTP/1.1\r\nHost: a\r\n");
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(half.read(false).is_none(), "half a head is no request");
     assert_eq!(site.get("/live", &[]).status, 302);
-    assert_eq!(site.wait_for_events("clicks", 3).len(), 3);
+    assert_eq!(site.wait_for_events("clicks", 6).len(), 6);
 }
