@@ -5,7 +5,7 @@ use aho_corasick::BuildError;
 
 use super::{
     duplicates::{Config, DuplicateFilter, DuplicateVerdict},
-    encoder::{ClickIdentity, DerivedFacts, EventEncoder},
+    encoder::{ClickIdentity, DerivedFacts, EventEncoder, ValueEncoding},
     labels::{ClickClass, ClickLabeller, ClickLabels},
     query_params::QueryParams,
 };
@@ -139,9 +139,10 @@ impl EventBuilder {
     }
 
     /// Appends the event to `out`.
-    pub(crate) fn append_event_json(
+    pub(crate) fn append_event(
         &mut self,
         out: &mut Vec<u8>,
+        encoding: ValueEncoding,
         identity: &ClickIdentity<'_>,
         click: &DecodedClick<'_>,
         labels: &ClickLabels,
@@ -149,7 +150,7 @@ impl EventBuilder {
     ) {
         let DecodedClick { click, link, params } = click;
         let facts = DerivedFacts { link: link.as_ref(), params, labels, duplicate };
-        self.encoder.append_event_json(out, identity, click, &facts);
+        self.encoder.append_event(out, encoding, identity, click, &facts);
     }
 
     /// Appends the event of an undelivered frame as it would be delivered, and remembers nothing. Decides about
@@ -195,7 +196,7 @@ impl EventBuilder {
             true => self.duplicates.decide_duplicate_by_cookie_alone(&click.click),
             false => DuplicateVerdict::First,
         };
-        self.append_event_json(out, identity, click, &labels, verdict);
+        self.append_event(out, ValueEncoding::Json, identity, click, &labels, verdict);
         let undecided = can_count && !verdict.is_duplicate();
         if undecided { DuplicateVerdictState::Undecided } else { DuplicateVerdictState::Decided }
     }
@@ -214,7 +215,7 @@ impl EventBuilder {
         let labels = self.compute_labels(&click);
         let duplicate = self.decide_duplicate_and_remember_if_it_can_count(topic, &click, &labels);
         let identity = ClickIdentity { edge, lane, epoch: frame.epoch.get(), seq: frame.seq.get(), safe: 0 };
-        self.append_event_json(out, &identity, &click, &labels, duplicate);
+        self.append_event(out, ValueEncoding::Json, &identity, &click, &labels, duplicate);
         true
     }
 }

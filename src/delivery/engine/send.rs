@@ -15,7 +15,7 @@ use crate::{
         sink::{InFlightId, OutgoingRecord, SendOutcome, Sink},
     },
     events::{
-        encoder::{self, ClickIdentity},
+        encoder::{self, ClickIdentity, ValueEncoding},
         event_builder::DecodedClick,
     },
     journal::Frame,
@@ -132,8 +132,9 @@ impl<S: Sink> Engine<S> {
         reason: Refusal,
     ) -> Option<Stub> {
         let identity = identity_of(&self.edge, &self.lanes[id.lane_index], frame);
-        self.events.append_event_json(
+        self.events.append_event(
             self.dead_letters.event_buffer(),
+            ValueEncoding::Json,
             &identity,
             click,
             options.labels,
@@ -156,13 +157,14 @@ impl<S: Sink> Engine<S> {
         options: EventOptions<'_>,
         now: Instant,
     ) -> SendOutcome {
+        let encoding = self.sink.value_encoding();
         let Some(buffer) = self.sink.record_buffer_if_accepting(now) else { return SendOutcome::QueueFull };
         let identity = identity_of(&self.edge, &self.lanes[id.lane_index], frame);
         match options.stub {
             Some(Stub { reason, event_bytes }) => {
-                encoder::append_dead_letter_stub_json(buffer, &identity, &click.click, reason, event_bytes)
+                encoder::append_dead_letter_stub(buffer, encoding, &identity, &click.click, reason, event_bytes)
             }
-            None => self.events.append_event_json(buffer, &identity, click, options.labels, options.verdict),
+            None => self.events.append_event(buffer, encoding, &identity, click, options.labels, options.verdict),
         }
         let Click { id: click_id, visitor, at_ms, .. } = &click.click;
         self.sink.send_buffered(&OutgoingRecord {
