@@ -33,15 +33,17 @@ const MAX_PARAM_BYTES: usize = 256;
 
 /// The identity of a click on its topic, by which readers prove that no click is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClickIdentity<'a> {
+pub struct ClickIdentity<'a> {
     /// The edge's name.
-    pub(crate) edge: &'a str,
-    pub(crate) lane: u16,
-    pub(crate) epoch: u64,
+    pub edge: &'a str,
+    /// The lane's number.
+    pub lane: u16,
+    /// The start of the lane's worker.
+    pub epoch: u64,
     /// Number without gaps in lane, epoch and topic.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// Every lower seq is delivered or synced.
-    pub(crate) safe: u64,
+    pub safe: u64,
 }
 
 /// What was derived from a click: its link's facts, query parameters, labels, and whether it is a duplicate.

@@ -18,8 +18,9 @@ use crate::{
 };
 
 /// A click decoded from its journal bytes, with its link's facts and query parameters.
-pub(crate) struct DecodedClick<'a> {
-    pub(crate) click: Click<'a>,
+pub struct DecodedClick<'a> {
+    /// The click.
+    pub click: Click<'a>,
     link: Option<LinkFacts<'a>>,
     params: QueryParams<'a>,
 }
@@ -35,7 +36,7 @@ pub enum DuplicateVerdictState {
 
 /// Why a click's journal bytes cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UndecodableClick {
+pub enum UndecodableClick {
     /// A newer build wrote them, and can read them.
     NewerFormat,
     /// No build can read them, although their checksum is good.
@@ -44,7 +45,7 @@ pub(crate) enum UndecodableClick {
 
 impl<'a> DecodedClick<'a> {
     /// Decodes the journal bytes of a click.
-    pub(crate) fn decode(payload: &'a [u8]) -> Result<DecodedClick<'a>, UndecodableClick> {
+    pub fn decode(payload: &'a [u8]) -> Result<DecodedClick<'a>, UndecodableClick> {
         let click = Click::decode(payload).map_err(|error| match error {
             DecodeError::Version(_) => UndecodableClick::NewerFormat,
             DecodeError::Malformed => UndecodableClick::Malformed,
@@ -79,13 +80,13 @@ impl EventBuilder {
     }
 
     /// Computes the labels that depend on the click alone.
-    pub(crate) fn compute_labels(&mut self, click: &DecodedClick<'_>) -> ClickLabels {
+    pub fn compute_labels(&mut self, click: &DecodedClick<'_>) -> ClickLabels {
         self.labeller.compute_labels(&click.click, &click.params)
     }
 
     /// Decides whether the click repeats an earlier one, and remembers it. A click that cannot count is a first tap and
     /// is not remembered: a preview with the same user agent is no tap.
-    pub(crate) fn decide_duplicate_and_remember_if_it_can_count(
+    pub fn decide_duplicate_and_remember_if_it_can_count(
         &mut self,
         topic: Topic,
         click: &DecodedClick<'_>,
@@ -139,7 +140,7 @@ impl EventBuilder {
     }
 
     /// Appends the event to `out`.
-    pub(crate) fn append_event_json(
+    pub fn append_event_json(
         &mut self,
         out: &mut Vec<u8>,
         identity: &ClickIdentity<'_>,
