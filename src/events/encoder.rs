@@ -37,21 +37,25 @@ const MAX_PARAM_BYTES: usize = 256;
 
 /// The identity of a click on its topic, by which readers prove that no click is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClickIdentity<'a> {
+pub struct ClickIdentity<'a> {
     /// The edge's name.
-    pub(crate) edge: &'a str,
-    pub(crate) lane: u16,
-    pub(crate) epoch: u64,
+    pub edge: &'a str,
+    /// The lane's number.
+    pub lane: u16,
+    /// The start of the lane's worker.
+    pub epoch: u64,
     /// Number without gaps in lane, epoch and topic.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// Every lower seq is delivered or synced.
-    pub(crate) safe: u64,
+    pub safe: u64,
 }
 
 /// How the value of a record is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueEncoding {
+pub enum ValueEncoding {
+    /// Flat JSON.
     Json,
+    /// The message `Click` of `deploy/schemas/click.v1.proto`.
     Protobuf {
         /// The id in the frame of a schema registry; `None` for a value without a frame.
         schema_id: Option<u32>,

@@ -23,5 +23,7 @@ mod query_params;
 mod source;
 pub mod statement;
 
-pub use duplicates::Config as DuplicateConfig;
-pub use event_builder::{DuplicateVerdictState, EventBuilder};
+pub use duplicates::{Config as DuplicateConfig, DuplicateVerdict};
+pub use encoder::{ClickIdentity, ValueEncoding};
+pub use event_builder::{DecodedClick, DuplicateVerdictState, EventBuilder, UndecodableClick};
+pub use labels::ClickLabels;

@@ -17,6 +17,7 @@
 mod checkpoint;
 mod checkpoint_lookup;
 mod delivery_stopped;
+pub mod hand_over;
 mod producer;
 mod producer_lifecycle;
 mod producer_reports;

@@ -15,7 +15,7 @@ use crate::{
         sink::{InFlightId, OutgoingRecord, SendOutcome, Sink},
     },
     events::{
-        encoder::{self, ClickIdentity, ValueEncoding},
+        encoder::{self, ClickIdentity},
         event_builder::DecodedClick,
     },
     journal::Frame,
@@ -132,9 +132,8 @@ impl<S: Sink> Engine<S> {
         reason: Refusal,
     ) -> Option<Stub> {
         let identity = identity_of(&self.edge, &self.lanes[id.lane_index], frame);
-        self.events.append_event(
+        self.events.append_event_json(
             self.dead_letters.event_buffer(),
-            ValueEncoding::Json,
             &identity,
             click,
             options.labels,
