@@ -1,6 +1,5 @@
-//! `deploy/schemas/asyncapi.json` is whole: every reference leads somewhere, every topic of the product and of the pipeline
-//! is in it, with key, partitions, retention and headers. `deploy/validate.sh` asks AsyncAPI's own parser, where there is
-//! node.
+//! `deploy/schemas/asyncapi.json` is whole: every reference leads somewhere, every topic of the product and of the
+//! pipeline is in it, with key, partitions, retention and headers. `deploy/validate.sh` asks AsyncAPI's own parser.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,7 +46,7 @@ fn every_reference_leads_to_a_part_of_the_document_or_to_a_file() {
     assert_eq!(document["asyncapi"], "3.0.0");
     assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
     let references = references(&document);
-    assert!(references.len() > 50, "{}", references.len());
+    assert!(references.len() > 40, "{}", references.len());
     for reference in references {
         match reference.strip_prefix('#') {
             Some(pointer) => assert!(document.pointer(pointer).is_some(), "{reference}"),

@@ -1,5 +1,6 @@
-//! Every version that was ever published stays readable: `deploy/schemas/published/N/` holds the descriptions and what was
-//! generated from them, as they were published for the Nth time. What is there is never changed.
+//! Every version that was ever published stays readable: `deploy/schemas/published/N/` holds the descriptions and what
+//! was generated from them, as they were published for the Nth time. What is there is never changed.
+//! A release that changed a description adds a folder with copies of all of them (`*.v1.*` of `deploy/schemas`).
 
 use std::{
     collections::BTreeMap,
