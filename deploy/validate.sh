@@ -1,7 +1,9 @@
 #!/bin/sh
-# deploy/validate.sh: validates the compose and Kubernetes manifests against the official schemas, without a cluster or an image.
-# Installs into target/tools: kubernetes-validate (PyPI; it brings the API's schemas with it) and compose-go (Go; its schema is the
-# Compose specification's). Needs python3 with venv, and go. tests/it/manifests.rs checks what the schemas cannot.
+# deploy/validate.sh: validates the compose and Kubernetes manifests against the official schemas, without a cluster or an image, and
+# the AsyncAPI document with AsyncAPI's own parser.
+# Installs into target/tools: kubernetes-validate (PyPI; it brings the API's schemas with it), compose-go (Go; its schema is the
+# Compose specification's) and @asyncapi/parser (npm). Needs python3 with venv, go and node. tests/it/manifests.rs and
+# tests/contract/asyncapi.rs check what the schemas cannot.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/target/tools
@@ -15,6 +17,18 @@ mkdir -p "$tools/go"
   module=$(cd "$tools/go" && go mod download -json "github.com/compose-spec/compose-go/v2@$compose_go" | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')
   cp "$module/schema/compose-spec.json" "$tools/go/compose-spec-$compose_go.json"
 }
+mkdir -p "$tools/node"
+[ -d "$tools/node/node_modules/@asyncapi/parser" ] ||
+  npm install --silent --no-audit --no-fund --prefix "$tools/node" '@asyncapi/parser@3.6.6'
+(cd "$tools/node" && node - "$OLDPWD/deploy/schemas/asyncapi.json") <<'NODE'
+const { Parser, fromFile } = require("@asyncapi/parser");
+fromFile(new Parser(), process.argv[2]).parse().then(({ document, diagnostics }) => {
+  const mistakes = diagnostics.filter((found) => found.severity <= 1);
+  for (const { path, message } of mistakes) console.log(`asyncapi.json: ${path.join(".")}: ${message}`);
+  console.log(`${document ? document.channels().all().length : 0} topics checked, ${mistakes.length} mistakes`);
+  process.exit(mistakes.length > 0 || !document ? 1 : 0);
+});
+NODE
 "$tools/python/bin/python" - "$tools/go/compose-spec-$compose_go.json" <<'PYTHON'
 import json, sys, glob, jsonschema, kubernetes_validate, yaml
 

@@ -28,6 +28,7 @@ use crate::{
         request_facts::RequestFacts,
     },
     edge::target::{MAX_SEGMENT_LEN, RequestTarget},
+    events::protobuf_reader::value_as_json,
     import::{CreatedAt, HtmlEntities, ImportOptions, ImportRules, Importer, Placeholders, RowOutcome, format::Format},
     links::{
         Link, ValidLink,
@@ -62,6 +63,7 @@ pub const TARGETS: &[NamedTarget] = &[
     ("checkpoint", checkpoint),
     ("routes", routes),
     ("access_log", access_log),
+    ("click_value", click_value),
 ];
 
 /// A time at which every token of `token_golden.jsonl` is valid, milliseconds since the epoch.
@@ -326,6 +328,17 @@ pub fn access_log(bytes: &[u8]) {
     }
     let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(count, ends + usize::from(bytes.last().is_some_and(|last| *last != b'\n')));
+}
+
+/// The value of a record on the topics of clicks: what is read as Protobuf is one line of JSON, an object with a field.
+pub fn click_value(value: &[u8]) {
+    let mut buffer = Vec::new();
+    let json = value_as_json(value, &mut buffer);
+    if json != value {
+        assert!(!json.contains(&b'\n'), "one line");
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).expect("an object");
+        assert!(json == b"{}" || !object.is_empty());
+    }
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -53,6 +53,9 @@ const KNOWN_CIRCLES: &[(&str, &str)] = &[];
 /// Items that only tests use, each with its reason.
 const USED_BY_TESTS_ALONE: &[(&str, &str)] = &[
     ("Keyring::verify_url_token", "the check before a sale is credited; tests check every token by it"),
+    ("HandOver", "the hand-over to the producer alone, for the instruction counts of `benches/delivery`"),
+    ("HandOver::connect", "the same"),
+    ("HandOver::try_hand_over", "the same"),
     ("KeyScope::has_same_keys_as", "a step of `verify_url_token`"),
     ("UrlKeys::verify_token", "how a shop checks a token; tests check exported keys by it"),
 ];

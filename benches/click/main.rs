@@ -18,6 +18,10 @@ use waypost::model::click::Click;
 
 use crate::fixture::{Appending, CODE, Links, NOW_MS, SELLER, Setup, Signing, Visit};
 
+// As in the product, so that an allocation costs the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 // --- parse: the request's target, and its facts about the client
 
 fn in_app() -> Request<()> {

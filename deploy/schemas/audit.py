@@ -3,8 +3,8 @@
 
     audit.py LANES TOPIC=CLICKS [TOPIC=CLICKS ...]
 
-LANES and CLICKS are files of record values, one JSON object a line, as any Kafka client writes them. The topics must be
-whole.
+LANES and CLICKS are files of record values, one a line, as any Kafka client writes them: a JSON object, or a click in
+Protobuf (click.v1.proto) in hexadecimal digits. One file can have both. The topics must be whole.
 Prints one JSON object for each edge, lane and topic. Exits 1 if a click is missing, 3 if none is missing but not all is
 proved, 0 if all is proved.
 """
@@ -13,9 +13,36 @@ import json
 import sys
 
 
+# The fields of a click that the rule reads, by their numbers in click.v1.proto.
+FIELDS = {1: "type", 5: "edge", 6: "lane", 7: "epoch", 8: "seq", 9: "safe"}
+
+
+def read_varint(value, at):
+    number = shift = 0
+    while True:
+        number |= (value[at] & 0x7f) << shift
+        at, shift = at + 1, shift + 7
+        if value[at - 1] < 0x80:
+            return number, at
+
+
+def read_protobuf(value):
+    """The fields of a click. A value that begins with 0 has the frame of a schema registry: five bytes and an index."""
+    record, at = {}, 6 if value[0] == 0 else 0
+    while at < len(value):
+        tag, at = read_varint(value, at)
+        field, at = read_varint(value, at)
+        if tag & 7 == 2:
+            field, at = value[at:at + field].decode(), at + field
+        if tag >> 3 in FIELDS:
+            record[FIELDS[tag >> 3]] = field
+    return record
+
+
 def read_records(path):
     with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+        lines = [line.strip() for line in file if line.strip()]
+    return [json.loads(line) if line.startswith("{") else read_protobuf(bytes.fromhex(line)) for line in lines]
 
 
 def as_pair(watermark):

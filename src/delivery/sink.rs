@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{committed::CommittedLanes, lane::JournalConflict};
 use crate::{
+    events::encoder::ValueEncoding,
     journal::{SinkNote, Watermark},
     kafka::Refusal,
 };
@@ -17,6 +18,11 @@ use crate::{
 pub(crate) trait Sink {
     /// The buffer to append the next event to; `None` while the sink accepts no record.
     fn record_buffer_if_accepting(&mut self, now: Instant) -> Option<&mut Vec<u8>>;
+
+    /// How the event in that buffer is encoded.
+    fn value_encoding(&self) -> ValueEncoding {
+        ValueEncoding::Json
+    }
 
     /// Takes the event that was appended to [`Sink::record_buffer_if_accepting`].
     fn send_buffered(&mut self, record: &OutgoingRecord<'_>) -> SendOutcome;

@@ -83,7 +83,7 @@ impl Config {
 /// Whether a click is a duplicate, and by which sign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum DuplicateVerdict {
+pub enum DuplicateVerdict {
     /// A first tap.
     #[default]
     First,

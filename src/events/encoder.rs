@@ -1,5 +1,6 @@
-//! Encodes the event `click.v1`: flat JSON, snake_case, additive only (`deploy/schemas/click.v1.schema.json`). Also
-//! encodes the stub of a click that Kafka refused: its identity, the reason, and the size of the refused event.
+//! Encodes the event `click.v1` as JSON or Protobuf: flat, snake_case, additive only
+//! (`deploy/schemas/click.v1.schema.json`). Also encodes the stub of a click that Kafka refused: its identity, the
+//! reason, and the size of the refused event.
 //!
 //! The value depends only on the journaled click, its identity and the label rules, so a click that is delivered twice
 //! has the same facts twice. A field whose value is unknown or empty is omitted; the schema says which fields are
@@ -9,8 +10,11 @@
 use super::{
     duplicates::{DuplicateVerdict, uuid_v7_ms},
     encoded_text::cut_encoded_at_character,
-    json::{self, JsonObjectWriter, key, text_key},
+    event_writer::EventWriter,
+    field::{self, Field},
+    json::{self, JsonObjectWriter},
     labels::{self, ClickLabels},
+    protobuf::ProtobufWriter,
     query_params::QueryParams,
 };
 use crate::{
@@ -33,15 +37,29 @@ const MAX_PARAM_BYTES: usize = 256;
 
 /// The identity of a click on its topic, by which readers prove that no click is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClickIdentity<'a> {
+pub struct ClickIdentity<'a> {
     /// The edge's name.
-    pub(crate) edge: &'a str,
-    pub(crate) lane: u16,
-    pub(crate) epoch: u64,
+    pub edge: &'a str,
+    /// The lane's number.
+    pub lane: u16,
+    /// The start of the lane's worker.
+    pub epoch: u64,
     /// Number without gaps in lane, epoch and topic.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// Every lower seq is delivered or synced.
-    pub(crate) safe: u64,
+    pub safe: u64,
+}
+
+/// How the value of a record is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueEncoding {
+    /// Flat JSON.
+    Json,
+    /// The message `Click` of `deploy/schemas/click.v1.proto`.
+    Protobuf {
+        /// The id in the frame of a schema registry; `None` for a value without a frame.
+        schema_id: Option<u32>,
+    },
 }
 
 /// What was derived from a click: its link's facts, query parameters, labels, and whether it is a duplicate.
@@ -68,67 +86,86 @@ enum TextLimit {
 
 impl EventEncoder {
     /// Appends one event, without a newline.
-    pub(crate) fn append_event_json(
+    pub(crate) fn append_event(
         &mut self,
         out: &mut Vec<u8>,
+        encoding: ValueEncoding,
         identity: &ClickIdentity<'_>,
         click: &Click<'_>,
         facts: &DerivedFacts<'_>,
     ) {
-        let mut object = JsonObjectWriter::begin_object_with(out, "\"type\":\"click\",\"schema_version\":1");
-        add_identity_fields(&mut object, identity, click);
-        add_outcome_and_destination_fields(&mut object, click);
-        add_link_fields(&mut object, click, facts.link);
-        add_visitor_and_consent_fields(&mut object, click);
-        self.add_request_fields(&mut object, click, facts.params);
-        add_label_fields(&mut object, click, facts);
-        object.end();
+        match encoding {
+            ValueEncoding::Json => {
+                let mut object = JsonObjectWriter::begin_object_with(out, "\"type\":\"click\",\"schema_version\":1");
+                self.add_click_fields(&mut object, identity, click, facts);
+                object.end();
+            }
+            ValueEncoding::Protobuf { schema_id } => {
+                let mut message = begin_message(out, schema_id, "click");
+                self.add_click_fields(&mut message, identity, click, facts);
+            }
+        }
     }
 
-    fn add_request_fields(&mut self, object: &mut JsonObjectWriter<'_>, click: &Click<'_>, params: &QueryParams<'_>) {
-        object.add_plain_word_unless_empty(text_key!("method"), click.method.as_str());
-        object.add_plain_word_unless_empty(text_key!("http_version"), click.http.as_str());
+    /// Adds every field behind `type` and `schema_version`.
+    fn add_click_fields(
+        &mut self,
+        writer: &mut impl EventWriter,
+        identity: &ClickIdentity<'_>,
+        click: &Click<'_>,
+        facts: &DerivedFacts<'_>,
+    ) {
+        add_identity_fields(writer, identity, click);
+        add_outcome_and_destination_fields(writer, click);
+        add_link_fields(writer, click, facts.link);
+        add_visitor_and_consent_fields(writer, click);
+        self.add_request_fields(writer, click, facts.params);
+        add_label_fields(writer, click, facts);
+    }
+
+    fn add_request_fields<W: EventWriter>(&mut self, writer: &mut W, click: &Click<'_>, params: &QueryParams<'_>) {
+        writer.add_plain_word_unless_empty(field::METHOD, click.method.as_str());
+        writer.add_plain_word_unless_empty(field::HTTP_VERSION, click.http.as_str());
         if let Some(address) = click.address {
-            object.add_ip_address(text_key!("client_ip"), address);
+            writer.add_ip_address(field::CLIENT_IP, address);
         }
-        object.add_plain_word_unless_empty(text_key!("client_ip_mode"), click.address_mode.as_str());
-        object.add_plain_word_unless_empty(text_key!("client_ip_from"), click.address_source.as_str());
-        object.add_text_unless_empty(text_key!("user_agent"), click.text(Text::UserAgent));
-        object.add_text_unless_empty(text_key!("referer"), click.text(Text::Referer));
-        object.add_text_unless_empty(text_key!("accept_language"), click.text(Text::AcceptLanguage));
-        object.add_text_unless_empty(text_key!("app_package"), click.text(Text::AppPackage));
-        object.add_text_unless_empty(text_key!("sec_fetch"), click.text(Text::SecFetch));
+        writer.add_plain_word_unless_empty(field::CLIENT_IP_MODE, click.address_mode.as_str());
+        writer.add_plain_word_unless_empty(field::CLIENT_IP_FROM, click.address_source.as_str());
+        writer.add_text_unless_empty(field::USER_AGENT, click.text(Text::UserAgent));
+        writer.add_text_unless_empty(field::REFERER, click.text(Text::Referer));
+        writer.add_text_unless_empty(field::ACCEPT_LANGUAGE, click.text(Text::AcceptLanguage));
+        writer.add_text_unless_empty(field::APP_PACKAGE, click.text(Text::AppPackage));
+        writer.add_text_unless_empty(field::SEC_FETCH, click.text(Text::SecFetch));
         let query = click.text(Text::Query);
-        object.add_text_unless_empty(text_key!("query"), cut_encoded_at_character(query, MAX_QUERY_BYTES));
+        writer.add_text_unless_empty(field::QUERY, cut_encoded_at_character(query, MAX_QUERY_BYTES));
         let mut truncated = query.len() > MAX_QUERY_BYTES || click.flags.has(Flags::TRUNCATED);
-        let mut add = |object: &mut JsonObjectWriter<'_>, key: &str, value: &[u8]| {
-            truncated |= self.add_decoded_query_param_cut_to_limit(object, key, value) == TextLimit::Exceeded;
+        let mut add = |writer: &mut W, field: &'static Field, value: &[u8]| {
+            truncated |= self.add_decoded_query_param_cut_to_limit(writer, field, value) == TextLimit::Exceeded;
         };
-        const SUB_KEYS: [&str; 5] =
-            [text_key!("sub1"), text_key!("sub2"), text_key!("sub3"), text_key!("sub4"), text_key!("sub5")];
-        for (key, value) in SUB_KEYS.into_iter().zip(params.subs) {
-            add(object, key, value);
+        const SUBS: [&Field; 5] = [field::SUB1, field::SUB2, field::SUB3, field::SUB4, field::SUB5];
+        for (field, value) in SUBS.into_iter().zip(params.subs) {
+            add(writer, field, value);
         }
         if let Some(ad) = params.ad_click_id {
-            object.add_plain_word_unless_empty(text_key!("ad_click_id_name"), ad.name);
-            add(object, text_key!("ad_click_id"), ad.value);
+            writer.add_plain_word_unless_empty(field::AD_CLICK_ID_NAME, ad.name);
+            add(writer, field::AD_CLICK_ID, ad.value);
         }
-        add(object, text_key!("utm_source"), params.utm_source);
-        add(object, text_key!("utm_medium"), params.utm_medium);
-        add(object, text_key!("utm_campaign"), params.utm_campaign);
-        object.add_bool(key!("truncated"), truncated);
+        add(writer, field::UTM_SOURCE, params.utm_source);
+        add(writer, field::UTM_MEDIUM, params.utm_medium);
+        add(writer, field::UTM_CAMPAIGN, params.utm_campaign);
+        writer.add_bool(field::TRUNCATED, truncated);
         if click.flags.has(Flags::REPAIRED) {
-            object.add_bool(key!("repaired"), true);
+            writer.add_bool(field::REPAIRED, true);
         }
-        object.add_text_unless_empty(text_key!("route"), click.route);
-        object.add_text_unless_empty(text_key!("suspended_by"), click.suspension);
+        writer.add_text_unless_empty(field::ROUTE, click.route);
+        writer.add_text_unless_empty(field::SUSPENDED_BY, click.suspension);
     }
 
     /// Adds the decoded value of a query parameter, cut to its limit.
     fn add_decoded_query_param_cut_to_limit(
         &mut self,
-        object: &mut JsonObjectWriter<'_>,
-        key: &str,
+        writer: &mut impl EventWriter,
+        field: &'static Field,
         value: &[u8],
     ) -> TextLimit {
         let is_encoded = value.iter().any(|byte| matches!(byte, b'%' | b'+'));
@@ -139,118 +176,141 @@ impl EventEncoder {
         } else {
             value
         };
-        object.add_text_unless_empty(key, cut_at_character(value, MAX_PARAM_BYTES));
+        writer.add_text_unless_empty(field, cut_at_character(value, MAX_PARAM_BYTES));
         if value.len() > MAX_PARAM_BYTES { TextLimit::Exceeded } else { TextLimit::Kept }
     }
 }
 
-/// Appends the stub of a click whose event has `size` bytes and was refused for `reason`, without a newline.
-pub(crate) fn append_dead_letter_stub_json(
+/// Appends the stub of a click whose event has `size` bytes as JSON and was refused for `reason`, without a newline.
+pub(crate) fn append_dead_letter_stub(
     out: &mut Vec<u8>,
+    encoding: ValueEncoding,
     identity: &ClickIdentity<'_>,
     click: &Click<'_>,
     reason: Refusal,
     size: u32,
 ) {
-    let mut object = JsonObjectWriter::begin_object_with(out, "\"type\":\"dead_lettered\",\"schema_version\":1");
-    add_identity_fields(&mut object, identity, click);
-    object.add_plain_word_unless_empty(text_key!("reason"), reason.as_str());
-    object.add_integer(key!("size"), u64::from(size));
-    object.end();
+    match encoding {
+        ValueEncoding::Json => {
+            let first_members = "\"type\":\"dead_lettered\",\"schema_version\":1";
+            let mut object = JsonObjectWriter::begin_object_with(out, first_members);
+            add_stub_fields(&mut object, identity, click, reason, size);
+            object.end();
+        }
+        ValueEncoding::Protobuf { schema_id } => {
+            let mut message = begin_message(out, schema_id, "dead_lettered");
+            add_stub_fields(&mut message, identity, click, reason, size);
+        }
+    }
 }
 
-fn add_identity_fields(object: &mut JsonObjectWriter<'_>, identity: &ClickIdentity<'_>, click: &Click<'_>) {
-    object.add_text_unless_empty(text_key!("click_id"), &format_uuid(&click.id));
-    object.add_integer(key!("clicked_at_ms"), click.at_ms);
-    object.add_text_unless_empty(text_key!("edge"), identity.edge.as_bytes());
-    object.add_integer(key!("lane"), u64::from(identity.lane));
-    object.add_integer(key!("epoch"), identity.epoch);
-    object.add_integer(key!("seq"), identity.seq);
-    object.add_integer(key!("safe"), identity.safe);
+fn add_stub_fields(
+    writer: &mut impl EventWriter,
+    identity: &ClickIdentity<'_>,
+    click: &Click<'_>,
+    reason: Refusal,
+    size: u32,
+) {
+    add_identity_fields(writer, identity, click);
+    writer.add_plain_word_unless_empty(field::REASON, reason.as_str());
+    writer.add_integer(field::SIZE, u64::from(size));
 }
 
-fn add_outcome_and_destination_fields(object: &mut JsonObjectWriter<'_>, click: &Click<'_>) {
-    object.add_plain_word_unless_empty(text_key!("outcome"), click.outcome.as_str());
-    object.add_integer(key!("status"), u64::from(click.status));
+/// Begins a value in Protobuf, with its first two fields.
+fn begin_message<'o>(out: &'o mut Vec<u8>, schema_id: Option<u32>, event_type: &str) -> ProtobufWriter<'o> {
+    let mut message = ProtobufWriter::begin(out, schema_id);
+    message.add_plain_word_unless_empty(field::TYPE, event_type);
+    message.add_integer(field::SCHEMA_VERSION, 1);
+    message
+}
+
+fn add_identity_fields(writer: &mut impl EventWriter, identity: &ClickIdentity<'_>, click: &Click<'_>) {
+    writer.add_text_unless_empty(field::CLICK_ID, &format_uuid(&click.id));
+    writer.add_integer(field::CLICKED_AT_MS, click.at_ms);
+    writer.add_text_unless_empty(field::EDGE, identity.edge.as_bytes());
+    writer.add_integer(field::LANE, u64::from(identity.lane));
+    writer.add_integer(field::EPOCH, identity.epoch);
+    writer.add_integer(field::SEQ, identity.seq);
+    writer.add_integer(field::SAFE, identity.safe);
+}
+
+fn add_outcome_and_destination_fields(writer: &mut impl EventWriter, click: &Click<'_>) {
+    writer.add_plain_word_unless_empty(field::OUTCOME, click.outcome.as_str());
+    writer.add_integer(field::STATUS, u64::from(click.status));
     let destination = click.text(Text::Destination);
     if !destination.is_empty() {
         match click.token_at.and_then(|at| destination.split_at_checked(usize::from(at))) {
-            Some((head, tail)) => {
-                object.add_text_with_inserted_word(text_key!("destination"), head, "{click_token}", tail)
-            }
-            None => object.add_text_unless_empty(text_key!("destination"), destination),
+            Some((head, tail)) => writer.add_text_with_inserted_word(field::DESTINATION, head, "{click_token}", tail),
+            None => writer.add_text_unless_empty(field::DESTINATION, destination),
         }
-        object.add_text_unless_empty(text_key!("destination_host"), find_host_of_http_url_or_empty(destination));
+        writer.add_text_unless_empty(field::DESTINATION_HOST, find_host_of_http_url_or_empty(destination));
     }
-    object.add_plain_word_unless_empty(text_key!("carrier"), click.carrier.as_str());
-    object.add_bool(key!("cookie_set"), click.flags.has(Flags::COOKIE_SET));
-    object.add_bool(key!("token_placed"), click.token_at.is_some());
+    writer.add_plain_word_unless_empty(field::CARRIER, click.carrier.as_str());
+    writer.add_bool(field::COOKIE_SET, click.flags.has(Flags::COOKIE_SET));
+    writer.add_bool(field::TOKEN_PLACED, click.token_at.is_some());
     if let Some(kid) = &click.token_kid {
-        object.add_text_unless_empty(text_key!("token_kid"), kid);
+        writer.add_text_unless_empty(field::TOKEN_KID, kid);
     }
 }
 
-fn add_link_fields(object: &mut JsonObjectWriter<'_>, click: &Click<'_>, link: Option<&LinkFacts<'_>>) {
-    object.add_text_unless_empty(text_key!("domain"), click.text(Text::Domain));
-    object.add_text_unless_empty(text_key!("code"), click.text(Text::Code));
+fn add_link_fields(writer: &mut impl EventWriter, click: &Click<'_>, link: Option<&LinkFacts<'_>>) {
+    writer.add_text_unless_empty(field::DOMAIN, click.text(Text::Domain));
+    writer.add_text_unless_empty(field::CODE, click.text(Text::Code));
     let Some(link) = link else { return };
-    object.add_integer(key!("link_version"), link.version);
-    object.add_plain_word_unless_empty(text_key!("link_kind"), link.kind.as_str());
-    object.add_integer(key!("link_created_at_ms"), link.created_ms);
+    writer.add_integer(field::LINK_VERSION, link.version);
+    writer.add_plain_word_unless_empty(field::LINK_KIND, link.kind.as_str());
+    writer.add_integer(field::LINK_CREATED_AT_MS, link.created_ms);
     if let Some(end_ms) = link.end_ms() {
-        object.add_integer(key!("link_ends_at_ms"), end_ms);
+        writer.add_integer(field::LINK_ENDS_AT_MS, end_ms);
     }
-    object.add_text_unless_empty(text_key!("creator_id"), link.creator.as_bytes());
-    object.add_plain_word_unless_empty(
-        text_key!("creator_type"),
-        link.creator_type.map_or("", |creator| creator.as_str()),
-    );
-    object.add_text_unless_empty(text_key!("partner_id"), link.partner.as_bytes());
-    object.add_text_unless_empty(text_key!("seller_id"), link.seller.as_bytes());
-    object.add_text_unless_empty(text_key!("campaign_id"), link.campaign.as_bytes());
-    object.add_text_unless_empty(text_key!("product_id"), link.product.as_bytes());
-    object.add_text_unless_empty(text_key!("product_set_id"), link.product_set.as_bytes());
-    object.add_plain_word_unless_empty(text_key!("plan"), link.plan.map_or("", |plan| plan.as_str()));
+    writer.add_text_unless_empty(field::CREATOR_ID, link.creator.as_bytes());
+    writer.add_plain_word_unless_empty(field::CREATOR_TYPE, link.creator_type.map_or("", |creator| creator.as_str()));
+    writer.add_text_unless_empty(field::PARTNER_ID, link.partner.as_bytes());
+    writer.add_text_unless_empty(field::SELLER_ID, link.seller.as_bytes());
+    writer.add_text_unless_empty(field::CAMPAIGN_ID, link.campaign.as_bytes());
+    writer.add_text_unless_empty(field::PRODUCT_ID, link.product.as_bytes());
+    writer.add_text_unless_empty(field::PRODUCT_SET_ID, link.product_set.as_bytes());
+    writer.add_plain_word_unless_empty(field::PLAN, link.plan.map_or("", |plan| plan.as_str()));
     if link.rate_bp != 0 {
-        object.add_integer(key!("rate_bp"), u64::from(link.rate_bp));
+        writer.add_integer(field::RATE_BP, u64::from(link.rate_bp));
     }
-    object.add_bool(key!("link_test"), link.test);
+    writer.add_bool(field::LINK_TEST, link.test);
 }
 
-fn add_visitor_and_consent_fields(object: &mut JsonObjectWriter<'_>, click: &Click<'_>) {
+fn add_visitor_and_consent_fields(writer: &mut impl EventWriter, click: &Click<'_>) {
     if let Some(visitor) = &click.visitor {
-        object.add_text_unless_empty(text_key!("visitor_id"), &format_visitor_id(visitor));
-        object.add_bool(key!("visitor_new"), click.flags.has(Flags::VISITOR_NEW));
+        writer.add_text_unless_empty(field::VISITOR_ID, &format_visitor_id(visitor));
+        writer.add_bool(field::VISITOR_NEW, click.flags.has(Flags::VISITOR_NEW));
     }
-    object.add_plain_word_unless_empty(text_key!("cookie_state"), click.cookie_state.as_str());
+    writer.add_plain_word_unless_empty(field::COOKIE_STATE, click.cookie_state.as_str());
     if let Some(previous) = &click.previous {
-        object.add_text_unless_empty(text_key!("previous_click_id"), &format_uuid(previous));
-        object.add_text_unless_empty(text_key!("previous_domain"), click.text(Text::PreviousDomain));
-        object.add_text_unless_empty(text_key!("previous_code"), click.text(Text::PreviousCode));
-        object.add_integer(key!("previous_clicked_at_ms"), uuid_v7_ms(previous));
+        writer.add_text_unless_empty(field::PREVIOUS_CLICK_ID, &format_uuid(previous));
+        writer.add_text_unless_empty(field::PREVIOUS_DOMAIN, click.text(Text::PreviousDomain));
+        writer.add_text_unless_empty(field::PREVIOUS_CODE, click.text(Text::PreviousCode));
+        writer.add_integer(field::PREVIOUS_CLICKED_AT_MS, uuid_v7_ms(previous));
     }
-    object.add_plain_word_unless_empty(text_key!("consent"), click.consent.as_str());
-    object.add_bool(key!("gpc"), click.flags.has(Flags::GPC));
+    writer.add_plain_word_unless_empty(field::CONSENT, click.consent.as_str());
+    writer.add_bool(field::GPC, click.flags.has(Flags::GPC));
     if click.privacy != Privacy::None {
-        object.add_plain_word_unless_empty(text_key!("privacy_mode"), click.privacy.as_str());
+        writer.add_plain_word_unless_empty(field::PRIVACY_MODE, click.privacy.as_str());
     }
 }
 
-fn add_label_fields(object: &mut JsonObjectWriter<'_>, click: &Click<'_>, facts: &DerivedFacts<'_>) {
+fn add_label_fields(writer: &mut impl EventWriter, click: &Click<'_>, facts: &DerivedFacts<'_>) {
     let ClickLabels { class, class_reason, source, source_reason, in_app, in_app_name } = *facts.labels;
     let is_test_link = facts.link.is_some_and(|link| link.test);
     let countability = labels::decide_countable(class, click.outcome, is_test_link, facts.duplicate);
-    object.add_plain_word_unless_empty(text_key!("class"), class.as_str());
-    object.add_plain_word_unless_empty(text_key!("class_reason"), class_reason);
-    object.add_bool(key!("countable"), countability.countable);
-    object.add_plain_word_unless_empty(text_key!("countable_reason"), countability.reason);
-    object.add_bool(key!("duplicate"), facts.duplicate.is_duplicate());
-    object.add_plain_word_unless_empty(text_key!("duplicate_basis"), facts.duplicate.duplicate_basis_as_str());
-    object.add_plain_word_unless_empty(text_key!("source"), source);
-    object.add_plain_word_unless_empty(text_key!("source_reason"), source_reason);
-    object.add_bool(key!("in_app"), in_app);
-    object.add_plain_word_unless_empty(text_key!("in_app_name"), in_app_name);
-    object.add_integer(key!("labels_version"), labels::LABELS_VERSION);
+    writer.add_plain_word_unless_empty(field::CLASS, class.as_str());
+    writer.add_plain_word_unless_empty(field::CLASS_REASON, class_reason);
+    writer.add_bool(field::COUNTABLE, countability.countable);
+    writer.add_plain_word_unless_empty(field::COUNTABLE_REASON, countability.reason);
+    writer.add_bool(field::DUPLICATE, facts.duplicate.is_duplicate());
+    writer.add_plain_word_unless_empty(field::DUPLICATE_BASIS, facts.duplicate.duplicate_basis_as_str());
+    writer.add_plain_word_unless_empty(field::SOURCE, source);
+    writer.add_plain_word_unless_empty(field::SOURCE_REASON, source_reason);
+    writer.add_bool(field::IN_APP, in_app);
+    writer.add_plain_word_unless_empty(field::IN_APP_NAME, in_app_name);
+    writer.add_integer(field::LABELS_VERSION, labels::LABELS_VERSION);
 }
 
 /// The host of an http or https URL, without the port; empty for the scheme of an app.

@@ -5,7 +5,7 @@ use aho_corasick::BuildError;
 
 use super::{
     duplicates::{Config, DuplicateFilter, DuplicateVerdict},
-    encoder::{ClickIdentity, DerivedFacts, EventEncoder},
+    encoder::{ClickIdentity, DerivedFacts, EventEncoder, ValueEncoding},
     labels::{ClickClass, ClickLabeller, ClickLabels},
     query_params::QueryParams,
 };
@@ -18,8 +18,9 @@ use crate::{
 };
 
 /// A click decoded from its journal bytes, with its link's facts and query parameters.
-pub(crate) struct DecodedClick<'a> {
-    pub(crate) click: Click<'a>,
+pub struct DecodedClick<'a> {
+    /// The click.
+    pub click: Click<'a>,
     link: Option<LinkFacts<'a>>,
     params: QueryParams<'a>,
 }
@@ -35,7 +36,7 @@ pub enum DuplicateVerdictState {
 
 /// Why a click's journal bytes cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UndecodableClick {
+pub enum UndecodableClick {
     /// A newer build wrote them, and can read them.
     NewerFormat,
     /// No build can read them, although their checksum is good.
@@ -44,7 +45,7 @@ pub(crate) enum UndecodableClick {
 
 impl<'a> DecodedClick<'a> {
     /// Decodes the journal bytes of a click.
-    pub(crate) fn decode(payload: &'a [u8]) -> Result<DecodedClick<'a>, UndecodableClick> {
+    pub fn decode(payload: &'a [u8]) -> Result<DecodedClick<'a>, UndecodableClick> {
         let click = Click::decode(payload).map_err(|error| match error {
             DecodeError::Version(_) => UndecodableClick::NewerFormat,
             DecodeError::Malformed => UndecodableClick::Malformed,
@@ -79,13 +80,13 @@ impl EventBuilder {
     }
 
     /// Computes the labels that depend on the click alone.
-    pub(crate) fn compute_labels(&mut self, click: &DecodedClick<'_>) -> ClickLabels {
+    pub fn compute_labels(&mut self, click: &DecodedClick<'_>) -> ClickLabels {
         self.labeller.compute_labels(&click.click, &click.params)
     }
 
     /// Decides whether the click repeats an earlier one, and remembers it. A click that cannot count is a first tap and
     /// is not remembered: a preview with the same user agent is no tap.
-    pub(crate) fn decide_duplicate_and_remember_if_it_can_count(
+    pub fn decide_duplicate_and_remember_if_it_can_count(
         &mut self,
         topic: Topic,
         click: &DecodedClick<'_>,
@@ -138,8 +139,8 @@ impl EventBuilder {
         }
     }
 
-    /// Appends the event to `out`.
-    pub(crate) fn append_event_json(
+    /// Appends the event to `out` as JSON: for files, and for what people read.
+    pub fn append_event_json(
         &mut self,
         out: &mut Vec<u8>,
         identity: &ClickIdentity<'_>,
@@ -147,9 +148,22 @@ impl EventBuilder {
         labels: &ClickLabels,
         duplicate: DuplicateVerdict,
     ) {
+        self.append_event(out, ValueEncoding::Json, identity, click, labels, duplicate);
+    }
+
+    /// Appends the event to `out` in an encoding.
+    pub fn append_event(
+        &mut self,
+        out: &mut Vec<u8>,
+        encoding: ValueEncoding,
+        identity: &ClickIdentity<'_>,
+        click: &DecodedClick<'_>,
+        labels: &ClickLabels,
+        duplicate: DuplicateVerdict,
+    ) {
         let DecodedClick { click, link, params } = click;
         let facts = DerivedFacts { link: link.as_ref(), params, labels, duplicate };
-        self.encoder.append_event_json(out, identity, click, &facts);
+        self.encoder.append_event(out, encoding, identity, click, &facts);
     }
 
     /// Appends the event of an undelivered frame as it would be delivered, and remembers nothing. Decides about

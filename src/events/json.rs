@@ -73,6 +73,11 @@ pub(crate) fn encode_hex(bytes: &[u8; 16]) -> [u8; 32] {
     text
 }
 
+/// `true` or `false`.
+pub(super) const fn bool_word(value: bool) -> &'static [u8] {
+    if value { b"true" } else { b"false" }
+}
+
 /// `,"name":`
 macro_rules! key {
     ($name:literal) => {
@@ -142,7 +147,7 @@ impl<'o> JsonObjectWriter<'o> {
     /// Adds a boolean. `encoded_key` is a [`key`].
     pub(crate) fn add_bool(&mut self, encoded_key: &str, value: bool) {
         self.out.extend_from_slice(encoded_key.as_bytes());
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+        self.out.extend_from_slice(bool_word(value));
     }
 
     /// Adds an IP address. `encoded_key` is a [`text_key`].

@@ -58,7 +58,7 @@ word_enum! {
 
 /// The labels that depend on the click alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClickLabels {
+pub struct ClickLabels {
     pub(crate) class: ClickClass,
     pub(super) class_reason: &'static str,
     pub(super) source: &'static str,

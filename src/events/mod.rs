@@ -1,22 +1,29 @@
 //! Turns a click's journal bytes into its event: decodes, labels, decides whether the click is a duplicate, and encodes
-//! JSON. Pure: no input or output.
+//! JSON or Protobuf. Reads Protobuf back as JSON. Pure: no input or output.
 //!
 //! ```text
 //! journal bytes ─▶ event_builder ── decode: query_params
 //!                         ├── label: labels, source
 //!                         ├── decide: duplicates
-//!                         └── encode: encoder, json ─▶ event
+//!                         └── encode: encoder, field, json, protobuf ─▶ event
+//! Protobuf value ─▶ protobuf_reader ─▶ event in JSON
 //! ```
 
 pub(crate) mod duplicates;
 mod encoded_text;
 pub(crate) mod encoder;
 pub(crate) mod event_builder;
+mod event_writer;
+mod field;
 pub(crate) mod json;
 pub(crate) mod labels;
+mod protobuf;
+pub(crate) mod protobuf_reader;
 mod query_params;
 mod source;
 pub mod statement;
 
-pub use duplicates::Config as DuplicateConfig;
-pub use event_builder::{DuplicateVerdictState, EventBuilder};
+pub use duplicates::{Config as DuplicateConfig, DuplicateVerdict};
+pub use encoder::{ClickIdentity, ValueEncoding};
+pub use event_builder::{DecodedClick, DuplicateVerdictState, EventBuilder, UndecodableClick};
+pub use labels::ClickLabels;

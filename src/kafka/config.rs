@@ -4,7 +4,7 @@ use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError, producer
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClientObserver, Properties, broker_list::validate_broker_list, guarded_keys, login::validate_login,
+    ClientObserver, Encoding, Properties, broker_list::validate_broker_list, guarded_keys, login::validate_login,
     topic_spec::validate_topic_name,
 };
 use crate::invalid_value::InvalidValue;
@@ -19,6 +19,12 @@ pub struct Config {
     pub topics: TopicNames,
     /// How clicks reach their topics. Default: `at-least-once`.
     pub delivery: Delivery,
+    /// How the values of clicks are encoded. Default: `json`.
+    pub encoding: Encoding,
+    /// The id of `click.v1.proto` in a schema registry: its frame stands in front of each value. Default: none.
+    pub schema_id: Option<u32>,
+    /// Whether records have the headers of CloudEvents. Default: false.
+    pub cloudevents: bool,
     /// Any key of librdkafka; `KEY_file` takes the value from a file. Default: none.
     pub properties: Properties,
 }
@@ -157,6 +163,10 @@ impl Config {
         {
             errors.push(InvalidValue::new("brokers", why));
         }
+        if let Some(id) = self.schema_id.filter(|_| self.encoding == Encoding::Json) {
+            let why = format!("`{id}` is the id of a Protobuf schema; set `encoding = \"protobuf\"` or remove the id");
+            errors.push(InvalidValue::new("schema_id", why));
+        }
         errors.extend(self.topics.list_invalid_values());
         errors.extend(self.properties.list_invalid_values());
         errors.extend(
@@ -291,6 +301,14 @@ mod tests {
                 "properties.socket.timeout.ms"
             ]
         );
+    }
+
+    #[test]
+    fn an_id_of_a_schema_is_an_error_beside_json() {
+        let errors = config("schema_id = 7").list_invalid_values();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].key, "schema_id");
+        assert_eq!(config("encoding = \"protobuf\"\nschema_id = 7").list_invalid_values(), []);
     }
 
     #[test]

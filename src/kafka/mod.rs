@@ -9,6 +9,7 @@ mod broker_list;
 mod client_observer;
 mod config;
 mod connection_failure;
+mod encoding;
 mod guarded_keys;
 mod login;
 mod properties;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use client_observer::ClientObserver;
 pub use config::{Config, Delivery, RECOMMENDED, TopicNames};
+pub use encoding::Encoding;
 pub use properties::Properties;
 pub use refusal::Refusal;
 pub use topic_admin::TopicAdmin;

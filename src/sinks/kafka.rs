@@ -5,7 +5,8 @@
 //!   of its first record. So a reader of one partition can apply the rule: the first click of a number stands, and a
 //!   click outweighs its stub.
 //! - Timestamp: the click's time, which a replay keeps.
-//! - Headers: CloudEvents in binary mode, the schema's version, and the time of sending, which the value must not hold.
+//! - Headers: the time of sending, which the value must not hold; the media type of a value that is no JSON; and by
+//!   choice CloudEvents in binary mode (`kafka.cloudevents`).
 //!
 //! After a fatal error the producer is dropped with everything in its queue, and the engine reads those clicks from the
 //! journal again.
@@ -16,6 +17,7 @@
 mod checkpoint;
 mod checkpoint_lookup;
 mod delivery_stopped;
+pub mod hand_over;
 mod producer;
 mod producer_lifecycle;
 mod producer_reports;
@@ -38,7 +40,8 @@ use self::{
     delivery_stopped::DeliveryStopped,
     producer::{ProducerError, ProducerEvents, ProducerReport, build_producer},
     record::{
-        CHECKPOINT_BITS, Rfc3339Formatter, STATEMENT_BITS, build_common_record_headers, shift_refused_timestamp_ms,
+        CHECKPOINT_BITS, Rfc3339Formatter, STATEMENT_BITS, build_cloudevents_click_headers, build_cloudevents_headers,
+        build_plain_click_headers, shift_refused_timestamp_ms,
     },
     transactions::{TransactionEvent, TransactionMetrics, Transactions},
 };
@@ -49,9 +52,9 @@ use crate::{
         lane::JournalConflict,
         sink::{DeliveryReport, OutgoingRecord, ReturnCause, SendOutcome, Sink, StatementCounts},
     },
-    events::encoder::{format_uuid, format_visitor_id},
+    events::encoder::{ValueEncoding, format_uuid, format_visitor_id},
     journal::SinkNote,
-    kafka::{Config, Refusal},
+    kafka::{Config, Encoding, Refusal},
     metrics as table,
     model::click::Topic,
 };
@@ -60,11 +63,6 @@ use crate::{
 const FIRST_REBUILD_PAUSE: Duration = Duration::from_secs(1);
 /// How often the producer is asked whether it has failed for good. A report usually says so sooner.
 const FATAL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The bytes of a click id as text.
-const UUID_LEN: usize = 36;
-/// Follows the click id in the CloudEvents id of the click's stub.
-const STUB_ID_SUFFIX: &[u8] = b"/dead_lettered";
 
 /// A record that carries 64 bits through the producer's queue.
 type Record<'a> = BaseRecord<'a, [u8], [u8], usize>;
@@ -202,14 +200,17 @@ impl KafkaSink {
         next_commit: &dyn Fn() -> CommittedLanes,
     ) -> Option<CommittedLanes> {
         let (Some(transactions), Some(producer)) = (&mut self.transactions, &self.producer) else { return None };
-        let (topic, source) = (&self.config.topics.checkpoints, &self.source);
+        let (topic, source, cloudevents) = (&self.config.topics.checkpoints, &self.source, self.config.cloudevents);
         let key = checkpoint::record_key(&self.edge, self.topic);
         let send_checkpoint = |value: &[u8]| {
-            let record: Record<'_> = BaseRecord::with_opaque_to(topic, CHECKPOINT_BITS)
+            let mut record: Record<'_> = BaseRecord::with_opaque_to(topic, CHECKPOINT_BITS)
                 .partition(checkpoint_lookup::PARTITION)
                 .payload(value)
-                .key(key.as_bytes())
-                .headers(build_common_record_headers("waypost.checkpoint.v1", source));
+                .key(key.as_bytes());
+            if cloudevents {
+                let headers = build_cloudevents_headers(Encoding::Json, "waypost.checkpoint.v1", source);
+                record = record.headers(headers);
+            }
             producer.send(record).map_err(|(why, _)| why)
         };
         match transactions.run_due_transaction_step(producer, now, flush_now, next_commit, send_checkpoint)? {
@@ -260,6 +261,13 @@ impl Sink for KafkaSink {
         Some(&mut self.value)
     }
 
+    fn value_encoding(&self) -> ValueEncoding {
+        match self.config.encoding {
+            Encoding::Json => ValueEncoding::Json,
+            Encoding::Protobuf => ValueEncoding::Protobuf { schema_id: self.config.schema_id },
+        }
+    }
+
     /// Hands the record to the producer, which copies it.
     fn send_buffered(&mut self, record: &OutgoingRecord<'_>) -> SendOutcome {
         if !self.try_begin_or_extend_transaction_if_exactly_once() {
@@ -271,18 +279,12 @@ impl Sink for KafkaSink {
             self.metrics.timestamps_shifted.increment(1);
         }
         let click_id = format_uuid(record.click_id);
-        // A stub is an event of its own: a reader that drops ids it knows must not take the click for its stub.
-        let mut event_id = [0; UUID_LEN + STUB_ID_SUFFIX.len()];
-        event_id[..UUID_LEN].copy_from_slice(&click_id);
-        event_id[UUID_LEN..].copy_from_slice(STUB_ID_SUFFIX);
-        let event_id_len = if record.is_stub { event_id.len() } else { UUID_LEN };
         let mut ints = itoa::Buffer::new();
-        let event_type = if record.is_stub { "waypost.dead_lettered.v1" } else { "waypost.click.v1" };
-        let headers = build_common_record_headers(event_type, &self.source)
-            .insert(Header { key: "ce_id", value: Some(&event_id[..event_id_len]) })
-            .insert(Header { key: "ce_time", value: Some(self.time.format_unix_ms(record.at_ms)) })
-            .insert(Header { key: "schema-version", value: Some("1") })
-            .insert(Header { key: "wp_shipped_at_ms", value: Some(ints.format(now_ms)) });
+        let headers = match self.config.cloudevents {
+            true => build_cloudevents_click_headers(&self.config, &self.source, &mut self.time, &click_id, record),
+            false => build_plain_click_headers(self.config.encoding),
+        };
+        let headers = headers.insert(Header { key: "wp_shipped_at_ms", value: Some(ints.format(now_ms)) });
         let visitor = record.visitor.map(format_visitor_id);
         let key = visitor.as_ref().map_or(&click_id[..], |visitor| &visitor[..]);
         let topic = self.config.topics.click_topics()[self.topic as usize];
@@ -366,11 +368,13 @@ impl Sink for KafkaSink {
         }
         let Some(producer) = &self.producer else { return false };
         let key = format!("{}/{}/{lane}", self.edge, self.topic_name());
-        let record: Record<'_> = BaseRecord::with_opaque_to(&self.config.topics.lanes, STATEMENT_BITS)
+        let mut record: Record<'_> = BaseRecord::with_opaque_to(&self.config.topics.lanes, STATEMENT_BITS)
             .payload(statement)
             .key(key.as_bytes())
-            .timestamp(shift_refused_timestamp_ms(at_ms, at_ms, timestamp_shift) as i64)
-            .headers(build_common_record_headers("waypost.lane.v1", &self.source));
+            .timestamp(shift_refused_timestamp_ms(at_ms, at_ms, timestamp_shift) as i64);
+        if self.config.cloudevents {
+            record = record.headers(build_cloudevents_headers(Encoding::Json, "waypost.lane.v1", &self.source));
+        }
         let sent = producer.send(record).is_ok();
         self.statements.pending += u64::from(sent);
         sent

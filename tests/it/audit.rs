@@ -42,7 +42,7 @@ fn audit(site: &Site, broker: &Broker, flags: &[&str]) -> (Option<i32>, Vec<Valu
 }
 
 /// Audits until the exit code is this.
-fn until_audited(site: &Site, broker: &Broker, code: i32) -> Vec<Value> {
+pub(crate) fn until_audited(site: &Site, broker: &Broker, code: i32) -> Vec<Value> {
     until(&format!("an audit that exits {code}"), || {
         let (found, lanes) = audit(site, broker, &[]);
         (found == Some(code)).then_some(lanes)
@@ -56,18 +56,30 @@ pub(crate) fn by_the_page(
     topics: &[&str],
     lanes: &str,
 ) -> Option<(Option<i32>, Vec<Value>)> {
+    let dump = |topic: &str| {
+        let records = broker.read(&[topic], 0, TIMEOUT);
+        records.into_iter().map(|record| record.value.unwrap() + "\n").collect()
+    };
+    judge_by_the_page(site, topics, lanes, dump)
+}
+
+/// As [`by_the_page`], over what `dump` gives as the lines of a topic.
+pub(crate) fn judge_by_the_page(
+    site: &Site,
+    topics: &[&str],
+    lanes: &str,
+    dump: impl Fn(&str) -> String,
+) -> Option<(Option<i32>, Vec<Value>)> {
     if !has_program("python3", "--version") {
         return None;
     }
-    let dump = |topic: &str| {
-        let records = broker.read(&[topic], 0, TIMEOUT);
-        let lines: String = records.into_iter().map(|record| record.value.unwrap() + "\n").collect();
-        site.write(topic, &lines);
+    let dump_to_file = |topic: &str| {
+        site.write(topic, &dump(topic));
         site.path(topic).display().to_string()
     };
     let mut command = std::process::Command::new("python3");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/audit.py")).arg(dump(lanes));
-    command.args(topics.iter().map(|topic| format!("{topic}={}", dump(topic))));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schemas/audit.py")).arg(dump_to_file(lanes));
+    command.args(topics.iter().map(|topic| format!("{topic}={}", dump_to_file(topic))));
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
     let said = String::from_utf8_lossy(&stdout);
@@ -101,7 +113,7 @@ fn stated_by_the_schema(broker: &Broker, lanes: &str) {
     assert_eq!(kinds, ["open", "recovered", "running", "closing"]);
 }
 
-fn sum(lanes: &[Value], topic: &str, count: &str) -> u64 {
+pub(crate) fn sum(lanes: &[Value], topic: &str, count: &str) -> u64 {
     lanes.iter().filter(|lane| lane["topic"] == topic).filter_map(|lane| lane[count].as_u64()).sum()
 }
 

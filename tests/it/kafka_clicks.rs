@@ -49,18 +49,7 @@ fn assert_headers_match_value(record: &Record) {
     assert_eq!(Some(record.partition), record.java_partition, "{:?}", record.key);
     assert_eq!(record.timestamp, event["clicked_at_ms"].as_i64().unwrap());
     assert_eq!(record.timestamp_type, "CreateTime");
-    for (name, value) in [
-        ("content-type", "application/json"),
-        ("ce_specversion", "1.0"),
-        ("ce_type", "waypost.click.v1"),
-        ("ce_id", event["click_id"].as_str().unwrap()),
-        ("ce_source", &format!("/waypost/{}", event["edge"].as_str().unwrap())),
-        ("schema-version", "1"),
-    ] {
-        assert_eq!(record.header(name), Some(value), "{name}");
-    }
-    let time: jiff::Timestamp = record.header("ce_time").unwrap().parse().unwrap();
-    assert_eq!(time.as_millisecond(), record.timestamp);
+    assert_eq!(record.headers.len(), 1, "{:?}", record.headers);
     let shipped: i64 = record.header("wp_shipped_at_ms").unwrap().parse().unwrap();
     assert!(shipped >= record.timestamp - 1000, "shipped after the click: {shipped}");
 }

@@ -43,6 +43,7 @@
 //! - `kafka_clicks`: clicks on the topics
 //! - `kafka_client`: client settings and `kafka setup`, without the server
 //! - `kafka_away`, `kafka_refused`: the broker is away; the broker refuses
+//! - `kafka_protobuf`: clicks in Protobuf beside clicks in JSON, and every reader of both
 //! - `kafka_faults`, `kafka_cluster`: faults of the network; leaders of three brokers move or die
 //! - `exactly_once`: `kafka.delivery = "exactly-once"`
 //! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
@@ -115,6 +116,7 @@ mod kafka_clicks;
 mod kafka_client;
 mod kafka_cluster;
 mod kafka_faults;
+mod kafka_protobuf;
 mod kafka_refused;
 mod keys;
 mod limits;

@@ -156,13 +156,14 @@ impl<S: Sink> Engine<S> {
         options: EventOptions<'_>,
         now: Instant,
     ) -> SendOutcome {
+        let encoding = self.sink.value_encoding();
         let Some(buffer) = self.sink.record_buffer_if_accepting(now) else { return SendOutcome::QueueFull };
         let identity = identity_of(&self.edge, &self.lanes[id.lane_index], frame);
         match options.stub {
             Some(Stub { reason, event_bytes }) => {
-                encoder::append_dead_letter_stub_json(buffer, &identity, &click.click, reason, event_bytes)
+                encoder::append_dead_letter_stub(buffer, encoding, &identity, &click.click, reason, event_bytes)
             }
-            None => self.events.append_event_json(buffer, &identity, click, options.labels, options.verdict),
+            None => self.events.append_event(buffer, encoding, &identity, click, options.labels, options.verdict),
         }
         let Click { id: click_id, visitor, at_ms, .. } = &click.click;
         self.sink.send_buffered(&OutgoingRecord {

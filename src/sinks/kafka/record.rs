@@ -4,18 +4,57 @@ use std::io::Write;
 
 use rdkafka::message::{Header, OwnedHeaders};
 
+use crate::{
+    delivery::sink::OutgoingRecord,
+    kafka::{Config, Encoding},
+};
+
+/// The bytes of a click id as text.
+const UUID_LEN: usize = 36;
+/// Follows the click id in the CloudEvents id of the click's stub.
+const STUB_ID_SUFFIX: &[u8] = b"/dead_lettered";
+
 /// In place of an id in flight: a lane statement. No lane has an index that high.
 pub(super) const STATEMENT_BITS: usize = usize::MAX;
 /// In place of an id in flight: a checkpoint.
 pub(super) const CHECKPOINT_BITS: usize = usize::MAX - 1;
 
-/// The headers of every record, with room for those of a click.
-pub(super) fn build_common_record_headers(event_type: &str, source: &str) -> OwnedHeaders {
+/// The headers that CloudEvents has for every record, with room for those of a click.
+pub(super) fn build_cloudevents_headers(encoding: Encoding, event_type: &str, source: &str) -> OwnedHeaders {
     OwnedHeaders::new_with_capacity(8)
-        .insert(Header { key: "content-type", value: Some("application/json") })
+        .insert(Header { key: "content-type", value: Some(encoding.content_type()) })
         .insert(Header { key: "ce_specversion", value: Some("1.0") })
         .insert(Header { key: "ce_type", value: Some(event_type) })
         .insert(Header { key: "ce_source", value: Some(source) })
+}
+
+/// The headers that CloudEvents has for a click or a stub. `click_id`: as text.
+pub(super) fn build_cloudevents_click_headers(
+    config: &Config,
+    source: &str,
+    time: &mut Rfc3339Formatter,
+    click_id: &[u8; UUID_LEN],
+    record: &OutgoingRecord<'_>,
+) -> OwnedHeaders {
+    // A stub is an event of its own: a reader that drops ids it knows must not take the click for its stub.
+    let mut event_id = [0; UUID_LEN + STUB_ID_SUFFIX.len()];
+    event_id[..UUID_LEN].copy_from_slice(click_id);
+    event_id[UUID_LEN..].copy_from_slice(STUB_ID_SUFFIX);
+    let event_id_len = if record.is_stub { event_id.len() } else { UUID_LEN };
+    let event_type = if record.is_stub { "waypost.dead_lettered.v1" } else { "waypost.click.v1" };
+    build_cloudevents_headers(config.encoding, event_type, source)
+        .insert(Header { key: "ce_id", value: Some(&event_id[..event_id_len]) })
+        .insert(Header { key: "ce_time", value: Some(time.format_unix_ms(record.at_ms)) })
+        .insert(Header { key: "schema-version", value: Some("1") })
+}
+
+/// The headers of a click without those of CloudEvents: a value that is no JSON says so.
+pub(super) fn build_plain_click_headers(encoding: Encoding) -> OwnedHeaders {
+    let headers = OwnedHeaders::new_with_capacity(2);
+    match encoding {
+        Encoding::Json => headers,
+        Encoding::Protobuf => headers.insert(Header { key: "content-type", value: Some(encoding.content_type()) }),
+    }
 }
 
 /// The record's timestamp after so many refusals, Unix milliseconds. A timestamp in the past is refused for its age:

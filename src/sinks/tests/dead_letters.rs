@@ -49,7 +49,8 @@ fn consume_clicks_and_stubs(cluster: &TestCluster, count: usize) -> ClicksAndStu
 
 #[test]
 fn of_a_batch_with_one_bad_click_only_that_is_dead_lettered_and_its_stub_takes_its_place() {
-    let (cluster, config) = start_one_batch_cluster();
+    let (cluster, mut config) = start_one_batch_cluster();
+    (config.cloudevents, config.encoding) = (true, kafka::Encoding::Protobuf);
     let dir = tempfile::tempdir().unwrap();
     let mut edge = TestEdge::with_kafka(dir.path(), config);
     refuse_click(&cluster, 5, 0);

@@ -23,7 +23,7 @@ use rdkafka::{
 use super::{files::FileSink, kafka::KafkaSink};
 use crate::{
     delivery::{Config, EngineInputs, FilesConfig, build_engine, engine::Engine, lane::LaneProgress, sink::Sink},
-    events::encoder::tests::click as sample_click,
+    events::{encoder::tests::click as sample_click, protobuf_reader::value_as_json},
     journal::{Config as JournalConfig, DirectoryLocks, Journal, JournalParts, LaneWriter, SinkNote, Spiller},
     kafka,
     model::click::{Click, Outcome, Text, Topic},
@@ -193,6 +193,8 @@ fn start_mock_cluster(partitions: i32) -> (TestCluster, kafka::Config) {
 
 struct ConsumedRecord {
     value: serde_json::Value,
+    /// The bytes that hold the value.
+    encoded: Vec<u8>,
     key: Option<Vec<u8>>,
     timestamp: i64,
     headers: BTreeMap<String, String>,
@@ -215,8 +217,10 @@ fn consume(cluster: &TestCluster, topic: Topic, count: usize) -> Vec<ConsumedRec
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
         let headers = message.headers().unwrap().iter();
         let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
+        let mut json = Vec::new();
         let record = ConsumedRecord {
-            value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
+            value: serde_json::from_slice(value_as_json(message.payload().unwrap(), &mut json)).unwrap(),
+            encoded: message.payload().unwrap().to_vec(),
             key: message.key().map(<[u8]>::to_vec),
             timestamp: message.timestamp().to_millis().unwrap(),
             headers: headers.map(|header| (header.key.to_owned(), text(header.value))).collect(),

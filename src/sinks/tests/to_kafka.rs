@@ -5,8 +5,53 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use super::*;
 
 #[test]
-fn records_carry_key_timestamp_and_cloudevents_headers() {
+fn records_have_key_timestamp_and_by_default_one_header_the_time_of_sending() {
     let (cluster, config) = start_mock_cluster(3);
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = TestEdge::with_kafka(dir.path(), config);
+    edge.append(0, &sample_click());
+    edge.deliver_all();
+    let [record] = &consume(&cluster, Topic::Clicks, 1)[..] else { panic!("more than one record") };
+    assert_eq!(record.key.as_deref(), record.value["visitor_id"].as_str().map(str::as_bytes));
+    assert_eq!(record.timestamp, sample_click().at_ms as i64);
+    assert!(record.headers["wp_shipped_at_ms"].parse::<u64>().unwrap() > 1_700_000_000_000);
+    assert_eq!(record.headers.len(), 1, "{:?}", record.headers);
+}
+
+#[test]
+fn a_value_in_protobuf_has_the_facts_of_the_json_and_a_header_that_says_so() {
+    let (cluster, config) = start_mock_cluster(3);
+    let deliver = |config: kafka::Config, seq: u64| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut edge = TestEdge::with_kafka(dir.path(), config);
+        edge.append_numbered(0, seq);
+        edge.deliver_all();
+    };
+    deliver(config.clone(), 1);
+    let protobuf = kafka::Config { encoding: kafka::Encoding::Protobuf, ..config };
+    deliver(protobuf.clone(), 1);
+    deliver(kafka::Config { schema_id: Some(258), ..protobuf }, 1);
+    let records = consume(&cluster, Topic::Clicks, 3);
+    let facts = |record: &ConsumedRecord| {
+        let mut value = record.value.clone();
+        // The three edges have data directories, and epochs, of their own.
+        value.as_object_mut().unwrap().remove("epoch");
+        value
+    };
+    assert_eq!(facts(&records[1]), facts(&records[0]));
+    assert_eq!(facts(&records[2]), facts(&records[0]));
+    assert_eq!(records[0].encoded[0], b'{');
+    assert!(records[1].encoded.len() * 3 < records[0].encoded.len() * 2, "{}", records[1].encoded.len());
+    assert_eq!(records[2].encoded[..6], [0, 0, 0, 1, 2, 0]);
+    let content_type = |record: &ConsumedRecord| record.headers.get("content-type").cloned();
+    assert_eq!(content_type(&records[0]), None);
+    assert_eq!(content_type(&records[1]).as_deref(), Some("application/protobuf"));
+}
+
+#[test]
+fn records_have_the_headers_of_cloudevents_by_choice() {
+    let (cluster, mut config) = start_mock_cluster(3);
+    config.cloudevents = true;
     let dir = tempfile::tempdir().unwrap();
     let mut edge = TestEdge::with_kafka(dir.path(), config);
     edge.append(0, &sample_click());

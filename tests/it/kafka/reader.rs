@@ -1,10 +1,11 @@
 //! Reads topics back with Apache Kafka's own Java consumer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
 };
 use serde::Deserialize;
 
@@ -60,6 +61,33 @@ impl Broker {
     /// [`read`] from this broker.
     pub(crate) fn read(&self, topics: &[&str], at_least: usize, patience: Duration) -> Vec<Record> {
         read(self.install(), &self.unrestricted_address(), topics, at_least, patience)
+    }
+
+    /// The values of all records of a topic as bytes, in the order of each partition. Fails after `patience`.
+    pub(crate) fn read_values(&self, topic: &str, patience: Duration) -> Vec<Vec<u8>> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.unrestricted_address())
+            .set("group.id", "values")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), patience).unwrap();
+        let mut unread = metadata.topics()[0].partitions().len();
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            all.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        }
+        consumer.assign(&all).unwrap();
+        let (deadline, mut values) = (Instant::now() + patience, Vec::new());
+        while unread > 0 {
+            assert!(Instant::now() < deadline, "{unread} partitions of {topic} have no end yet");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => values.push(message.payload().unwrap().to_vec()),
+                Some(Err(KafkaError::PartitionEOF(_))) => unread -= 1,
+                _ => {}
+            }
+        }
+        values
     }
 
     /// How many records this broker has appended to a topic, acknowledged or not.

@@ -16,7 +16,10 @@ use rdkafka::{
 };
 
 use super::record::{EventRecord, ReadProgress, ReadProgressVisitor, ReadRange, RecordLocation};
-use crate::kafka::{ClientObserver, Config, REQUEST_TIMEOUT};
+use crate::{
+    events::protobuf_reader::value_as_json,
+    kafka::{ClientObserver, Config, REQUEST_TIMEOUT},
+};
 
 /// The header that says when the edge sent a record.
 const SHIPPED_AT_HEADER: &str = "wp_shipped_at_ms";
@@ -50,9 +53,10 @@ pub(in crate::cli::clicks) fn visit_topics_and_follow_if_asked(
         return Ok(());
     }
     consumer.assign(&ends).context("kafka")?;
+    let mut json = Vec::new();
     loop {
         if let PollResult::Message(message) = poll_next_message_or_partition_end(&consumer)? {
-            visit_message_if_it_has_a_value(&message, visit)?;
+            visit_message_if_it_has_a_value(&message, &mut json, visit)?;
         }
     }
 }
@@ -110,7 +114,7 @@ fn visit_assigned_partitions_to_their_ends(
     unread: &mut BTreeMap<i32, UnreadOffsets>,
     visit: ReadProgressVisitor<'_>,
 ) -> Result<()> {
-    let mut last_message = Instant::now();
+    let (mut last_message, mut json) = (Instant::now(), Vec::new());
     while unread.values().any(|offsets| offsets.next < offsets.end) {
         match poll_next_message_or_partition_end(consumer)? {
             PollResult::Message(message) => {
@@ -118,7 +122,7 @@ fn visit_assigned_partitions_to_their_ends(
                 let Some(offsets) = unread.get_mut(&message.partition()) else { continue };
                 if message.offset() < offsets.end {
                     offsets.next = message.offset() + 1;
-                    visit_message_if_it_has_a_value(&message, visit)?;
+                    visit_message_if_it_has_a_value(&message, &mut json, visit)?;
                 } else {
                     offsets.next = offsets.end;
                 }
@@ -163,9 +167,14 @@ fn poll_next_message_or_partition_end(consumer: &TopicConsumer) -> Result<PollRe
     }
 }
 
-/// Calls `visit` with the message's record. A message without a value is skipped.
-fn visit_message_if_it_has_a_value(message: &BorrowedMessage<'_>, visit: ReadProgressVisitor<'_>) -> Result<()> {
+/// Calls `visit` with the message's record, its value as JSON. A message without a value is skipped.
+fn visit_message_if_it_has_a_value(
+    message: &BorrowedMessage<'_>,
+    json: &mut Vec<u8>,
+    visit: ReadProgressVisitor<'_>,
+) -> Result<()> {
     let Some(value) = message.payload() else { return Ok(()) };
+    let value = value_as_json(value, json);
     let (partition, offset) = (message.partition(), message.offset());
     let location = RecordLocation::Kafka { topic: message.topic(), partition, offset };
     let written_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok());

@@ -7,6 +7,7 @@ use anyhow::Result;
 /// The value of a record and its location.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) struct EventRecord<'a> {
+    /// The event as JSON, also of a record whose value is Protobuf.
     pub(in crate::cli) value: &'a [u8],
     pub(in crate::cli) location: RecordLocation<'a>,
     /// The record's Kafka timestamp, milliseconds since the Unix epoch.
