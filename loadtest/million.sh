@@ -9,10 +9,6 @@
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 need python3=python3 java=openjdk-17-jdk-headless mvn=maven
-CONFLUENT_KAFKA_VERSION=2.16.1
-venv="${TMPDIR:-/tmp}/waypost-confluent-kafka-$CONFLUENT_KAFKA_VERSION"
-[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/python" -c "import confluent_kafka" 2>/dev/null || "$venv/bin/pip" install -q "confluent-kafka==$CONFLUENT_KAFKA_VERSION" >&2
 build_waypost
 cd "$ROOT/loadtest"
-PYTHONDONTWRITEBYTECODE=1 exec "$venv/bin/python" million.py "$@"
+kafka_python million.py "$@"

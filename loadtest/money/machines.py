@@ -19,6 +19,8 @@ JOBS = ("winners", "commissions", "statistics")
 CORES = os.sched_getaffinity(0)
 #: A machine as busy as one of CI starts a JVM in half a minute.
 START_SECONDS = 180
+#: Nothing is measured here: a JVM that is killed again and again is better up soon than fast.
+QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 NODE = """\
 process.roles=broker,controller
 node.id={id}
@@ -45,6 +47,8 @@ log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.io.buffer.size=65536
 broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
+# A node that starts while the others are away gives up after this; the default is one minute.
+initial.broker.registration.timeout.ms=600000
 """
 
 
@@ -80,7 +84,7 @@ class Kafka:
 
     @staticmethod
     def java(node):
-        return ["java", "-Xmx320m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={node / 'log4j2.properties'}",
+        return ["java", "-Xmx320m", *QUICK_START, f"-Dlog4j2.configurationFile={node / 'log4j2.properties'}",
                 "-cp", f"{broker.libraries()}/*"]
 
     def start_node(self, number):
@@ -91,6 +95,14 @@ class Kafka:
     def wait(self):
         for node, (client, _) in zip(self.nodes, self.ports):
             node.wait_until(lambda client=client: is_open(client), "its port is open", START_SECONDS)
+
+    def restart_ended(self):
+        """Starts nodes again that gave up by themselves, as a service manager does. Returns their number."""
+        ended = [node for node in self.nodes if not node.alive() and node not in Killer.held_down]
+        for node in ended:
+            say(f"{node.name} gave up by itself, and is started again")
+            node.start()
+        return len(ended)
 
 
 class Edges:
@@ -138,7 +150,7 @@ class Flink:
         self.rest, self.rpc = harness.free_port(), harness.free_port()
         jars = broker.libraries().parent / "flink"
         subprocess.run([PIPELINE / "build.sh", jars], check=True, stdout=subprocess.DEVNULL)
-        self.env = {"FLINK_HOME_DIR": str(jars)}
+        self.env = {"FLINK_HOME_DIR": str(jars), "FLINK_JAVA": " ".join(QUICK_START)}
         self.settings = [f"KAFKA={kafka}", f"STATE_DIR={directory / 'state'}", f"CLUSTER={HOST}:{self.rest}",
                          "CHECKPOINT_INTERVAL=3 s", f"PARALLELISM={parallelism}"]
         self.manager = self.program("jobmanager", "-D", f"rest.port={self.rest}", "-D", f"rest.bind-port={self.rest}",
@@ -185,6 +197,9 @@ class Killer(threading.Thread):
     `every` and `down`: bounds of the seconds until the next kill, and until the start. `at_once`: how many are killed, by chance.
     """
 
+    #: Machines that are killed and not started yet.
+    held_down = set()
+
     def __init__(self, machines, every, down, seed, at_once=(1,)):
         super().__init__(daemon=True)
         self.machines, self.every, self.down, self.at_once = machines, every, down, at_once
@@ -195,6 +210,7 @@ class Killer(threading.Thread):
         try:
             while not self.stopping.wait(self.chooser.uniform(*self.every)):
                 victims, away = self.chooser.sample(self.machines, self.chooser.choice(self.at_once)), self.chooser.uniform(*self.down)
+                self.held_down.update(victims)
                 for machine in victims:
                     machine.kill()
                     self.log.append((time.time(), machine.name, away))
@@ -202,6 +218,7 @@ class Killer(threading.Thread):
                 time.sleep(away)
                 for machine in victims:
                     machine.start()
+                self.held_down.difference_update(victims)
         except Exception as failure:
             self.failure = failure
 

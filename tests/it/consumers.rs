@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::{Clock, HOUR},
-    dsl::{Site, TIMEOUT},
+    dsl::{Site, TIMEOUT, link},
     kafka::{
         broker::{Broker, Kind},
         install::run,
@@ -84,7 +84,7 @@ fn export(python: &Path, broker: &Broker, site: &Site, topic: &str) -> String {
 
 /// Sends a click's record again, as if it had arrived later with another label, and a stub of the click.
 fn send_repeat_and_stub(broker: &Broker) {
-    let first = broker.read(&["clicks"], 1, TIMEOUT).into_iter().next().unwrap();
+    let first = broker.read(&["clicks"], 1, 4 * TIMEOUT).into_iter().next().unwrap();
     let producer = producer(broker);
     let mut again = first.json();
     again["source"] = json!("never");
@@ -104,7 +104,7 @@ fn send_repeat_and_stub(broker: &Broker) {
     producer.flush(Duration::from_secs(30)).unwrap();
 }
 
-/// A site whose clock stands half a minute before midnight (UTC): 40 clicks before it and 20 after it, one sent twice.
+/// A site whose clock stands at noon (UTC): 40 clicks on this day and 20 after its midnight, one sent twice.
 struct Midnight {
     broker: Broker,
     site: Site,
@@ -116,7 +116,7 @@ impl Midnight {
     fn start() -> Option<Midnight> {
         let now = jiff::Timestamp::now().as_millisecond();
         let midnight = now / DAY * DAY;
-        let (clock, broker) = (Clock::ahead_by(midnight - 30_000 - now)?, Broker::start(Kind::Plain)?);
+        let (clock, broker) = (Clock::ahead_by(midnight - 12 * HOUR - now)?, Broker::start(Kind::Plain)?);
         broker.create_click_topics("clicks", 2, &[]);
         let site = site_with_own_lanes_topic(&broker.address(), "clicks").env("WAYPOST__EDGE__ID", "edge-1");
         let site = clock.on(site.env("WAYPOST__EDGE__WORKERS", "2")).start();
@@ -194,7 +194,7 @@ fn clickhouse_takes_the_definitions_and_counts_what_duckdb_counts() {
 #[test]
 fn duckdb_counts_the_clicks_of_click_files() {
     let Some(python) = kafka_python() else { return };
-    let site = Site::with_codes(&["live"]).start();
+    let site = Site::new(&[link("live")]).start();
     send_clicks(&site, 0..7);
     site.wait_for_events("clicks", 7);
     let files = site.data().join("clicks/*.jsonl").display().to_string();
@@ -237,7 +237,7 @@ fn duckdb_adds_up_a_creators_statement_from_the_last_row_of_each_line() {
         producer.send(record).map_err(|(why, _)| why).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
-    let site = Site::with_codes(&[]);
+    let site = Site::new(&[]);
     let file = export(python, &broker, &site, "statement");
     let statement = rows_of(&consumer(python, "duckdb/report.py", &["--commissions", &file, "--creator", "c"]));
     let line = |state: &str, clawed: i64| {
