@@ -81,12 +81,22 @@ class Process:
 
     def __init__(self, name, command, cores, log, env=None, cwd=None):
         self.name, self.log = name, log
-        with open(log, "ab") as out:
-            self.child = subprocess.Popen(
-                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
-                env={**os.environ, **(env or {})}, preexec_fn=lambda: os.sched_setaffinity(0, cores))
-        self.pid = self.child.pid
+        self.command, self.cores, self.env, self.cwd = [str(word) for word in command], cores, env, cwd
+        self.start()
         atexit.register(self.stop)
+
+    def start(self):
+        """Starts the process; after its end, once more with the same command."""
+        with open(self.log, "ab") as out:
+            self.child = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.cwd,
+                env={**os.environ, **(self.env or {})}, preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
+        self.pid = self.child.pid
+
+    def kill(self):
+        """SIGKILL."""
+        self.child.kill()
+        self.child.wait()
 
     def alive(self):
         return self.child.poll() is None

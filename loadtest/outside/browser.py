@@ -72,7 +72,7 @@ class Browser:
         self.driver.wait_until(lambda: harness.get(port, "/status"), "answers", 30)
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
                      "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={directory / 'profile'}",
-                     f"--user-agent={AGENT.format(self.version)}", f"--host-resolver-rules=MAP *.example.com {HOST}"]
+                     f"--user-agent={AGENT.format(self.version)}", f"--host-resolver-rules=MAP *.example.com {HOST}, MAP *.example.org {HOST}"]
         made = self.call_driver("POST", "", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}}})
         self.session = f"/{made['sessionId']}"

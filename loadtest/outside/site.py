@@ -8,7 +8,7 @@ import time
 import harness
 from harness import HOST, Failure, Process
 
-HOSTS = ("go.example.com", "shop.example.com", "social.example.com", "localhost")
+HOSTS = ("go.example.com", "shop.example.com", "social.example.com", "shop.example.org", "localhost")
 CODES = ("tea", "cup", "pot")
 LEAF = f"""basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature

@@ -21,14 +21,14 @@ use crate::{
 };
 
 /// Texts of the file, each with its replacement for this test.
-struct Replacements(Vec<(String, String)>);
+pub(crate) struct Replacements(pub(crate) Vec<(String, String)>);
 
 impl Replacements {
     fn text(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
-    fn words(&self, command: &Value) -> Vec<String> {
+    pub(crate) fn words(&self, command: &Value) -> Vec<String> {
         list(command).iter().map(|word| self.text(str(word))).collect()
     }
 
@@ -39,7 +39,7 @@ impl Replacements {
 }
 
 /// A process that is killed when the test ends.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ fn server_properties(environment: &[(String, String)]) -> String {
     named.map(|(name, value)| format!("{}={value}\n", name.to_lowercase().replace('_', "."))).collect()
 }
 
-fn start_kafka(
+pub(crate) fn start_kafka(
     install: &'static Install,
     dir: &Path,
     service: &Value,
@@ -71,7 +71,7 @@ fn start_kafka(
     Running(child)
 }
 
-fn successful_output(what: &str, output: &Output) -> String {
+pub(crate) fn successful_output(what: &str, output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{what}: {said}{}", String::from_utf8_lossy(&output.stderr));
     said

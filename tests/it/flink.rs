@@ -11,6 +11,7 @@ use self::{
 use crate::kafka::{broker::Broker, install::output};
 
 mod cases;
+mod compose;
 mod install;
 mod restarts;
 mod topics;

@@ -48,12 +48,13 @@
 //! - `exactly_once`: `kafka.delivery = "exactly-once"`
 //! - `audit`, `why`: `waypost clicks audit`, `waypost clicks why`
 //! - `flink`: the commission pipeline of `deploy/flink`
+//! - `consumers`: the consumers of `deploy/consumers`
 //!
 //! Commission:
 //!
 //! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
 //! - `attribute_served`: the same over the clicks of a running server
-//! - `shop`: the programs of `deploy/shop`, with which a shop verifies tokens
+//! - `shop`: the programs of `deploy/shop`: verifying tokens, and a shop in a browser
 //!
 //! Operation:
 //!
@@ -93,6 +94,7 @@ mod clock_steps;
 mod compose;
 mod config;
 mod conformance;
+mod consumers;
 mod copies;
 mod countable;
 mod crash;

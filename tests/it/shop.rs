@@ -1,5 +1,5 @@
-//! The programs of `deploy/shop`, with which a shop verifies its own tokens: against the golden tokens, with the keys
-//! that `waypost keys export` writes.
+//! The programs of `deploy/shop`: those that verify tokens, against the golden tokens with the keys that
+//! `waypost keys export` writes; and the shop itself, in a browser.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
@@ -105,4 +105,17 @@ fn the_typescript_program_of_a_shop_verifies_the_golden_tokens() {
     if need::optional("TypeScript", runs).is_some() {
         check_program(&["node", "--no-warnings", STRIP, "verify_token.ts"]);
     }
+}
+
+#[test]
+fn a_buyer_in_a_browser_earns_a_creator_commission_after_13_days_and_none_after_15() {
+    let programs = [("chromium", "--version"), ("chromedriver", "--version"), ("certutil", "-H"), ("gcc", "--version")];
+    if !programs.iter().all(|(name, harmless)| need::has_program(name, harmless)) {
+        return;
+    }
+    let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/shop_browser.sh"));
+    let output = script.env("WAYPOST_BIN", env!("CARGO_BIN_EXE_waypost")).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{errors}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("yes ")).count(), 14, "{said}");
 }

@@ -44,6 +44,13 @@ impl FlinkInstall {
         command
     }
 
+    /// `flink.sh` with these jars, to which a program and its arguments are added.
+    pub(crate) fn script(&self) -> Command {
+        let mut command = Command::new(Path::new(PIPELINE).join("flink.sh"));
+        command.env("FLINK_HOME_DIR", &self.root).env("FLINK_JAVA", "-XX:TieredStopAtLevel=1");
+        command
+    }
+
     /// The launcher with a command (`run` or `explain`) and jobs, to which settings are added.
     pub(crate) fn run_sql(&self, command: &str, jobs: &[&str]) -> Command {
         let mut java = self.java();

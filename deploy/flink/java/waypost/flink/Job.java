@@ -75,19 +75,19 @@ final class Job {
         return set;
     }
 
-    private TableEnvironment environment(Path restored) {
+    /** The name by which a cluster lists the job. */
+    String pipelineName() {
+        return settings.get("GROUP") + "-" + name;
+    }
+
+    private TableEnvironment environment(Path restored) throws Settings.Mistake {
         Configuration conf = new Configuration();
-        // Flink listens on every interface by default.
-        for (String key : List.of("rest.address", "rest.bind-address", "taskmanager.host", "taskmanager.bind-host",
-                "jobmanager.rpc.address", "jobmanager.bind-host")) {
-            conf.setString(key, "127.0.0.1");
+        if (Cluster.isNamed(settings)) {
+            Cluster.addTo(conf, settings);
+        } else {
+            runInThisProcess(conf);
         }
-        conf.setString("rest.bind-port", "0");
-        conf.setString("taskmanager.memory.managed.size", settings.is("STATE_BACKEND", "rocksdb") ? "256m" : "1m");
-        conf.setString("taskmanager.memory.network.min", "48m");
-        conf.setString("taskmanager.memory.network.max", "48m");
-        conf.setString("taskmanager.numberOfTaskSlots", settings.get("PARALLELISM"));
-        conf.setString("pipeline.name", settings.get("GROUP") + "-" + name);
+        conf.setString("pipeline.name", pipelineName());
         conf.setString("parallelism.default", settings.get("PARALLELISM"));
         conf.setString("table.local-time-zone", "UTC");
         conf.setString("table.exec.state.ttl", settings.get("TTL_" + name.toUpperCase(Locale.ROOT)));
@@ -105,5 +105,18 @@ final class Job {
         }
         return TableEnvironment.create(
                 EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(conf).build());
+    }
+
+    private void runInThisProcess(Configuration conf) {
+        // Flink listens on every interface by default.
+        for (String key : List.of("rest.address", "rest.bind-address", "taskmanager.host", "taskmanager.bind-host",
+                "jobmanager.rpc.address", "jobmanager.bind-host")) {
+            conf.setString(key, "127.0.0.1");
+        }
+        conf.setString("rest.bind-port", "0");
+        conf.setString("taskmanager.memory.managed.size", settings.is("STATE_BACKEND", "rocksdb") ? "256m" : "1m");
+        conf.setString("taskmanager.memory.network.min", "48m");
+        conf.setString("taskmanager.memory.network.max", "48m");
+        conf.setString("taskmanager.numberOfTaskSlots", settings.get("PARALLELISM"));
     }
 }

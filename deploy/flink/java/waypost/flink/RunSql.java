@@ -9,11 +9,11 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.core.execution.SavepointFormatType;
-import org.apache.flink.table.api.TableResult;
 import sun.misc.Signal;
 
 /**
- * Runs jobs of this directory in one JVM, with Flink in the process; every port is on 127.0.0.1.
+ * Runs jobs of this directory: on the cluster that CLUSTER names, else with Flink in this process, where every port is
+ * on 127.0.0.1.
  *
  * <pre>RunSql DIRECTORY run|explain JOB... [NAME=VALUE...]</pre>
  *
@@ -90,8 +90,8 @@ public final class RunSql {
         List<Throwable> failures = new ArrayList<>();
         for (Job job : jobs) {
             Path restored = State.newest(settings, job);
-            TableResult result = job.start(restored);
-            JobClient client = result.getJobClient().orElseThrow();
+            JobClient running = Cluster.isNamed(settings) ? Cluster.findRunning(job.pipelineName(), settings) : null;
+            JobClient client = running != null ? running : job.start(restored).getJobClient().orElseThrow();
             client.getJobExecutionResult().whenComplete((done, failure) -> {
                 if (failure != null) {
                     synchronized (failures) {
@@ -102,8 +102,8 @@ public final class RunSql {
                 stop.countDown();
             });
             clients.add(client);
-            System.err.println("flink: " + job.name + ": running, "
-                    + (restored == null ? "from the beginning of its topics" : "from " + restored));
+            System.err.println("flink: " + job.name + ": running, " + (running != null
+                    ? "as before this start" : restored == null ? "from the beginning of its topics" : "from " + restored));
         }
         stop.await();
         // The last job first: it reads what the others write.
