@@ -10,6 +10,8 @@
 mod asyncapi;
 #[path = "contract/avro.rs"]
 mod avro;
+#[path = "contract/cases.rs"]
+mod cases;
 #[path = "contract/compatibility.rs"]
 mod compatibility;
 #[path = "contract/consumers.rs"]

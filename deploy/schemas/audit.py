@@ -27,7 +27,7 @@ def read_varint(value, at):
 
 
 def read_protobuf(value):
-    """The fields of a click. A value that begins with 0 has the frame of a schema registry: five bytes and an index."""
+    """The fields of a click. A value that begins with 0 has the prefix of a schema registry: five bytes and an index."""
     record, at = {}, 6 if value[0] == 0 else 0
     while at < len(value):
         tag, at = read_varint(value, at)

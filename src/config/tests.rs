@@ -179,10 +179,12 @@ fn example_in_force() -> String {
 fn the_example_is_good_as_it_is_and_its_keys_are_all_known() {
     let config = read(include_str!("../../deploy/waypost.example.toml"), &[], &[]).unwrap();
     assert_eq!(config.edge.listen, EdgeConfig::default().listen);
-    // Files that it names are not on this machine, and links come from a file or a topic; nothing else may be wrong.
+    // Files that it names are not on this machine, links come from a file or a topic, and the id of a schema is for
+    // one of the encodings; nothing else may be wrong.
     let found = read(&example_in_force(), &[], &[]).err().unwrap_or_default();
     let is_expected = |mistake: &String| {
-        mistake.contains("/run/secrets/kafka") || mistake.contains("links.topic: is set beside links.file")
+        let expected = ["/run/secrets/kafka", "links.topic: is set beside links.file", "kafka.schema_id: `7`"];
+        expected.iter().any(|text| mistake.contains(text))
     };
     assert!(found.iter().all(is_expected), "{found:#?}");
 }

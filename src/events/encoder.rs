@@ -57,7 +57,7 @@ pub enum ValueEncoding {
     Json,
     /// The message `Click` of `deploy/schemas/click.v1.proto`.
     Protobuf {
-        /// The id in the frame of a schema registry; `None` for a value without a frame.
+        /// The id in the prefix of a schema registry; `None` for a value without one.
         schema_id: Option<u32>,
     },
 }

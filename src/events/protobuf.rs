@@ -1,13 +1,13 @@
 //! Writes the value of an event as Protobuf (`deploy/schemas/click.v1.proto`), without allocation.
 //!
 //! ```text
-//! [0x00 | schema id, 4 bytes, big-endian | 0x00]   with `kafka.schema_id`: the frame that schema registries read; the
+//! [0x00 | schema id, 4 bytes, big-endian | 0x00]   with `kafka.schema_id`: the prefix that schema registries read; the
 //!                                                  last byte is the list of message indexes: the first message
 //! field: number << 3 | wire type, as varint | value: varint, or length as varint and bytes
 //! ```
 //!
 //! The fields are those of the JSON value, in the same order: what JSON leaves out is absent, and `false` and 0 are
-//! written. A value begins with the field `type`, so its first byte is 0x0a, or 0 with a frame, and never `{`.
+//! written. A value begins with the field `type`, so its first byte is 0x0a, or 0 with a prefix, and never `{`.
 
 use std::{io::Write, net::IpAddr};
 
@@ -20,8 +20,8 @@ use super::{
 pub(super) const VARINT: u64 = 0;
 /// The wire type of texts: a length, and bytes.
 pub(super) const LENGTH_DELIMITED: u64 = 2;
-/// The first byte of a frame.
-pub(super) const FRAME_MAGIC: u8 = 0;
+/// The first byte of the prefix of a schema registry.
+pub(super) const REGISTRY_MAGIC: u8 = 0;
 /// What invalid UTF-8 becomes.
 const REPLACEMENT: &str = "\u{fffd}";
 
@@ -31,10 +31,10 @@ pub(super) struct ProtobufWriter<'o> {
 }
 
 impl<'o> ProtobufWriter<'o> {
-    /// Begins a value; `schema_id` puts the frame of a schema registry in front of it.
+    /// Begins a value; `schema_id` puts the prefix of a schema registry in front of it.
     pub(super) fn begin(out: &'o mut Vec<u8>, schema_id: Option<u32>) -> ProtobufWriter<'o> {
         if let Some(id) = schema_id {
-            out.push(FRAME_MAGIC);
+            out.push(REGISTRY_MAGIC);
             out.extend_from_slice(&id.to_be_bytes());
             out.push(0);
         }

@@ -7,7 +7,7 @@
 use super::{
     field::{FIELDS, Field, FieldType, find_index_of_number},
     json::{self, append_json_escaped_lossy},
-    protobuf::{FRAME_MAGIC, LENGTH_DELIMITED, VARINT},
+    protobuf::{LENGTH_DELIMITED, REGISTRY_MAGIC, VARINT},
 };
 
 /// The wire types of numbers with fixed lengths, which no field has yet.
@@ -19,7 +19,7 @@ const MAX_MESSAGE_INDEXES: u64 = 16;
 /// Why a value is no event in Protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProtobufError {
-    /// A field, or the frame in front, is cut off, or has a form that Protobuf does not have.
+    /// A field, or the prefix of a schema registry, is cut off, or has a form that Protobuf does not have.
     #[error("the bytes are no Protobuf message")]
     Malformed,
     /// A known field has another type.
@@ -31,8 +31,8 @@ pub(crate) enum ProtobufError {
     /// A number is negative.
     #[error("the field {0} is negative")]
     Negative(&'static str),
-    /// The frame names another message than the first of the file.
-    #[error("the frame of the schema registry names another message than Click")]
+    /// The prefix names another message than the first of the file.
+    #[error("the prefix of the schema registry names another message than Click")]
     OtherMessage,
     /// No known field is there.
     #[error("the message has no field of click.v1")]
@@ -65,7 +65,7 @@ pub(crate) fn value_as_json<'v>(value: &'v [u8], buffer: &'v mut Vec<u8>) -> &'v
 /// # Errors
 /// The value is no event in Protobuf.
 pub(crate) fn append_protobuf_event_as_json(value: &[u8], out: &mut Vec<u8>) -> Result<(), ProtobufError> {
-    let fields = read_fields(skip_frame(value)?)?;
+    let fields = read_fields(skip_registry_prefix(value)?)?;
     let begin = out.len();
     let mut digits = itoa::Buffer::new();
     for (field, value) in FIELDS.into_iter().zip(fields) {
@@ -106,9 +106,9 @@ fn append_member(
     Ok(())
 }
 
-/// The message behind the frame of a schema registry, if there is one.
-fn skip_frame(value: &[u8]) -> Result<&[u8], ProtobufError> {
-    let Some((&FRAME_MAGIC, rest)) = value.split_first() else { return Ok(value) };
+/// The message behind the prefix of a schema registry, if there is one.
+fn skip_registry_prefix(value: &[u8]) -> Result<&[u8], ProtobufError> {
+    let Some((&REGISTRY_MAGIC, rest)) = value.split_first() else { return Ok(value) };
     let mut rest = rest.get(4..).ok_or(ProtobufError::Malformed)?;
     // Zigzag numbers: how many indexes there are, and the indexes. None stands for the first message alone.
     let count = read_varint(&mut rest)? >> 1;

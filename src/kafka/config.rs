@@ -21,7 +21,7 @@ pub struct Config {
     pub delivery: Delivery,
     /// How the values of clicks are encoded. Default: `json`.
     pub encoding: Encoding,
-    /// The id of `click.v1.proto` in a schema registry: its frame stands in front of each value. Default: none.
+    /// The id of `click.v1.proto` in a schema registry: its prefix stands in front of each value. Default: none.
     pub schema_id: Option<u32>,
     /// Whether records have the headers of CloudEvents. Default: false.
     pub cloudevents: bool,

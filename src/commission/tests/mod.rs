@@ -1,5 +1,6 @@
 //! The cases of `tests/fixtures/attribution`, each rule of the programme in its own words, and random worlds.
 
+mod description;
 mod invariants;
 mod naive;
 mod naive_settlement;

@@ -13,6 +13,7 @@ use crate::{
     },
 };
 
+mod description;
 mod protobuf;
 
 /// Its automaton takes a tenth of a second to build without optimisation.

@@ -84,8 +84,8 @@ public final class ParseClick extends TableFunction<Row> {
     private static final int FIXED_64 = 1;
     private static final int BYTES = 2;
     private static final int FIXED_32 = 5;
-    /** The frame of a schema registry: 0, four bytes of an id, and 0 for the first message of the file. */
-    private static final int FRAME_BYTES = 6;
+    /** The prefix of a schema registry: 0, four bytes of an id, and 0 for the first message of the file. */
+    private static final int PREFIX_BYTES = 6;
 
     public void eval(byte[] value) throws IOException {
         if (value == null) {
@@ -127,10 +127,10 @@ public final class ParseClick extends TableFunction<Row> {
         Message(byte[] value) throws IOException {
             this.value = value;
             if (value.length > 0 && value[0] == 0) {
-                if (value.length < FRAME_BYTES || value[FRAME_BYTES - 1] != 0) {
-                    throw new IOException("the frame in front of a value names no click");
+                if (value.length < PREFIX_BYTES || value[PREFIX_BYTES - 1] != 0) {
+                    throw new IOException("the prefix in front of a value names no click");
                 }
-                at = FRAME_BYTES;
+                at = PREFIX_BYTES;
             }
         }
 
