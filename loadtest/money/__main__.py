@@ -25,7 +25,7 @@ HOUR_MS = 3_600_000
 #: Every order's last change lies before: 14 days to payment, 9 to delivery, 26 to the last return, and some to spare.
 DAYS_AHEAD = 60
 #: How long Flink may take to write what is left, seconds.
-DRAIN_SECONDS = 900
+DRAIN_SECONDS = 1800
 
 
 class Run:

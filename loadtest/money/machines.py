@@ -17,8 +17,8 @@ from harness import HOST, Failure, say
 PIPELINE = harness.ROOT / "deploy/flink"
 JOBS = ("winners", "commissions", "statistics")
 CORES = os.sched_getaffinity(0)
-#: A machine as busy as one of CI starts a JVM in half a minute.
-START_SECONDS = 180
+#: How long a program may take to start or to stop, seconds. On a quiet machine all of them take one minute together.
+START_SECONDS = 900
 #: Nothing is measured here: a JVM that is killed again and again is better up soon than fast.
 QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 NODE = """\
