@@ -195,14 +195,15 @@ class Killer(threading.Thread):
     """Kills machines of a group with SIGKILL at random times, and starts them again after some seconds, until `stop`.
 
     `every` and `down`: bounds of the seconds until the next kill, and until the start. `at_once`: how many are killed, by chance.
+    `wait` returns when a machine that was started serves again; only then the next kill is timed.
     """
 
     #: Machines that are killed and not started yet.
     held_down = set()
 
-    def __init__(self, machines, every, down, seed, at_once=(1,)):
+    def __init__(self, machines, every, down, seed, at_once=(1,), wait=lambda machine: None):
         super().__init__(daemon=True)
-        self.machines, self.every, self.down, self.at_once = machines, every, down, at_once
+        self.machines, self.every, self.down, self.at_once, self.wait = machines, every, down, at_once, wait
         self.chooser, self.stopping, self.log, self.failure = random.Random(seed), threading.Event(), [], None
         self.start()
 
@@ -219,6 +220,8 @@ class Killer(threading.Thread):
                 for machine in victims:
                     machine.start()
                 self.held_down.difference_update(victims)
+                for machine in victims:
+                    self.wait(machine)
         except Exception as failure:
             self.failure = failure
 
