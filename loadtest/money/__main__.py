@@ -25,7 +25,7 @@ HOUR_MS = 3_600_000
 #: Every order's last change lies before: 14 days to payment, 9 to delivery, 26 to the last return, and some to spare.
 DAYS_AHEAD = 60
 #: How long Flink may take to write what is left, seconds.
-DRAIN_SECONDS = 900
+DRAIN_SECONDS = 1800
 
 
 class Run:
@@ -80,7 +80,8 @@ class Run:
         seconds = 60 * self.options.minutes
         selling = shop.Shop(self.world, self.binary, self.edges.all[0], self.send)
         crowd = buyers.Crowd(self.world, self.edges.all, selling, self.options.buyers, self.options.pause)
-        killers = [machines.Killer(self.edges.all, (4, 20), (0, 6), 1, at_once=(1, 1, 1, 2, 3)),
+        killers = [machines.Killer(self.edges.all, (4, 20), (0, 6), 1, at_once=(1, 1, 1, 2, 3),
+                                    wait=lambda edge: edge.ready(machines.START_SECONDS)),
                    machines.Killer(self.kafka.nodes, (20, 60), (1, 15), 2, at_once=(1, 1, 1, 2)),
                    machines.Killer(self.flink.task_managers, (30, 90), (0, 10), 3, at_once=(1, 1, 1, 2))]
         began, next_change = time.monotonic(), 0

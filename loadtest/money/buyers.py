@@ -11,7 +11,7 @@ import harness
 from money import world
 
 #: How long a buyer tries to get an answer, seconds. An edge is back after a few.
-PATIENCE = 120
+PATIENCE = 300
 
 
 @dataclasses.dataclass

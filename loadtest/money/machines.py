@@ -17,8 +17,8 @@ from harness import HOST, Failure, say
 PIPELINE = harness.ROOT / "deploy/flink"
 JOBS = ("winners", "commissions", "statistics")
 CORES = os.sched_getaffinity(0)
-#: A machine as busy as one of CI starts a JVM in half a minute.
-START_SECONDS = 180
+#: How long a program may take to start or to stop, seconds. On a quiet machine all of them take one minute together.
+START_SECONDS = 900
 #: Nothing is measured here: a JVM that is killed again and again is better up soon than fast.
 QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 NODE = """\
@@ -195,14 +195,15 @@ class Killer(threading.Thread):
     """Kills machines of a group with SIGKILL at random times, and starts them again after some seconds, until `stop`.
 
     `every` and `down`: bounds of the seconds until the next kill, and until the start. `at_once`: how many are killed, by chance.
+    `wait` returns when a machine that was started serves again; only then the next kill is timed.
     """
 
     #: Machines that are killed and not started yet.
     held_down = set()
 
-    def __init__(self, machines, every, down, seed, at_once=(1,)):
+    def __init__(self, machines, every, down, seed, at_once=(1,), wait=lambda machine: None):
         super().__init__(daemon=True)
-        self.machines, self.every, self.down, self.at_once = machines, every, down, at_once
+        self.machines, self.every, self.down, self.at_once, self.wait = machines, every, down, at_once, wait
         self.chooser, self.stopping, self.log, self.failure = random.Random(seed), threading.Event(), [], None
         self.start()
 
@@ -219,6 +220,8 @@ class Killer(threading.Thread):
                 for machine in victims:
                     machine.start()
                 self.held_down.difference_update(victims)
+                for machine in victims:
+                    self.wait(machine)
         except Exception as failure:
             self.failure = failure
 

@@ -1,5 +1,5 @@
-//! The consumers of `deploy/consumers` over real topics: each click counts once, a day is closed when every lane says that
-//! it is complete, and DuckDB and ClickHouse count the same.
+//! The consumers of `deploy/consumers` over real topics: each click counts once, a day is closed when every lane says
+//! that it is complete, and DuckDB and ClickHouse count the same.
 
 use std::{
     fs,
@@ -30,8 +30,8 @@ use crate::{
 const CONSUMERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/consumers");
 const DAY: i64 = 24 * HOUR;
 
-/// A Python with the packages of a `requirements.txt`, installed at the first call; `None` if that is impossible and the
-/// test may be skipped.
+/// A Python with the packages of a `requirements.txt`, installed at the first call; `None` if that is impossible and
+/// the test may be skipped.
 fn python(name: &str, requirements: &str) -> Option<PathBuf> {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let make = || -> Result<PathBuf, String> {

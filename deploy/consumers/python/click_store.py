@@ -71,12 +71,10 @@ class ClickStore:
             click.get("source", "unknown"), click.get("countable", False)))
 
     def take_statement(self, statement):
-        """The last statement of a lane counts: by its time, for a lane's statements can lie in several partitions."""
-        key = statement["edge"], statement["topic"], statement["lane"]
-        self.database.execute(
-            "INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (edge, topic, lane) DO UPDATE SET kind = excluded.kind,"
-            " at_ms = excluded.at_ms, complete_to_ms = excluded.complete_to_ms WHERE excluded.at_ms >= at_ms",
-            (*key, statement["kind"], statement["at_ms"], statement.get("complete_to_ms")))
+        """The last statement of a lane counts. All of a lane have one key, so they lie in one partition, in their order."""
+        self.database.execute("INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?)", (
+            statement["edge"], statement["topic"], statement["lane"], statement["kind"], statement["at_ms"],
+            statement.get("complete_to_ms")))
 
     def watermark_ms(self, edges):
         """Every click that these edges answered before is on its topic, once all that is on the topics now is read.

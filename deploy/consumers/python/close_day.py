@@ -26,32 +26,38 @@ class TopicReader:
         self.store = store
         self.consumer = confluent_kafka.Consumer({
             "bootstrap.servers": kafka, "group.id": "waypost-close-day", "enable.auto.commit": False,
-            "auto.offset.reset": "earliest", "isolation.level": "read_committed"})
+            "auto.offset.reset": "earliest", "enable.partition.eof": True, "isolation.level": "read_committed"})
         self.partitions = [(topic, partition) for topic in (*CLICK_TOPICS, LANES_TOPIC)
                            for partition in self.consumer.list_topics(topic, timeout=30).topics[topic].partitions]
         known = store.positions()
+        #: (topic, partition) → the offset up to which everything is read: of the last record, or of the end that was reached. The
+        #: end counts what is no record, such as the marks of transactions.
+        self.read_to = dict(known)
         self.consumer.assign([confluent_kafka.TopicPartition(topic, partition, known.get((topic, partition), 0))
                               for topic, partition in self.partitions])
 
     def read_batch(self):
         records = []
         for message in self.consumer.consume(BATCH, 1.0):
+            key = message.topic(), message.partition()
             if message.error():
-                raise confluent_kafka.KafkaException(message.error())
+                if message.error().code() != confluent_kafka.KafkaError._PARTITION_EOF:
+                    raise confluent_kafka.KafkaException(message.error())
+                self.read_to[key] = message.offset()
+                continue
+            self.read_to[key] = message.offset() + 1
             arrived = dict(message.headers() or ()).get("wp_shipped_at_ms", b"0")
-            records.append((message.topic(), message.partition(), message.offset(), message.value(), int(arrived)))
+            records.append((*key, message.offset(), message.value(), int(arrived)))
         if records:
             self.store.take(records)
 
     def ends(self):
-        """(topic, partition) → offset after the last record that is there now. What transactions need, a read skips by itself."""
+        """(topic, partition) → the offset at which the click topics end now."""
         return {(topic, partition): self.consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=30)[1]
                 for topic, partition in self.partitions if topic in CLICK_TOPICS}
 
     def has_read_to(self, ends):
-        at = {(one.topic, one.partition): one.offset for one in self.consumer.position(
-            [confluent_kafka.TopicPartition(topic, partition) for topic, partition in ends])}
-        return all(end == 0 or at[key] >= end for key, end in ends.items())
+        return all(self.read_to.get(key, 0) >= end for key, end in ends.items())
 
 
 def wait_for_day(reader, store, edges, day, patience):

@@ -1,5 +1,5 @@
-//! The services of the commission pipeline in `deploy/compose.yml`, each outside its image: the same commands, with hosts
-//! and ports moved to loopback. An order goes in, its row comes out, and a stop leaves savepoints.
+//! The services of the commission pipeline in `deploy/compose.yml`, each outside its image: the same commands, with
+//! hosts and ports moved to loopback. An order goes in, its row comes out, and a stop leaves savepoints.
 
 use std::{
     fs,
@@ -58,8 +58,10 @@ impl Service {
 }
 
 fn send_order(kafka: &str) {
-    let order = json!({"order_id": "o_1", "updated_at_ms": 1, "buyer_id": "b", "paid_at_ms": now_ms(), "click_tokens": [],
-        "lines": [{"line_id": "1", "seller_id": "s", "product_id": "p", "quantity": 1, "value_minor": 5, "currency": "VND"}]});
+    let line = json!({"line_id": "1", "seller_id": "s", "product_id": "p", "quantity": 1, "value_minor": 5,
+        "currency": "VND"});
+    let order = json!({"order_id": "o_1", "updated_at_ms": 1, "buyer_id": "b", "paid_at_ms": now_ms(),
+        "click_tokens": [], "lines": [line]});
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", kafka).create().unwrap();
     producer.send(BaseRecord::to("orders").key("o_1").payload(&order.to_string())).map_err(|(why, _)| why).unwrap();
     producer.flush(Duration::from_secs(30)).unwrap();
