@@ -10,7 +10,7 @@
 //! 7  admin        the operator's listener: /metrics, /livez, /readyz and the API, on a thread of its own
 //! 6  api          /v1: links over HTTP                  sinks   Kafka with exactly-once; click files
 //! 5  edge         request to answer and click record          delivery   the engine: read, send, acknowledge
-//! 4  events       clicks become events    catalog   links, in SQLite    import   exports    commission   who earns
+//! 4  events       clicks become events    catalog   links, in SQLite    import    commission, receipts   who earns
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
 //! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka    file_series    access_log
@@ -45,6 +45,7 @@ pub mod links;
 pub mod metrics;
 pub mod model;
 pub mod net;
+pub mod receipts;
 pub mod server;
 pub mod sinks;
 pub mod size;

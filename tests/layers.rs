@@ -34,7 +34,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (7, &["admin"]),
     (6, &["api", "sinks"]),
     (5, &["edge", "delivery"]),
-    (4, &["events", "catalog", "import", "commission"]),
+    (4, &["events", "catalog", "import", "commission", "receipts"]),
     (3, &["links", "attribution", "client"]),
     (2, &["model"]),
     (1, &["journal", "net", "kafka", "file_series", "access_log"]),

@@ -15,8 +15,8 @@ mod compare;
 mod explain;
 mod file_scan;
 mod inputs;
-mod json_line;
 mod orders;
+mod programme_args;
 mod raw_tokens;
 mod table;
 
@@ -29,11 +29,15 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::{clicks::ClickInput, raw_tokens::RawTokenVerifier};
+pub(in crate::cli) use self::{
+    amount::format_amount,
+    clicks::{ClickInput, read_records_that_orders_can_name},
+    programme_args::ProgrammeArgs,
+    table::clawed_back_minor,
+};
 use super::click_source_args::ClickSourceArgs;
 use crate::{
-    attribution::keyring::Keyring,
-    commission::{OrderVersion, Programme, group_versions_into_orders},
+    commission::{OrderVersion, group_versions_into_orders},
     config::{ConfigError, ConfigErrors, ValueSource},
 };
 
@@ -54,21 +58,8 @@ pub(super) struct AttributeArgs {
     /// Versions of orders, one JSON object a line
     #[arg(long, value_name = "FILE", required_unless_present = "compare")]
     orders: Option<PathBuf>,
-    /// Entries of product sets, one JSON object a line: what showcases and campaigns stand for
-    #[arg(long, value_name = "FILE")]
-    product_sets: Option<PathBuf>,
-    /// Links file: what a token is credited by whose click has no record
-    #[arg(long, value_name = "FILE")]
-    links: Option<PathBuf>,
-    /// The policy, one JSON object; absent keys have their defaults
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-    /// The time asked for, milliseconds since the epoch [default: now]
-    #[arg(long, value_name = "MS")]
-    as_of: Option<u64>,
-    /// Key ring that raw tokens in orders are verified with [default: that of --config or --data-dir]
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
+    #[command(flatten)]
+    programme: ProgrammeArgs,
     /// Print one JSON object an order line, ordered by order id and line id
     #[arg(long)]
     json: bool,
@@ -96,15 +87,12 @@ impl AttributeArgs {
         if let Some([one, other]) = self.compare.as_deref() {
             return compare::compare_outputs_and_print_differences(one, other, &mut out);
         }
-        let as_of_ms = self.as_of.unwrap_or(now_ms);
+        let as_of_ms = self.programme.as_of_ms_or(now_ms);
         let click_input = self.choose_click_input()?;
-        let policy = inputs::read_policy_or_default(self.policy.as_deref())?;
-        let product_sets = inputs::read_product_sets(self.product_sets.as_deref())?;
-        let links = inputs::read_links(self.links.as_deref(), as_of_ms)?;
+        let inputs = self.programme.read_inputs(as_of_ms)?;
         let versions = self.read_order_versions()?;
         let records = clicks::read_records_that_orders_can_name(&click_input, &versions)?;
-        let programme =
-            Programme { records: &records, product_sets: &product_sets, links: &links, policy: &policy, as_of_ms };
+        let programme = inputs.programme(&records);
         let orders = group_versions_into_orders(&versions);
         if self.explain.is_some() {
             for order in orders {
@@ -125,8 +113,7 @@ impl AttributeArgs {
     /// The versions of all orders; with `--explain` those of the one order.
     fn read_order_versions(&self) -> Result<Vec<OrderVersion>> {
         let Some(path) = &self.orders else { bail!("--orders is missing; give the file of orders") };
-        let mut verifier = RawTokenVerifier::new(|| self.load_ring_if_given());
-        let mut versions = orders::read_order_versions(path, &mut verifier)?;
+        let mut versions = self.programme.read_order_versions(path, &self.source)?;
         if let Some(wanted) = &self.explain {
             versions.retain(|version| version.order_id == *wanted);
             if versions.is_empty() {
@@ -154,18 +141,5 @@ impl AttributeArgs {
             }]));
         }
         self.source.choose_click_source_from_flags_else_config().map(ClickInput::Source)
-    }
-
-    /// The ring of `--keys`, else that of the configuration if one is given.
-    fn load_ring_if_given(&self) -> Result<Option<Keyring>> {
-        let path = match &self.keys {
-            Some(path) => path.clone(),
-            None if self.source.is_any_given() => {
-                let config = self.source.load_config_with_kafka_flag()?;
-                config.attribution.keyring_path(&config.server.data_dir)
-            }
-            None => return Ok(None),
-        };
-        Ok(Some(Keyring::load(&path)?))
     }
 }

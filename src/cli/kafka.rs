@@ -6,7 +6,7 @@ use std::{io::Write, time::Duration};
 use crate::{
     catalog::topic::{find_generation_of_topic, write_new_generation},
     config::Config,
-    kafka::{PlanStep, REQUEST_TIMEOUT, TopicAdmin, TopicPlan, TopicSpec},
+    kafka::{PlanStep, REQUEST_TIMEOUT, TopicAdmin, TopicPlan, TopicSpec, validate_topic_name},
 };
 
 /// How long tombstones of links stay: an edge that is away for longer reads the topic from its beginning.
@@ -35,6 +35,9 @@ pub struct SetupArgs {
     /// many again for a dispute.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     pub retention_days: u64,
+    /// Also the compacted topic for the receipts of `waypost receipts --publish`
+    #[arg(long, value_name = "TOPIC")]
+    pub receipts_topic: Option<String>,
 }
 
 impl SetupArgs {
@@ -64,6 +67,17 @@ impl SetupArgs {
         };
         let mut specs: Vec<TopicSpec> = config.kafka.list_written_topics().into_iter().map(recommend).collect();
         specs.extend(recommend_links_topics(config, self.replication, min_insync));
+        if let Some(name) = &self.receipts_topic {
+            validate_topic_name(name).map_err(|why| anyhow::anyhow!("--receipts-topic: {why}"))?;
+            specs.push(TopicSpec {
+                name: name.clone(),
+                partitions: self.partitions,
+                replication: self.replication,
+                min_insync,
+                retention: None,
+                tombstone_retention: None,
+            });
+        }
         Ok(specs)
     }
 }

@@ -1,4 +1,5 @@
-//! `waypost keys`: lists, rotates, exports and imports the key ring that signs cookies and destination tokens.
+//! `waypost keys`: lists, rotates, exports and imports the key ring that signs cookies and destination tokens; and
+//! makes the key that signs receipts.
 
 use std::{
     io::{Read, Write},
@@ -19,6 +20,7 @@ use crate::{
         private_file::{read_file_if_private, replace_private_file_atomically_and_sync},
     },
     cli::ring_args::RingArgs,
+    receipts::SigningKey,
 };
 
 /// `waypost keys …`
@@ -75,6 +77,17 @@ enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Make a key that signs receipts, in a new file of mode 0600, and print its public key
+    NewReceiptKey {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print the public key with which others verify receipts
+    ReceiptPublicKey {
+        /// The file that new-receipt-key made
+        file: PathBuf,
+    },
 }
 
 fn parse_non_negative_duration(text: &str) -> Result<Duration, String> {
@@ -88,8 +101,24 @@ fn parse_non_negative_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// The configuration is invalid, the ring cannot be read or written, or `out` cannot be written.
 pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
+    match &args.command {
+        Command::NewReceiptKey { out: path } => {
+            let key = SigningKey::create_file(path)?;
+            eprintln!(
+                "waypost: {} holds the secret key {}; publish the public key below",
+                path.display(),
+                key.key_id()
+            );
+            return Ok(write!(out, "{}", key.public_key_pem())?);
+        }
+        Command::ReceiptPublicKey { file } => {
+            return Ok(write!(out, "{}", SigningKey::load(file)?.public_key_pem())?);
+        }
+        Command::List { .. } | Command::Rotate { .. } | Command::Export { .. } | Command::Import { .. } => {}
+    }
     let path = args.ring.find_ring_file_from_flag_else_config()?;
     match &args.command {
+        Command::NewReceiptKey { .. } | Command::ReceiptPublicKey { .. } => Ok(()),
         Command::List { json } => print_key_statuses_and_fingerprint(&Keyring::load(&path)?, now_ms, *json, out),
         Command::Rotate { sign_in } => {
             let from_ms = now_ms.saturating_add(u64::try_from(sign_in.as_millis()).unwrap_or(u64::MAX));

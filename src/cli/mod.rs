@@ -14,12 +14,14 @@ mod exit;
 mod explain;
 mod healthcheck;
 mod journal;
+mod json_line;
 pub mod kafka;
 mod kept_domains;
 pub mod keys;
 pub mod links;
 mod log;
 mod offline_edge;
+mod receipts;
 mod ring_args;
 mod serve;
 mod shadow;
@@ -65,7 +67,7 @@ enum Command {
         #[command(subcommand)]
         command: Kafka,
     },
-    /// Delivered clicks: tail, stats, why, audit
+    /// Delivered clicks: tail, stats, why, audit, export, replay
     Clicks {
         #[command(flatten)]
         from: ClickSourceArgs,
@@ -74,6 +76,8 @@ enum Command {
     },
     /// Credit orders to creators: a commission line for each order line, and why
     Attribute(attribute::AttributeArgs),
+    /// Sign what was counted for a creator on a day, and prove that a click was counted
+    Receipts(receipts::ReceiptsArgs),
     /// The links: add, list, disable, patch, import…
     Links(links::LinksArgs),
     /// The configuration: show
@@ -106,6 +110,10 @@ enum Clicks {
     Audit(clicks::AuditArgs),
     /// Explain one click: what was answered, whether it counts and why, and where its record is (exit 1 if not found)
     Why(clicks::WhyArgs),
+    /// Write the clicks of whole days to JSON lines or Parquet, a file a day
+    Export(clicks::ExportArgs),
+    /// Write the records of whole days once more, to fresh topics
+    Replay(clicks::ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +166,7 @@ impl Command {
             }
             Command::Clicks { from, command } => return command.run_clicks_command(&from, &mut out),
             Command::Attribute(args) => return args.credit_orders_and_print(clock::wall_ms(), &mut out),
+            Command::Receipts(args) => args.run_receipts_command(clock::wall_ms(), &mut out)?,
             Command::Links(args) => return args.run_links_command(&mut out),
             Command::Config { command } => command.run(&mut out)?,
             Command::Completions { shell } => {
@@ -177,6 +186,11 @@ impl Clicks {
             Clicks::Stats(flags) => clicks::count_clicks_by_group_and_print(&source()?, flags, out)?,
             Clicks::Audit(flags) => {
                 return clicks::audit_topics_and_print_verdicts(&source()?, flags, clock::wall_ms(), out);
+            }
+            Clicks::Export(flags) => clicks::export_clicks_of_days(&source()?, flags, out)?,
+            Clicks::Replay(flags) => {
+                let config = from.load_config_with_kafka_flag()?;
+                clicks::replay_clicks_into_fresh_topics(&config.kafka, flags, out)?;
             }
             Clicks::Why(flags) => {
                 let config = from.load_config_with_kafka_flag()?;

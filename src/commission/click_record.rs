@@ -1,6 +1,10 @@
 //! Step 1 of the rule, for clicks: of several records with one click id, one stands.
 
-use std::{borrow::Cow, cmp::Reverse, collections::HashMap};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+    collections::HashMap,
+};
 
 use serde::Deserialize;
 
@@ -162,6 +166,11 @@ impl ClickRecord<'_> {
         (&self.seller_id, &self.partner_id)
     }
 
+    /// Of two records of one click, the less one stands.
+    pub fn compare_standing(&self, other: &ClickRecord<'_>) -> Ordering {
+        self.standing_key().cmp(&other.standing_key())
+    }
+
     /// The least key stands: the first to arrive, the newest label rules, no duplicate, the least number. All other
     /// facts are the last tie-break, so that not even records that contradict each other depend on their order.
     fn standing_key(&self) -> impl Ord + '_ {
@@ -196,7 +205,7 @@ impl<'a> ClickRecords<'a> {
                     chosen.by_click_id.insert(record.click_id.clone().into_owned(), chosen.records.len());
                     chosen.records.push(record);
                 }
-                Some(at) if record.standing_key() < chosen.records[*at].standing_key() => chosen.records[*at] = record,
+                Some(at) if record.compare_standing(&chosen.records[*at]).is_lt() => chosen.records[*at] = record,
                 Some(_) => {}
             }
         }

@@ -77,6 +77,13 @@ pub struct CreditRow<'a> {
     pub clawbacks: Vec<ClawbackRow>,
 }
 
+impl CreditRow<'_> {
+    /// Whether the click has no record, and was credited by its token and its link.
+    pub fn is_token_only(&self) -> bool {
+        self.flags.contains(&Flag::TokenOnly)
+    }
+}
+
 /// When a line is confirmed and paid, milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TimesRow {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The pages with blocks that run.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "docs/api.md",
     "docs/payouts.md",
@@ -28,6 +28,8 @@ const PAGES: [&str; 8] = [
     "docs/import.md",
     "docs/operate.md",
     "docs/guarantees.md",
+    "docs/receipts.md",
+    "docs/reprocess.md",
 ];
 
 /// The README's first command; the test's server is started as it says.
@@ -265,6 +267,22 @@ fn the_page_about_the_catalog_runs_on_a_data_directory_and_a_server() {
 fn the_page_about_operation_runs() {
     let Some(printed) = run_page("docs/operate.md") else { return };
     assert!(printed.contains("signing") && printed.contains("sound"), "{printed}");
+}
+
+#[test]
+fn the_page_about_receipts_runs_and_a_tap_is_proved() {
+    let Some(printed) = run_page("docs/receipts.md") else { return };
+    for expected in ["-----BEGIN PUBLIC KEY-----", "creator c_48213", r#"{"click":{"class":"bot""#, r#""path":[""#] {
+        assert!(printed.contains(expected), "{expected:?} is not in:\n{printed}");
+    }
+}
+
+#[test]
+fn the_page_about_reprocessing_runs_and_exports_a_tap() {
+    let Some(printed) = run_page("docs/reprocess.md") else { return };
+    for expected in ["part-00000.parquet  1 clicks", "0 of 1 lines are decided differently"] {
+        assert!(printed.contains(expected), "{expected:?} is not in:\n{printed}");
+    }
 }
 
 /// Every page with a runnable block has a test above.

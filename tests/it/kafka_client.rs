@@ -76,7 +76,7 @@ fn send(producer: &TestProducer, topic: &str, at: usize, key: Option<&str>) {
 }
 
 fn flags(apply: bool) -> SetupArgs {
-    SetupArgs { apply, partitions: 6, replication: 1, min_insync: None, retention_days: 180 }
+    SetupArgs { apply, partitions: 6, replication: 1, min_insync: None, retention_days: 180, receipts_topic: None }
 }
 
 fn run_setup(config: &Config, flags: &SetupArgs) -> (String, Result<(), String>) {

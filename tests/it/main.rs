@@ -5,6 +5,7 @@
 //! - `dsl`: the process with its directory and ports, raw connections, answers, waiting for a condition
 //! - `need`: what a test needs beside the toolchain, and what happens where it is not available
 //! - `kafka`: a real Apache Kafka, its Java consumer, a proxy that makes network faults, and librdkafka's mock
+//! - `python`: a Python with packages of PyPI
 //! - `tls_client`: certificates, sites that serve TLS, and TLS clients
 //! - `clock`, `mount`, `inject`, `prometheus`: a wall clock to set, file systems to fill or freeze, system calls that
 //!   fail, a running Prometheus
@@ -54,6 +55,8 @@
 //!
 //! - `attribute`: `waypost attribute`: orders and clicks go in, commission lines come out
 //! - `attribute_served`: the same over the clicks of a running server
+//! - `clicks_export`, `clicks_replay`: clicks of whole days in files, and once more on fresh topics
+//! - `receipts`: signed counts of a creator's day, and proofs that a click was counted
 //! - `shop`: the programs of `deploy/shop`: verifying tokens, and a shop in a browser
 //!
 //! Operation:
@@ -89,6 +92,8 @@ mod bad_input;
 mod catalog;
 mod catalog_crash;
 mod click_files;
+mod clicks_export;
+mod clicks_replay;
 mod clock;
 mod clock_steps;
 mod compose;
@@ -133,6 +138,8 @@ mod need;
 mod operate;
 mod prometheus;
 mod proxies;
+mod python;
+mod receipts;
 mod reload;
 mod request_duration;
 mod routes;

@@ -7,7 +7,7 @@ const WITHOUT_DECIMALS: [&str; 16] =
 const WITH_THREE_DECIMALS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 
 /// An amount with its currency, such as `12.50 USD`.
-pub(super) fn format_amount(minor: i64, currency: &str) -> String {
+pub(in crate::cli) fn format_amount(minor: i64, currency: &str) -> String {
     let decimals = if WITHOUT_DECIMALS.contains(&currency) {
         0
     } else if WITH_THREE_DECIMALS.contains(&currency) {

@@ -15,9 +15,12 @@ use std::{collections::HashSet, path::PathBuf, thread};
 
 use anyhow::Result;
 
-use super::{file_scan::scan_lines_on_threads, json_line::parse_json_object};
+use super::file_scan::scan_lines_on_threads;
 use crate::{
-    cli::clicks::{ClickSource, EventRecord, ReadProgress, ReadRange, RecordLocation},
+    cli::{
+        clicks::{ClickSource, EventRecord, ReadProgress, ReadRange, RecordLocation},
+        json_line::parse_json_object,
+    },
     commission::{ClickRecord, ClickRecords, OrderVersion},
     model::click::Topic,
 };
@@ -31,7 +34,7 @@ type IdHashes = HashSet<IdHash, foldhash::fast::RandomState>;
 
 /// Where the records are.
 #[derive(Debug)]
-pub(super) enum ClickInput {
+pub(in crate::cli) enum ClickInput {
     /// Files of `--clicks`.
     Files(Vec<PathBuf>),
     /// Topics, or the click files of a data directory.
@@ -42,7 +45,7 @@ pub(super) enum ClickInput {
 ///
 /// # Errors
 /// A file or a topic cannot be read, or a click is bad; the text names where it is.
-pub(super) fn read_records_that_orders_can_name(
+pub(in crate::cli) fn read_records_that_orders_can_name(
     input: &ClickInput,
     versions: &[OrderVersion],
 ) -> Result<ClickRecords<'static>> {

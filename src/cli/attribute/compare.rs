@@ -12,11 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{
-    amount::{format_amount, format_rate},
-    json_line::parse_json_object,
-};
-use crate::cli::clicks::text::escape_for_terminal_or_dash;
+use super::amount::{format_amount, format_rate};
+use crate::cli::{clicks::text::escape_for_terminal_or_dash, json_line::parse_json_object};
 
 /// Exit code: some lines are decided differently.
 const SOME_DIFFER: u8 = 2;

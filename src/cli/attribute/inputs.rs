@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-use super::json_line::{describe_json_error, parse_json_object, visit_lines};
 use crate::{
+    cli::json_line::{describe_json_error, parse_json_object, visit_lines},
     commission::{Links, Policy, ProductSetEntry, ProductSets},
     model::link::record::Record,
 };

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{
-    json_line::{parse_json_object, visit_lines},
-    raw_tokens::RawTokenVerifier,
+use super::raw_tokens::RawTokenVerifier;
+use crate::{
+    cli::json_line::{parse_json_object, visit_lines},
+    commission::{OrderVersion, group_versions_into_orders},
 };
-use crate::commission::{OrderVersion, group_versions_into_orders};
 
 /// Reads every version of every order, and verifies raw tokens.
 ///

@@ -56,7 +56,7 @@ pub(super) fn print_table<'a>(rows: impl Iterator<Item = LineRow<'a>>, out: &mut
 }
 
 /// The sum of a row's clawbacks, minor units, at most 0.
-pub(super) fn clawed_back_minor(row: &LineRow<'_>) -> i64 {
+pub(in crate::cli) fn clawed_back_minor(row: &LineRow<'_>) -> i64 {
     let clawbacks = row.credit.iter().flat_map(|credit| &credit.clawbacks);
     clawbacks.map(|clawback| clawback.amount_minor).sum()
 }

@@ -5,8 +5,10 @@
 //! 2. Then the clicks are read, up to the present end of their topics (`state`).
 //! 3. Every absent number is missing, lost by a power cut, not delivered yet, or unproved (`rule`).
 
+mod day;
 #[cfg(test)]
 mod model;
+mod read;
 mod report;
 mod rule;
 mod seq_set;
@@ -20,15 +22,10 @@ use std::{collections::BTreeSet, io::Write, process::ExitCode};
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 
-use self::{state::AuditState, verdict::LaneVerdict};
-use super::{
-    source::{ClickSource, ReadProgress, ReadRange, RecordLocation, kafka},
-    time_range::check_from_is_not_after_to,
-};
-use crate::kafka::Config;
+pub(in crate::cli) use self::day::DayAudit;
+use self::{read::read_statements_then_clicks, verdict::LaneVerdict};
+use super::{source::ClickSource, time_range::check_from_is_not_after_to};
 
-/// The longest time between a click and its record, and between the clocks of two edges, milliseconds.
-const CLOCK_SPREAD_MS: u64 = 3_600_000;
 /// The exit code if no click is known to be missing, but not all is proved.
 const EXIT_UNPROVED: u8 = 3;
 
@@ -142,32 +139,4 @@ fn print_edges_without_any_record(edges: &[&str], json: bool, out: &mut impl Wri
         }
     }
     Ok(())
-}
-
-/// Reads the statements up to `to_ms`, then the clicks. Clicks delivered before `from_ms` are not judged.
-fn read_statements_then_clicks(config: &Config, from_ms: u64, to_ms: u64) -> Result<AuditState> {
-    let since_ms = from_ms.max(kafka::find_latest_retention_start_ms_or_zero(config, &config.topics.click_topics())?);
-    let range = match from_ms {
-        0 => ReadRange::All,
-        _ => ReadRange::Since(from_ms.saturating_sub(CLOCK_SPREAD_MS)),
-    };
-    let mut state = AuditState::new(since_ms);
-    kafka::visit_topics_and_follow_if_asked(config, &[&config.topics.lanes], range, &mut |progress| {
-        // A record that is not a statement proves nothing.
-        if let ReadProgress::Record(record) = progress
-            && let Ok(statement) = serde_json::from_slice(record.value)
-        {
-            state.add_statement_unless_made_after(statement, to_ms);
-        }
-        Ok(())
-    })?;
-    kafka::visit_topics_and_follow_if_asked(config, &config.topics.click_topics(), range, &mut |progress| {
-        if let ReadProgress::Record(record) = progress
-            && let RecordLocation::Kafka { topic, .. } = record.location
-        {
-            state.add_click_or_count_foreign_record(topic, record.value);
-        }
-        Ok(())
-    })?;
-    Ok(state)
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+/// The type of a click.
+const CLICK_TYPE: &str = "click";
 /// The type of a stub: the record in the place of a click that Kafka refused.
 const STUB_TYPE: &str = "dead_lettered";
 
@@ -56,6 +58,11 @@ impl<'a> ClickEvent<'a> {
     /// Parses the value of a record. `None` if the value is not a JSON object with fields of the expected types.
     pub(super) fn parse(value: &'a [u8]) -> Option<ClickEvent<'a>> {
         serde_json::from_slice(value).ok()
+    }
+
+    /// Whether the event is a click, and no record of another type.
+    pub(super) fn is_click(&self) -> bool {
+        self.event_type == CLICK_TYPE
     }
 
     /// Whether the event is a stub, not a click.

@@ -51,6 +51,20 @@ impl ClickSource {
         }
     }
 
+    /// Since when every record is still there, milliseconds since the epoch: topics lose old records. 0 if none is
+    /// known to be lost.
+    ///
+    /// # Errors
+    /// No broker answers, or a topic is missing.
+    pub(super) fn find_latest_retention_start_ms_or_zero(&self) -> Result<u64> {
+        match self {
+            ClickSource::Files(_) => Ok(0),
+            ClickSource::Kafka(config) => {
+                kafka::find_latest_retention_start_ms_or_zero(config, &config.topics.click_topics())
+            }
+        }
+    }
+
     /// The source's name for a person: its directory, or its topics and brokers.
     pub(super) fn describe_directory_or_topics_and_brokers(&self) -> String {
         match self {

@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::Result;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::civil::Date;
 
 use super::{
+    day_range::utc_day,
     event::ClickEvent,
     source::{ClickSource, ReadProgress, ReadRange},
     text::escape_for_terminal_or_dash,
@@ -185,10 +186,6 @@ fn format_group_columns(by: &[GroupBy], day: Date, click: &ClickEvent<'_>) -> Ve
             GroupBy::Source => escape_for_terminal_or_dash(&click.source).into_owned(),
         })
         .collect()
-}
-
-fn utc_day(at_ms: u64) -> Date {
-    Timestamp::from_millisecond(at_ms as i64).unwrap_or_default().to_zoned(TimeZone::UTC).date()
 }
 
 /// The number that a UUID writes in hexadecimal. Any other text gives a number too, which is enough to tell two ids

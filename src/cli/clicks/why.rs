@@ -20,10 +20,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use self::{
-    query::ClickQuery,
-    report::{ClickLocation, ClickReport, SearchedPlace},
-};
+pub(in crate::cli) use self::query::ClickQuery;
+use self::report::{ClickLocation, ClickReport, SearchedPlace};
 use super::source::{ClickSource, EventRecord, ReadProgress, ReadRange};
 use crate::{config::Config, model::click::Topic};
 

@@ -128,6 +128,12 @@ impl AuditState {
         lane.ends.extend(statement.ended.into_iter().map(|end| (end.epoch, end)));
     }
 
+    /// The latest statement of a lane.
+    pub(super) fn find_last_statement(&self, edge: &str, topic: &str, lane: u16) -> Option<&LastStatement> {
+        let id = LaneId { edge: edge.to_owned(), topic: topic.to_owned(), lane };
+        self.lanes.get(&id)?.last_statement.as_ref()
+    }
+
     /// The edges of which a click or a statement was read. An edge comes once for each of its lanes.
     pub(super) fn edges(&self) -> impl Iterator<Item = &str> {
         self.lanes.keys().map(|id| id.edge.as_str())

@@ -117,7 +117,8 @@ impl TopicFilesReader {
             self.offset += line.len() as u64;
             self.line += 1;
             let location = RecordLocation::File { path, line: self.line };
-            visit(ReadProgress::Record(EventRecord { value, location, written_ms: None, shipped_ms: None }))?;
+            let record = EventRecord { value, location, written_ms: None, shipped_ms: None, message: None };
+            visit(ReadProgress::Record(record))?;
         }
     }
 }

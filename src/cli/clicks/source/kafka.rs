@@ -61,6 +61,19 @@ pub(in crate::cli::clicks) fn visit_topics_and_follow_if_asked(
     }
 }
 
+/// Reads one topic, as [`visit_topics_and_follow_if_asked`].
+///
+/// # Errors
+/// As there.
+pub(in crate::cli) fn visit_topic(
+    config: &Config,
+    topic: &str,
+    range: ReadRange,
+    visit: ReadProgressVisitor<'_>,
+) -> Result<()> {
+    visit_topics_and_follow_if_asked(config, &[topic], range, visit)
+}
+
 /// The time from which on every record is still on the topics: the latest write time of a partition's oldest record,
 /// over the partitions that have lost their first records. 0 if no partition lost any. Milliseconds since the Unix
 /// epoch.
@@ -92,6 +105,16 @@ pub(in crate::cli::clicks) fn find_latest_retention_start_ms_or_zero(config: &Co
         }
     }
     Ok(latest)
+}
+
+/// The records that a topic holds, with control records of transactions among them.
+///
+/// # Errors
+/// No broker answers, or the topic is missing.
+pub(in crate::cli) fn count_records(config: &Config, topic: &str) -> Result<i64> {
+    let consumer = create_consumer_without_offset_commits(config)?;
+    let unread = assign_partitions_and_return_unread_offsets(&consumer, topic, ReadRange::All)?;
+    Ok(unread.values().map(|offsets| offsets.end - offsets.next).sum())
 }
 
 fn create_consumer_without_offset_commits(config: &Config) -> Result<TopicConsumer> {
@@ -179,7 +202,7 @@ fn visit_message_if_it_has_a_value(
     let location = RecordLocation::Kafka { topic: message.topic(), partition, offset };
     let written_ms = message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok());
     let shipped_ms = find_time_in_header(message, SHIPPED_AT_HEADER);
-    visit(ReadProgress::Record(EventRecord { value, location, written_ms, shipped_ms }))
+    visit(ReadProgress::Record(EventRecord { value, location, written_ms, shipped_ms, message: Some(message) }))
 }
 
 /// The time in a header, as decimal text of milliseconds since the Unix epoch.

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
+use rdkafka::message::BorrowedMessage;
 
 /// The value of a record and its location.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(in crate::cli) struct EventRecord<'a> {
     /// The event as JSON, also of a record whose value is Protobuf.
     pub(in crate::cli) value: &'a [u8],
@@ -15,6 +16,8 @@ pub(in crate::cli) struct EventRecord<'a> {
     /// When the edge sent the record, by its header `wp_shipped_at_ms`, milliseconds since the Unix epoch. A line of a
     /// file has none.
     pub(in crate::cli) shipped_ms: Option<u64>,
+    /// The record as it is on its topic, with key and headers. A line of a file has none.
+    pub(in crate::cli) message: Option<&'a BorrowedMessage<'a>>,
 }
 
 /// The location of a record.
@@ -27,7 +30,7 @@ pub(in crate::cli) enum RecordLocation<'a> {
 }
 
 /// How far reading is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(in crate::cli) enum ReadProgress<'a> {
     /// The next record.
     Record(EventRecord<'a>),

@@ -13,7 +13,7 @@ use crate::attribution::{
 
 /// A click id, or a token and the click id that it claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClickQuery {
+pub(in crate::cli) struct ClickQuery {
     click_id: ClickId,
     token: Option<String>,
 }
@@ -45,7 +45,7 @@ impl ClickQuery {
     ///
     /// # Errors
     /// It is neither a click id nor a token; the message says what is expected.
-    pub(super) fn parse_click_id_or_token(text: &str) -> Result<ClickQuery, String> {
+    pub(in crate::cli) fn parse_click_id_or_token(text: &str) -> Result<ClickQuery, String> {
         let text = text.trim();
         if text.starts_with("v1.") {
             let id = token::find_unverified_click_id(text.as_bytes())
@@ -57,7 +57,7 @@ impl ClickQuery {
         Ok(ClickQuery { click_id, token: None })
     }
 
-    pub(super) fn click_id(&self) -> ClickId {
+    pub(in crate::cli) fn click_id(&self) -> ClickId {
         self.click_id
     }
 

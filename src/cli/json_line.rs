@@ -11,7 +11,7 @@ use crate::links::file::blocks::BlockReader;
 ///
 /// # Errors
 /// The bytes are no object, or a field is missing or of another type. The text names the field and the column.
-pub(super) fn parse_json_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+pub(in crate::cli) fn parse_json_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     // serde would accept an array as an object, in the order of the fields.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err("is no JSON object; a line holds one".to_owned());
@@ -20,7 +20,7 @@ pub(super) fn parse_json_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Resu
 }
 
 /// What is wrong, without the line: serde counts lines within the bytes.
-pub(super) fn describe_json_error(bytes: &[u8], error: &serde_json::Error) -> String {
+pub(in crate::cli) fn describe_json_error(bytes: &[u8], error: &serde_json::Error) -> String {
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     let column = error.column();
@@ -48,7 +48,7 @@ fn find_last_key_before(bytes: &[u8], column: usize) -> Option<&str> {
 ///
 /// # Errors
 /// The file cannot be read, or `visit` fails: the text names file and line.
-pub(super) fn visit_lines(path: &Path, mut visit: impl FnMut(u64, &[u8]) -> Result<(), String>) -> Result<()> {
+pub(in crate::cli) fn visit_lines(path: &Path, mut visit: impl FnMut(u64, &[u8]) -> Result<(), String>) -> Result<()> {
     let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
     let mut blocks = BlockReader::new(&file);
     while let Some(block) = blocks.read_next_block().with_context(|| format!("{}: cannot be read", path.display()))? {
