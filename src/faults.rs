@@ -154,6 +154,8 @@ faults_table! {
         "The topic of links lacks more than a tenth of the live links, which are served on.";
     LINKS_TOPIC_REJECTED = "links_topic_rejected", Bounded, "links-topic-rejected",
         "Records of the topic of links break rules and are skipped.";
+    LINKS_TOPIC_DIVERGED = "links_topic_diverged", Bounded, "links-topic-differs",
+        "An edge that starts anew would have other links than this one: bad records hide good ones in the topic.";
     LINKS_TOPIC_FENCED = "links_topic_fenced", None, "links-topic-writer-fenced",
         "Another edge writes to the topic of links and fences this one.";
     KEYRING_UNREADABLE = "keyring_unreadable", Bounded, "key-ring-stale",

@@ -15,6 +15,7 @@
 //! 2  model        code, link, click: values that are always valid
 //! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka    file_series    access_log
 //! 0  metrics · faults · lifecycle · file_watch · clock · size · text · uri · invalid_value · word_enum
+//!    · lock_holder
 //! ```
 
 pub mod access_log;
@@ -42,6 +43,7 @@ pub mod journal;
 pub mod kafka;
 pub mod lifecycle;
 pub mod links;
+pub mod lock_holder;
 pub mod metrics;
 pub mod model;
 pub mod net;

@@ -146,6 +146,12 @@ metrics_table! {
          clocks of both machines.";
     LINKS_TOPIC_REREADS = "waypost_links_topic_rereads_total", Kind::Counter, ["reason"],
         "Readings of the topic of links from its beginning, by reason.";
+    LINKS_TOPIC_DIVERGED = "waypost_links_topic_diverged_links", Kind::Gauge, ["kind"],
+        "Links that an edge would have otherwise that starts anew, as of the last time at which the topic of links was \
+         read once more. only_here: served, without a good record in the topic. not_here: in the topic, and not served.";
+    LINKS_TOPIC_COMPARED = "waypost_links_topic_compared_timestamp_seconds", Kind::Gauge, [],
+        "When the topic of links was read once more and compared with the links that are served, in seconds since the \
+         epoch; 0 if never.";
     LINKS_TOPIC_SHRUNK = "waypost_links_topic_shrunk", Kind::Gauge, [],
         "1 while the topic of links lacks more than a tenth of the live links, which are served on; else 0.";
     LINKS_TOPIC_WRITES = "waypost_links_topic_writes_total", Kind::Counter, ["result"],

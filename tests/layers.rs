@@ -40,7 +40,19 @@ const LAYERS: &[(u8, &[&str])] = &[
     (1, &["journal", "net", "kafka", "file_series", "access_log"]),
     (
         0,
-        &["metrics", "faults", "lifecycle", "file_watch", "clock", "size", "text", "uri", "invalid_value", "word_enum"],
+        &[
+            "metrics",
+            "faults",
+            "lifecycle",
+            "file_watch",
+            "clock",
+            "size",
+            "text",
+            "uri",
+            "invalid_value",
+            "word_enum",
+            "lock_holder",
+        ],
     ),
 ];
 

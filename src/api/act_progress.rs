@@ -1,13 +1,18 @@
-//! How changes of many links go, by act. It is known in the process that makes them; the audit has what they changed.
+//! How acts go that are not in the audit yet, or run: known in the process that makes them. What many links become is
+//! kept by the catalog (`catalog::kept_changes`).
 
-use std::{cell::Cell, collections::VecDeque, rc::Rc};
+use std::{
+    cell::Cell,
+    collections::{HashSet, VecDeque},
+    rc::Rc,
+};
 
 use crate::catalog::many::ManyReport;
 
 /// Acts whose ends are kept.
 const MAX_KEPT: usize = 100;
 
-/// How a change of many links goes.
+/// How a change goes whose client has not waited for its end.
 #[derive(Clone, Debug)]
 pub(super) enum ActProgress {
     Running,
@@ -19,12 +24,14 @@ pub(super) enum ActProgress {
 #[derive(Debug, Default)]
 pub(super) struct ProgressByAct {
     latest: VecDeque<(String, ActProgress)>,
-    /// Changes that run.
+    /// Threads that change or check many links.
     pub(super) running: Rc<Cell<usize>>,
+    /// Changes of many links that a thread of this process is at.
+    pub(super) active: HashSet<String>,
 }
 
 impl ProgressByAct {
-    /// How an act goes; `None` if it is no change of many links, or of an earlier process.
+    /// How an act goes; `None` if its client waits for its end, or it is of an earlier process.
     pub(super) fn find(&self, act: &str) -> Option<&ActProgress> {
         self.latest.iter().find(|(known, _)| known == act).map(|(_, progress)| progress)
     }

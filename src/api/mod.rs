@@ -11,6 +11,7 @@
 //! - `feed`: the history of a link, the audit, the feed of changes, the export. `operator`: suspensions,
 //!   freeze, domains, explanations, status, API keys, OpenAPI.
 
+mod accepted_change;
 mod act_progress;
 mod auth;
 mod bulk;

@@ -14,7 +14,9 @@ word_enum! {
         Bulk = "/v1/bulk",
         Export = "/v1/export",
         Audit = "/v1/audit",
+        Acts = "/v1/acts",
         Act = "/v1/acts/{id}",
+        ActCancel = "/v1/acts/{id}/cancel",
         ActUndo = "/v1/acts/{id}/undo",
         Changes = "/v1/changes",
         Patches = "/v1/patches",
@@ -59,7 +61,7 @@ impl Route {
                 (Verb::Patch, Scope::Write),
                 (Verb::Delete, Scope::Write),
             ],
-            Route::Bulk | Route::Patches | Route::ActUndo => &[(Verb::Post, Scope::Write)],
+            Route::Bulk | Route::Patches | Route::ActUndo | Route::ActCancel => &[(Verb::Post, Scope::Write)],
             Route::Domain => &[(Verb::Get, Scope::Read), (Verb::Put, Scope::Admin), (Verb::Delete, Scope::Admin)],
             Route::Domains => &[(Verb::Get, Scope::Read)],
             Route::Explain => &[(Verb::Post, Scope::Read)],
@@ -69,6 +71,7 @@ impl Route {
             Route::LinkHistory
             | Route::Export
             | Route::Audit
+            | Route::Acts
             | Route::Act
             | Route::Changes
             | Route::Suspensions

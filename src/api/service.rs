@@ -14,6 +14,7 @@ use super::{
         response::{ApiResponse, empty_response},
     },
     inputs::ApiInputs,
+    many::schedule::start_changes_when_due,
     readers::ReaderPool,
     routes::{MatchedRoute, Route, RouteTable, Verb},
     state::ApiState,
@@ -33,13 +34,16 @@ const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 pub struct Api(Rc<ApiState>);
 
 impl Api {
-    /// Starts the threads that read the catalog.
+    /// Starts the threads that read the catalog, and the changes that an earlier process has left. On the runtime that
+    /// answers requests.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn start(inputs: ApiInputs) -> io::Result<Api> {
         let readers = ReaderPool::start(&inputs.catalog)?;
-        Ok(Api(Rc::new(ApiState::new(inputs, readers))))
+        let state = Rc::new(ApiState::new(inputs, readers));
+        tokio::task::spawn_local(start_changes_when_due(state.clone()));
+        Ok(Api(state))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use super::{
     act_progress::ProgressByAct,
@@ -34,8 +35,10 @@ pub(super) struct ApiState {
     pub(super) readers: ReaderPool,
     /// The rules of fallback URLs.
     pub(super) policy: DestinationPolicy,
-    /// How the changes of many links go.
+    /// How changes go that run.
     pub(super) progress: Rc<RefCell<ProgressByAct>>,
+    /// Wakes whoever starts kept changes of many links.
+    pub(super) schedule_changed: Notify,
     /// The API key and the `Idempotency-Key` of each request that is being carried out.
     pub(super) keys_in_flight: RefCell<HashSet<(String, String)>>,
     /// Read with the first list.
@@ -59,6 +62,7 @@ impl ApiState {
             readers,
             policy,
             progress: Rc::default(),
+            schedule_changed: Notify::new(),
             keys_in_flight: RefCell::default(),
             cursor_key: OnceCell::new(),
             explainer: RefCell::default(),

@@ -145,7 +145,9 @@ impl ApiKeyStore {
     /// # Errors
     /// The file cannot be used.
     pub fn open_or_create(data_dir: &Path) -> Result<ApiKeyStore, StoreError> {
-        Store::open_or_create(&data_dir.join(super::FILE_NAME)).map(|(store, _)| ApiKeyStore(store))
+        let path = data_dir.join(super::FILE_NAME);
+        let opened = Store::open_or_create(&path).map_err(|error| error.or_damaged(&path));
+        opened.map(|(store, _)| ApiKeyStore(store))
     }
 
     /// Makes a key.

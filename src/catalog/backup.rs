@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use super::{query::CatalogReader, store::StoreError};
+use rusqlite::Connection;
+
+use super::{
+    query::CatalogReader,
+    store::{Meta, StoreError},
+};
 
 impl CatalogReader {
     /// Writes the whole catalog to a new file, as it is at one moment.
@@ -15,6 +20,9 @@ impl CatalogReader {
             return Err(StoreError::Io { path: path.display().to_string(), error });
         }
         self.0.execute("VACUUM INTO ?1", [path.display().to_string()])?;
+        if Meta::TopicState.read(&self.0)?.is_some() {
+            forget_changes_that_wait(path)?;
+        }
         Ok(())
     }
 
@@ -24,4 +32,9 @@ impl CatalogReader {
         let lines: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         Ok(if lines == ["ok"] { Vec::new() } else { lines })
     }
+}
+
+/// The copy of an edge that shares its links is the start of another edge, which must not change them a second time.
+fn forget_changes_that_wait(copy: &Path) -> rusqlite::Result<()> {
+    Connection::open(copy)?.execute("DELETE FROM kept_change WHERE state IN ('scheduled', 'running')", []).map(drop)
 }

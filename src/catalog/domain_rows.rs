@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::query::CatalogReader;
-use crate::links::domains::{Config, Settings};
+use serde_json::{Value, json};
+
+use super::{kept_changes::time_text, query::CatalogReader};
+use crate::links::domains::{Config, Settings, parse_host_or_asterisk};
 
 /// A domain as the catalog keeps it.
 #[derive(Clone, Debug)]
@@ -66,6 +68,39 @@ impl CatalogReader {
     pub fn list_domains(&self) -> rusqlite::Result<Vec<DomainRow>> {
         DomainRow::list(&self.0)
     }
+}
+
+/// A domain as the API and the commands show it.
+pub fn row_to_json(row: &DomainRow) -> Value {
+    domain_to_json(&row.host, "catalog", &row.settings, Some(row))
+}
+
+fn domain_to_json(host: &str, source: &str, settings: &Settings, row: Option<&DomainRow>) -> Value {
+    json!({
+        "host": host,
+        "source": source,
+        "settings": settings,
+        "version": row.map(|row| row.version),
+        "changed_at": row.map(|row| time_text(row.changed_ms)),
+        "actor": row.map(|row| &row.actor),
+    })
+}
+
+/// Every domain that is served, by host: those of the configuration, which wins, those of the catalog, and `*`.
+pub fn list_served_domains(configured: &Config, rows: &[DomainRow]) -> Vec<(String, Value)> {
+    let mut domains: Vec<(String, Value)> = configured
+        .0
+        .iter()
+        .map(|(name, settings)| (parse_host_or_asterisk(name).unwrap_or_else(|_| name.clone()), settings))
+        .map(|(host, settings)| (host.clone(), domain_to_json(&host, "configuration", settings, None)))
+        .collect();
+    let kept = rows.iter().filter(|row| !configured.names(&row.host));
+    domains.extend(kept.map(|row| (row.host.clone(), row_to_json(row))));
+    if !domains.iter().any(|(host, _)| host == "*") {
+        domains.push(("*".to_owned(), domain_to_json("*", "default", &Settings::default(), None)));
+    }
+    domains.sort_by(|one, other| one.0.cmp(&other.0));
+    domains
 }
 
 /// The domains of a configuration, and of rows for hosts that it does not name.

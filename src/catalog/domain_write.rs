@@ -26,16 +26,28 @@ impl CatalogHandle {
     /// # Errors
     /// Nothing is changed.
     pub async fn change_domain(&self, change: DomainChange) -> Result<DomainReport, DomainError> {
+        self.send_domain_change(change)?.await.unwrap_or(Err(CatalogError::Stopped.into()))
+    }
+
+    /// [`CatalogHandle::change_domain`] for a thread that may wait.
+    ///
+    /// # Errors
+    /// Nothing is changed.
+    pub fn change_domain_blocking(&self, change: DomainChange) -> Result<DomainReport, DomainError> {
+        self.send_domain_change(change)?.blocking_recv().unwrap_or(Err(CatalogError::Stopped.into()))
+    }
+
+    fn send_domain_change(
+        &self,
+        change: DomainChange,
+    ) -> Result<oneshot::Receiver<Result<DomainReport, DomainError>>, CatalogError> {
         let (reply, answer) = oneshot::channel();
         let change = Box::new(change);
         let is_sent = match &self.topic_writes {
             Some(topic) => topic.send(TopicWrite::ChangeDomain(change, reply)).is_ok(),
             None => self.requests.send(Request::ChangeDomain(change, reply)).is_ok(),
         };
-        if !is_sent {
-            return Err(CatalogError::Stopped.into());
-        }
-        answer.await.unwrap_or(Err(CatalogError::Stopped.into()))
+        if is_sent { Ok(answer) } else { Err(CatalogError::Stopped) }
     }
 
     /// Calls `publish` on the catalog's thread whenever a domain changes. `configured`: the domains of the

@@ -42,6 +42,14 @@ pub enum CatalogError {
     /// The topic cannot be read to its end, or written.
     #[error("the topic of links cannot be written: {0}")]
     TopicUnavailable(String),
+    /// The change is in the topic, and this edge has not read it yet.
+    #[error("the change is written at offset {offset}, and this edge has not read it yet: {why}")]
+    NotServedYet {
+        /// Where it is written.
+        offset: u64,
+        /// What holds it back.
+        why: String,
+    },
     /// Another edge has taken the place of the writer each time.
     #[error("another edge writes to the topic of links, and took this edge's place {attempts} times; ask again")]
     WriterFenced {

@@ -19,6 +19,7 @@ use super::{
     act::{Act, write_act},
     apply::{Application, ChangeRules},
     change::LinkName,
+    row_set::RowSet,
     store::{Meta, Store, StoreError, StoredLink},
     versions::Versions,
 };
@@ -197,27 +198,4 @@ fn remove_links_not_kept(
         }
     }
     Ok(Some(next))
-}
-
-/// Ids of rows, a bit each.
-#[derive(Debug, Default)]
-struct RowSet(Vec<u64>);
-
-impl RowSet {
-    fn insert(&mut self, id: i64) {
-        let (word, bit) = RowSet::place_of(id);
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= bit;
-    }
-
-    fn contains(&self, id: i64) -> bool {
-        let (word, bit) = RowSet::place_of(id);
-        self.0.get(word).is_some_and(|bits| bits & bit != 0)
-    }
-
-    const fn place_of(id: i64) -> (usize, u64) {
-        (id as usize / 64, 1 << (id % 64))
-    }
 }

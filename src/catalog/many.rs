@@ -1,6 +1,7 @@
 //! Changes of many links under one act: a patch of all links that match a filter, the undoing of an act, and the way
 //! back to a version. Each goes in chunks, so that other writes do not wait. An act that was interrupted is finished by
-//! doing it again: what it has changed already is unchanged then.
+//! doing it again: what it has changed already is unchanged then. A server keeps the act until it ends (`kept_changes`)
+//! and goes on with it behind a restart.
 
 use rusqlite::Connection;
 
@@ -87,23 +88,70 @@ impl CatalogHandle {
         act: &Act,
         is_dry_run: bool,
     ) -> Result<ManyReport, ManyError> {
-        let reader = self.open_reader()?;
+        let mut run = ManyRun::new(self, change, act, is_dry_run)?;
+        while run.change_next_chunk()? == ChunkStep::Changed {}
+        Ok(run.report)
+    }
+}
+
+/// A change of many links on its way.
+pub struct ManyRun<'a> {
+    catalog: &'a CatalogHandle,
+    reader: CatalogReader,
+    change: &'a ManyChange,
+    act: &'a Act,
+    is_dry_run: bool,
+    /// The last link of the last chunk.
+    pub after: LinkName,
+    /// What became of the links so far.
+    pub report: ManyReport,
+}
+
+/// Whether there was a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkStep {
+    /// Its links are changed, and more may follow.
+    Changed,
+    /// There are no more links.
+    End,
+}
+
+impl<'a> ManyRun<'a> {
+    /// Begins before the first link.
+    ///
+    /// # Errors
+    /// There is no act to take back, or the catalog cannot be read.
+    pub fn new(
+        catalog: &'a CatalogHandle,
+        change: &'a ManyChange,
+        act: &'a Act,
+        is_dry_run: bool,
+    ) -> Result<ManyRun<'a>, ManyError> {
+        let reader = catalog.open_reader()?;
         if let ManyChange::Undo { act } = change
             && !reader.has_act(act)?
         {
             return Err(ManyError::NoSuchAct(act.clone()));
         }
-        let mut report = ManyReport::default();
-        let mut after = LinkName { domain: String::new(), code: String::new() };
-        loop {
-            let rows = change.next_rows(&reader, &after)?;
-            let Some((last, _)) = rows.last() else { return Ok(report) };
-            after = last.clone();
-            let (names, rows): (Vec<LinkName>, Vec<ChangeRow>) = rows.into_iter().unzip();
-            let batch = Batch { act: act.clone(), rows, mode: BatchMode::Each, is_dry_run, once: None };
-            let outcomes = self.apply_blocking(batch)?.outcomes;
-            names.into_iter().zip(outcomes).for_each(|(name, outcome)| report.add(name, outcome));
-        }
+        let after = LinkName { domain: String::new(), code: String::new() };
+        Ok(ManyRun { catalog, reader, change, act, is_dry_run, after, report: ManyReport::default() })
+    }
+
+    /// Changes the next links, in one commit. For a thread that may wait.
+    ///
+    /// # Errors
+    /// No link of the chunk is changed.
+    pub fn change_next_chunk(&mut self) -> Result<ChunkStep, ManyError> {
+        let rows = self.change.next_rows(&self.reader, &self.after)?;
+        let Some((last, _)) = rows.last() else { return Ok(ChunkStep::End) };
+        let last = last.clone();
+        let (names, rows): (Vec<LinkName>, Vec<ChangeRow>) = rows.into_iter().unzip();
+        let batch =
+            Batch { act: self.act.clone(), rows, mode: BatchMode::Each, is_dry_run: self.is_dry_run, once: None };
+        let outcomes = self.catalog.apply_blocking(batch)?.outcomes;
+        names.into_iter().zip(outcomes).for_each(|(name, outcome)| self.report.add(name, outcome));
+        self.after = last;
+        Ok(ChunkStep::Changed)
     }
 }
 
@@ -169,7 +217,8 @@ fn inverse_of(name: LinkName, before: Option<String>, version: u64, is_removed: 
 }
 
 impl ManyReport {
-    fn add(&mut self, name: LinkName, outcome: RowOutcome) {
+    /// Counts what became of a link.
+    pub fn add(&mut self, name: LinkName, outcome: RowOutcome) {
         match outcome {
             RowOutcome::Created(_) | RowOutcome::Updated(_) | RowOutcome::Deleted { .. } => {
                 self.changed += 1;

@@ -24,6 +24,7 @@ mod domain_write;
 mod error;
 mod file_commit;
 mod idempotency;
+pub mod kept_changes;
 mod load;
 pub mod many;
 mod mint;
@@ -31,6 +32,7 @@ pub mod offline;
 mod own_links;
 pub mod query;
 mod recorded;
+mod row_set;
 mod row_writes;
 mod store;
 pub mod suspension_rows;
@@ -62,7 +64,7 @@ use self::{
     file_commit::FileCommit,
     load::LoadedTable,
     query::CatalogReader,
-    store::{Meta, OpenOutcome, Store, open_read_only},
+    store::{Meta, OpenOutcome, Store, open_read_only, set_aside},
     suspension_rows::load_suspensions,
     writer::{CatalogWriter, Request},
 };
@@ -93,6 +95,8 @@ pub struct OpenedCatalog {
     pub version: u64,
     /// The name under which a damaged file lies now, if the file was damaged.
     pub set_aside: Option<PathBuf>,
+    /// If the file was of an older format: that format, and the copy of it.
+    pub migrated: Option<(i64, PathBuf)>,
     /// The first links that the rules of today refuse, and why. They are kept, and not served.
     pub refused: Vec<(LinkName, Vec<RecordError>)>,
     /// How many of them there are.
@@ -109,8 +113,39 @@ impl OpenedCatalog {
     /// threads.
     ///
     /// # Errors
-    /// The file cannot be used; a damaged one is set aside instead.
+    /// The file cannot be used. A damaged one stays in its place: a new one would be a catalog without links.
     pub fn open_or_create(
+        data_dir: &Path,
+        policy: DestinationPolicy,
+        domains: Arc<Domains>,
+        threads: usize,
+    ) -> Result<OpenedCatalog, StoreError> {
+        let opened = OpenedCatalog::try_open(data_dir, policy, domains, threads);
+        opened.map_err(|error| error.or_damaged(&data_dir.join(FILE_NAME)))
+    }
+
+    /// As [`OpenedCatalog::open_or_create`], for links that have another home, a file or a topic: a damaged catalog is
+    /// renamed, and a new one fills itself.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn open_or_set_damaged_aside(
+        data_dir: &Path,
+        policy: DestinationPolicy,
+        domains: Arc<Domains>,
+        threads: usize,
+    ) -> Result<OpenedCatalog, StoreError> {
+        match OpenedCatalog::try_open(data_dir, policy.clone(), domains.clone(), threads) {
+            Err(error) if error.is_corruption() => {
+                let aside = set_aside(&data_dir.join(FILE_NAME))?;
+                let opened = OpenedCatalog::try_open(data_dir, policy, domains, threads)?;
+                Ok(OpenedCatalog { set_aside: Some(aside), ..opened })
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(
         data_dir: &Path,
         policy: DestinationPolicy,
         domains: Arc<Domains>,
@@ -124,14 +159,18 @@ impl OpenedCatalog {
         let file_version = Meta::FileVersion.read(&store.connection)?;
         let is_frozen = Meta::Frozen.read(&store.connection)?.is_some();
         let suspensions = Arc::new(load_suspensions(&store.connection)?);
-        let set_aside = if let OpenOutcome::SetAside(path) = outcome { Some(path) } else { None };
+        let migrated = match outcome {
+            OpenOutcome::Migrated { from, copy } => Some((from, copy)),
+            OpenOutcome::Existing | OpenOutcome::Created => None,
+        };
         Ok(OpenedCatalog {
             store,
             policy,
             domains,
             table: Arc::new(table),
             version,
-            set_aside,
+            set_aside: None,
+            migrated,
             refused,
             refused_total,
             file_version,
@@ -154,6 +193,7 @@ impl OpenedCatalog {
             table: Arc::new(Table::with_capacity(0)),
             version: 0,
             set_aside: None,
+            migrated: None,
             refused: Vec::new(),
             refused_total: 0,
             file_version: None,

@@ -1,4 +1,4 @@
-//! Writes of rows beside the links: API keys, and the key that signs cursors. They run on the catalog's thread, each
+//! Writes of rows beside the links: API keys, changes that are kept, and the key that signs cursors. They run on the catalog's thread, each
 //! in a transaction of its own.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -19,6 +19,21 @@ impl CatalogHandle {
         &self,
         write: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CatalogError> {
+        to_result(self.send_row_writes(write)?.await)
+    }
+
+    /// [`CatalogHandle::write_rows`] for a thread that may wait.
+    pub(super) fn write_rows_blocking<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        to_result(self.send_row_writes(write)?.blocking_recv())
+    }
+
+    fn send_row_writes<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<oneshot::Receiver<rusqlite::Result<T>>, CatalogError> {
         let (reply, answer) = oneshot::channel();
         let run = move |writer: &mut CatalogWriter| {
             let connection = &mut writer.store.connection;
@@ -26,14 +41,13 @@ impl CatalogHandle {
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .and_then(|transaction| write(&transaction).and_then(|value| transaction.commit().map(|()| value)));
             if let Err(error) = &result {
-                writer.count_and_log_write_error(&format!("a key is not kept: {error}"));
+                writer.count_and_log_write_error(&format!("a row beside the links is not kept: {error}"));
             }
             // An error: who asked has gone.
             let _ = reply.send(result);
         };
         self.requests.send(Request::Run(Box::new(run))).map_err(|_| CatalogError::Stopped)?;
-        let result = answer.await.map_err(|_| CatalogError::Stopped)?;
-        result.map_err(|error| CatalogError::StoreFailed(error.to_string()))
+        Ok(answer)
     }
 
     /// The secret by which cursors of lists are signed. It is made once, so that a cursor outlives a restart.
@@ -55,4 +69,9 @@ impl CatalogHandle {
         })
         .await
     }
+}
+
+fn to_result<T>(answer: Result<rusqlite::Result<T>, oneshot::error::RecvError>) -> Result<T, CatalogError> {
+    let result = answer.map_err(|_| CatalogError::Stopped)?;
+    result.map_err(|error| CatalogError::StoreFailed(error.to_string()))
 }

@@ -120,6 +120,18 @@ impl NewSuspension {
     }
 }
 
+/// What the audit says of a suspension that is made, replaced or ended.
+pub(super) fn detail_of_suspension(before: Option<&SuspensionRow>, after: Option<&SuspensionRow>) -> serde_json::Value {
+    let to_json = |row: &SuspensionRow| serde_json::json!({"until_ms": row.until_ms, "reason": row.reason, "fallback_url": row.fallback_url});
+    let named = after.or(before);
+    serde_json::json!({
+        "dimension": named.map(|row| row.dimension.as_str()),
+        "value": named.map(|row| &row.value),
+        "before": before.map(to_json),
+        "after": after.map(to_json),
+    })
+}
+
 /// The set that clicks ask.
 pub(super) fn load_suspensions(connection: &Connection) -> rusqlite::Result<Suspensions> {
     let mut suspensions = Suspensions::default();

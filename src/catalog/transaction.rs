@@ -6,14 +6,14 @@ use rand::rngs::StdRng;
 use rusqlite::Connection;
 
 use super::{
-    act::{Act, write_act},
+    act::{Act, write_act, write_act_with_detail},
     apply::{Application, ChangeRules, TableChange},
     change::{Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
     error::{CatalogError, LinkSource},
     idempotency::EarlierRequest,
     recorded::{RecordedChange, RecordedLink, RecordedWrite},
     store::Meta,
-    suspension_rows::{NewSuspension, SuspensionRow},
+    suspension_rows::{NewSuspension, SuspensionRow, detail_of_suspension},
     versions::Versions,
 };
 use crate::links::suspensions::Dimension;
@@ -177,7 +177,8 @@ impl<'a> WriteTransaction<'a> {
         let suspension = suspension.into_row(act, version, self.rules.now_ms);
         let before = SuspensionRow::find(self.connection, suspension.dimension, &suspension.value)?;
         suspension.write(self.connection)?;
-        write_act(self.connection, act, "suspend", self.rules.now_ms)?;
+        let detail = detail_of_suspension(before.as_ref(), Some(&suspension));
+        write_act_with_detail(self.connection, act, "suspend", self.rules.now_ms, Some(&detail))?;
         self.changes.changes_suspensions = true;
         self.record(act, RecordedChange::Suspended(suspension.clone()));
         Ok(Ok(WriteReport::Suspended { suspension, is_replaced: before.is_some() }))
@@ -189,7 +190,8 @@ impl<'a> WriteTransaction<'a> {
             self.take_next_version();
             self.record(act, RecordedChange::SuspensionEnded(suspension.clone()));
             suspension.delete(self.connection)?;
-            write_act(self.connection, act, "end_suspension", self.rules.now_ms)?;
+            let detail = detail_of_suspension(Some(suspension), None);
+            write_act_with_detail(self.connection, act, "end_suspension", self.rules.now_ms, Some(&detail))?;
             self.changes.changes_suspensions = true;
         }
         Ok(Ok(WriteReport::SuspensionEnded(found)))
@@ -197,7 +199,8 @@ impl<'a> WriteTransaction<'a> {
 
     fn set_frozen(&mut self, act: &Act, action: &str, reason: Option<String>) -> Written {
         Meta::Frozen.write(self.connection, reason.as_deref())?;
-        write_act(self.connection, act, action, self.rules.now_ms)?;
+        let detail = serde_json::json!({"before": self.frozen, "after": reason});
+        write_act_with_detail(self.connection, act, action, self.rules.now_ms, Some(&detail))?;
         self.changes.is_frozen = Some(reason.is_some());
         self.record(act, RecordedChange::FreezeChanged(reason.clone()));
         self.frozen = reason;

@@ -1,6 +1,6 @@
 //! `waypost check`
 
-use std::{io::Write, process::ExitCode, sync::atomic::AtomicU64};
+use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
 
@@ -8,14 +8,11 @@ use crate::{
     attribution::keyring::Keyring,
     cli::{
         check_directories::check_directories_and_format_summary,
-        check_links_topic::describe_links_topic_and_format_summary, exit, kept_domains::load_domains, serve::Serve,
+        check_links_topic::describe_links_topic_and_format_summary, exit,
+        links_file_check::check_links_file_and_format_summary, serve::Serve,
     },
     clock,
     config::Config,
-    links::{
-        batch::BatchRules,
-        file::{self, LoadRequest},
-    },
     net::tls::{self, CertificateSet, ClientCaRoots},
 };
 
@@ -48,27 +45,10 @@ pub(super) fn validate_what_serve_would_read_and_print_results(
 
 /// Returns the line about the links file.
 fn load_links_file_and_format_summary(config: &Config) -> Result<String> {
-    let Some(path) = &config.links.file else { return Ok("links: none".to_owned()) };
-    let domains = load_domains(config)?;
-    let rules = BatchRules {
-        policy: &config.links.destination_policy(),
-        domains: &domains,
-        now_ms: clock::wall_ms(),
-        served: None,
-        latest_version: &AtomicU64::new(0),
-        allow_shrink: config.links.allow_shrink,
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let loaded = file::load_and_validate_file(&LoadRequest { path, rules, threads, progress: &|_| {} })?;
-    let mut text = format!("links: good, {} in {}", loaded.links, path.display());
-    for warning in &loaded.warnings {
-        text += &format!("\n{}:{}:{}: warning: {}", path.display(), warning.line, warning.column, warning.message);
+    match &config.links.file {
+        Some(path) => check_links_file_and_format_summary(config, path),
+        None => Ok("links: none".to_owned()),
     }
-    let more = loaded.warnings_total.saturating_sub(loaded.warnings.len() as u64);
-    if more > 0 {
-        text += &format!("\n{more} more warnings");
-    }
-    Ok(text)
 }
 
 /// Returns the line about the certificates of `[tls]`.

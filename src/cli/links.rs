@@ -2,7 +2,10 @@
 //! directory on which no server runs, or that of a running server (`--server`).
 
 mod acts;
+mod check;
 mod data_dir;
+mod data_dir_domains;
+mod domains;
 mod edit;
 mod history_text;
 mod import;
@@ -74,6 +77,14 @@ enum Links {
     Undo(acts::UndoArgs),
     /// Make every link what it was at a version
     Rollback(acts::RollbackArgs),
+    /// List the changes of many links that a server carries out, those that wait for their time included
+    Acts(acts::ActsArgs),
+    /// Stop a change of many links that waits for its time or runs
+    Cancel(acts::CancelArgs),
+    /// Show and change the domains that links have
+    Domains(domains::DomainsArgs),
+    /// Check links files by the rules of this configuration, and change nothing
+    Check(check::CheckArgs),
     /// Check the catalog's file
     Verify,
     /// Write a copy of the catalog to a new file; a server may run
@@ -104,6 +115,10 @@ impl LinksArgs {
             Links::Patch(args) => args.patch_matching_links_and_print_report(place, out),
             Links::Undo(args) => args.undo_act_and_print_report(place, out),
             Links::Rollback(args) => args.roll_back_and_print_report(place, out),
+            Links::Acts(args) => args.print_changes_of_many_links(place, out),
+            Links::Cancel(args) => args.cancel_change(place, out),
+            Links::Domains(args) => args.run_domains_command(place, out),
+            Links::Check(args) => args.check_files_and_print_results(place, out),
             Links::Verify => maintain::verify_and_print_result(place, out),
             Links::Backup(args) => args.back_up(place, out),
         }

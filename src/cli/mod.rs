@@ -19,6 +19,7 @@ pub mod kafka;
 mod kept_domains;
 pub mod keys;
 pub mod links;
+mod links_file_check;
 mod log;
 mod offline_edge;
 mod receipts;

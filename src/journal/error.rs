@@ -5,16 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{journal::lane_files::PathError, size::Bytes};
+use crate::{journal::lane_files::PathError, lock_holder::describe_lock_holder, size::Bytes};
 
 /// Why the journal cannot be opened. Each message names the path and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has locked the directory.
-    #[error("another waypost runs on {path}: stop it, or give this one a directory of its own")]
+    #[error("another waypost runs on {path}{holder}: stop it, or give this one a directory of its own")]
     Locked {
         /// The lock file.
         path: PathBuf,
+        /// ` (process PID)`, as far as the system tells.
+        holder: String,
     },
     /// The ring directory is on a file system where preallocated blocks can be missing.
     #[error(
@@ -124,6 +126,14 @@ pub enum OpenError {
         /// The system's error.
         source: io::Error,
     },
+}
+
+impl OpenError {
+    /// Another process has locked the file.
+    pub(super) fn locked(path: PathBuf) -> OpenError {
+        let holder = describe_lock_holder(&path);
+        OpenError::Locked { path, holder }
+    }
 }
 
 impl From<PathError> for OpenError {

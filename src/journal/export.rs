@@ -40,7 +40,7 @@ pub fn lock_data_dir_if_lock_file_exists(data_dir: &Path) -> Result<Option<File>
     let path = data_dir.join("lock");
     match try_lock_existing_file(&path) {
         Ok(Some(lock)) => Ok(Some(lock)),
-        Ok(None) => Err(OpenError::Locked { path }),
+        Ok(None) => Err(OpenError::locked(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(io_error(&path, source)),
     }

@@ -107,7 +107,7 @@ fn lock_directory_exclusively(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     match try_lock_file(&path) {
         Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(OpenError::Locked { path }),
+        Ok(None) => Err(OpenError::locked(path)),
         Err(source) => Err(OpenError::Io { path, source }),
     }
 }

@@ -35,6 +35,10 @@ pub struct Config {
     pub max_age: Duration,
     /// With `topic`: what an edge does whose links are older than `max_age`.
     pub when_stale: WhenStale,
+    /// With `topic`: how often the topic is read once more from its beginning, to find links that an edge would lack that
+    /// starts anew.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub compare_interval: Duration,
     /// Whether a version may be empty, at the start too, or remove more than a tenth of the live links.
     pub allow_shrink: bool,
     /// Whether a start with a bad or missing file is refused. By default the last good links are served, with an alarm.
@@ -55,6 +59,7 @@ impl Default for Config {
             topic: None,
             max_age: Duration::from_secs(300),
             when_stale: WhenStale::default(),
+            compare_interval: Duration::from_secs(86_400),
             allow_shrink: false,
             require_file: false,
             poll_interval: Duration::from_millis(500),
@@ -76,6 +81,10 @@ impl Config {
         }
         if !(Duration::from_secs(5)..=Duration::from_secs(7 * 86_400)).contains(&self.max_age) {
             errors.push(InvalidValue::new("max_age", format!("is {:?}; allowed are 5s to 7d", self.max_age)));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(30 * 86_400)).contains(&self.compare_interval) {
+            let message = format!("is {:?}; allowed are 1s to 30d", self.compare_interval);
+            errors.push(InvalidValue::new("compare_interval", message));
         }
         if let Some(topic) = &self.topic {
             if let Err(message) = validate_topic_name(topic).and_then(|()| validate_topic_name(&audit_topic_of(topic)))

@@ -55,6 +55,7 @@ impl LinksTopic {
             topic: self.topic,
             audit_topic: self.audit_topic,
             allow_shrink: config.links.allow_shrink,
+            compare_interval: config.links.compare_interval,
             conditions: TopicConditions { read, fresh },
             requests: self.requests,
         };

@@ -178,8 +178,12 @@ fn open_catalog_or_go_on_without_its_file(
     domains: Arc<Domains>,
     threads: usize,
 ) -> Result<OpenedCatalog> {
-    match OpenedCatalog::open_or_create(&config.server.data_dir, policy.clone(), domains.clone(), threads) {
-        Err(error) if LinkSource::of_config(&config.links) != LinkSource::Store && error.is_refusal_of_disk() => {
+    let data_dir = &config.server.data_dir;
+    if LinkSource::of_config(&config.links) == LinkSource::Store {
+        return Ok(OpenedCatalog::open_or_create(data_dir, policy, domains, threads)?);
+    }
+    match OpenedCatalog::open_or_set_damaged_aside(data_dir, policy.clone(), domains.clone(), threads) {
+        Err(error) if error.is_refusal_of_disk() => {
             metrics::counter(&metrics::CATALOG_WRITE_ERRORS, &[]).increment(1);
             log_fault!(
                 error,
@@ -201,9 +205,13 @@ fn log_what_catalog_lost(opened: &OpenedCatalog) {
         log_fault!(
             error,
             faults::CATALOG_SET_ASIDE,
-            "the catalog was damaged, and lies in {} now; reserved codes, suspensions and the audit are lost",
+            "the catalog was damaged, and lies in {} now; a new one fills itself. What only the catalog had is lost: \
+             API keys, the audit, and with a links file reserved codes and suspensions, too",
             path.display()
         );
+    }
+    if let Some((format, copy)) = &opened.migrated {
+        tracing::warn!(format, copy = %copy.display(), "the catalog had an older format; it was copied, then migrated");
     }
     for (name, errors) in &opened.refused {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -70,8 +70,10 @@
 //! - `admin_tls`: the admin listener over TLS
 //! - `alerts`, `manifests`, `compose`: the files of `deploy/`
 //! - `catalog`: links over restarts, and `waypost links`
+//! - `catalog_damage`: catalogs that are damaged, locked, of an older or a newer format
 //! - `links_import`: `waypost links import`
 //! - `api`: the API `/v1`; every answer is held against `deploy/schemas/openapi.json`
+//! - `links_commands`: domains, patches for later, checks of files, by `waypost links`
 //! - `links_server`: `waypost links … --server`, beside the same commands on a data directory
 //! - `links_topic`: edges that share their links by a topic of Kafka
 //! - `links_file`: links that `check` and `serve` refuse, each with its place
@@ -91,6 +93,7 @@ mod audit;
 mod bad_input;
 mod catalog;
 mod catalog_crash;
+mod catalog_damage;
 mod click_files;
 mod clicks_export;
 mod clicks_replay;
@@ -127,6 +130,7 @@ mod kafka_protobuf;
 mod kafka_refused;
 mod keys;
 mod limits;
+mod links_commands;
 mod links_file;
 mod links_import;
 mod links_server;

@@ -9,6 +9,8 @@ use crate::catalog::{
 #[derive(Clone, Debug)]
 pub(super) struct BulkChange {
     pub(super) act: Act,
+    /// Whether an earlier request had the act: what that one has done counts as done.
+    pub(super) is_continued: bool,
     pub(super) mode: BatchMode,
     pub(super) is_dry_run: bool,
     /// What a link has to be before a record takes its place, unless the row names a version.

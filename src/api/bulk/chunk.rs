@@ -18,10 +18,16 @@ use crate::{
         reach::is_record_in_bounds,
     },
     catalog::{
+        act::Act,
         api_keys::KeyBounds,
-        change::{Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, LinkChange, LinkName, RowOutcome},
+        change::{
+            Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal,
+        },
     },
 };
+
+/// Rows that are applied in one commit.
+pub(super) const ROWS_PER_CHUNK: usize = 1000;
 
 /// A row with the number of its line.
 type NumberedRow = (u64, Result<ChangeRow, Problem>);
@@ -30,18 +36,22 @@ type NumberedRow = (u64, Result<ChangeRow, Problem>);
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) rows: Vec<NumberedRow>,
-    /// Of the lines.
-    pub(super) bytes: usize,
 }
 
 impl Chunk {
+    /// The changes of lines.
+    pub(super) fn of_lines(lines: Vec<BodyLine>, existing: ExpectedLink) -> Chunk {
+        let mut chunk = Chunk::default();
+        lines.into_iter().for_each(|line| chunk.push_line(line, existing));
+        chunk
+    }
+
     /// Adds the change of a line. `existing`: what the link has to be if the line does not say.
     pub(super) fn push_line(&mut self, line: BodyLine, existing: ExpectedLink) {
         let row = match &line.bytes {
             Some(bytes) => read_row(bytes, existing),
             None => Err(Problem::new(ProblemKind::TooLarge, format!("a line has {MAX_RECORD} bytes at most"))),
         };
-        self.bytes += line.bytes.map_or(0, |bytes| bytes.len());
         self.rows.push((line.number, row));
     }
 }
@@ -71,10 +81,12 @@ pub(super) async fn apply_chunk(
     // An atomic request with a row that is none is only checked, so that all mistakes are told.
     let has_mistake = rows.len() < refusals.len();
     let is_dry_run = change.is_dry_run || change.mode == BatchMode::Atomic && has_mistake;
+    let asked = if change.is_continued { rows.clone() } else { Vec::new() };
     let batch = Batch { act: change.act.clone(), rows, mode: change.mode, is_dry_run, once: None };
     let applied = context.state.catalog.apply(batch).await.map_err(|error| problem_of_catalog_error(&error))?;
     report.version = applied.version;
-    let mut outcomes = applied.outcomes.into_iter();
+    let outcomes = with_rows_done_before(context, &change.act, asked, applied.outcomes).await?;
+    let mut outcomes = outcomes.into_iter();
     let mut lines = String::new();
     for (number, refusal) in refusals {
         let result = match refusal {
@@ -90,6 +102,41 @@ pub(super) async fn apply_chunk(
         }
     }
     Ok(lines)
+}
+
+/// The outcomes, where a row that is refused because an earlier request of the act has carried it out is unchanged.
+/// `asked`: the rows; none if there was no earlier request.
+async fn with_rows_done_before(
+    context: &RequestContext,
+    act: &Act,
+    asked: Vec<ChangeRow>,
+    outcomes: Vec<RowOutcome>,
+) -> Result<Vec<RowOutcome>, Problem> {
+    if !outcomes.iter().zip(&asked).any(|(outcome, _)| is_refused_for_what_is_there(outcome)) {
+        return Ok(outcomes);
+    }
+    let names: Vec<Option<LinkName>> = asked.iter().map(|row| name_of_row(context, row)).collect();
+    let act = act.id.to_string();
+    let read = context.state.readers.read(move |reader| {
+        let mut outcomes = outcomes;
+        for ((outcome, row), name) in outcomes.iter_mut().zip(&asked).zip(names) {
+            if let Some(name) = name
+                && is_refused_for_what_is_there(outcome)
+                && let Some(version) = reader.find_version_of_row_done_by_act(&act, &name, row)?
+            {
+                let link = ChangedLink { name, version, record: String::new(), warnings: Vec::new() };
+                *outcome = RowOutcome::Unchanged(link);
+            }
+        }
+        Ok(outcomes)
+    });
+    read.await
+}
+
+fn is_refused_for_what_is_there(outcome: &RowOutcome) -> bool {
+    use RowRefusal::{Exists, NotFound, VersionDiffers, VersionNeeded};
+    let RowOutcome::Refused(refusal) = outcome else { return false };
+    matches!(refusal, Exists { .. } | NotFound | VersionDiffers { .. } | VersionNeeded { .. })
 }
 
 impl BulkReport {

@@ -1,17 +1,18 @@
 //! `POST /v1/bulk`: many changes in one request, one a line.
 //!
-//! `mode=atomic` applies all rows or none; they are held in memory, so there is a bound. `mode=each` applies what is
-//! right, chunk by chunk, while the body comes; any number of rows takes the memory of one chunk. A line about a
-//! refused row, or about each row if all are asked for, is sent behind the commit of its chunk, so every row before it
-//! is decided and on the disk. The last line is the summary. An answer without one is of a request that did not end.
+//! `mode=atomic` applies all rows or none; they are held in memory, so there is a bound. More than 10 000 rows are no
+//! single commit (`checked_chunks`). `mode=each` applies what is right, chunk by chunk, while the body comes; any number
+//! of rows takes the memory of one chunk. A line about a refused row, or about each row if all are asked for, is sent
+//! behind the commit of its chunk, so every row before it is decided and on the disk. The last line is the summary. An
+//! answer without one is of a request that did not end. It is sent again with its `act`: what is done counts as done.
 
+mod answer;
 mod bulk_change;
+mod checked_chunks;
 mod chunk;
 mod line_reader;
 mod report;
 mod row;
-
-use std::io;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -20,9 +21,11 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::{
+    answer::{WAITING_PARTS, answer_whole, send_end},
     bulk_change::{BulkChange, ReportedRows},
-    chunk::{Chunk, apply_chunk},
-    line_reader::LineReader,
+    checked_chunks::check_then_apply_in_chunks,
+    chunk::{Chunk, ROWS_PER_CHUNK, apply_chunk},
+    line_reader::{BodyLine, LineReader},
     report::BulkReport,
 };
 use super::{
@@ -39,14 +42,12 @@ use crate::catalog::{
     change::{BatchMode, ExpectedLink},
 };
 
-/// Rows that are applied in one commit.
-const ROWS_PER_CHUNK: usize = 1000;
+/// Rows of an atomic request that are one commit.
+const MAX_ROWS_OF_COMMIT: usize = 10_000;
 /// Rows of an atomic request at most.
-const MAX_ATOMIC_ROWS: usize = 10_000;
+const MAX_ATOMIC_ROWS: usize = 100_000;
 /// Bytes of the rows of an atomic request at most.
-const MAX_ATOMIC_BYTES: usize = 32 << 20;
-/// Parts of an answer that wait for the client.
-const WAITING_PARTS: usize = 4;
+const MAX_ATOMIC_BYTES: usize = 64 << 20;
 
 /// Applies the rows of the body and answers with a line for each refused one, then a summary.
 pub(super) async fn change_links_in_bulk(context: RequestContext, body: Incoming) -> Result<ApiResponse, Problem> {
@@ -57,12 +58,14 @@ pub(super) async fn change_links_in_bulk(context: RequestContext, body: Incoming
     let existing =
         [("replace", ExpectedLink::Any), ("same", ExpectedLink::AbsentOrSame), ("refuse", ExpectedLink::Absent)];
     let outcomes = [("refused", ReportedRows::Refused), ("all", ReportedRows::All)];
+    let (act, is_continued) = new_or_continued_act(&context, &query).await?;
     let change = BulkChange {
         mode: mode.unwrap_or(BatchMode::Atomic),
         is_dry_run: read_dry_run(&query)?,
         existing: query.word("existing", existing)?.unwrap_or(ExpectedLink::Any),
         reported: query.word("outcomes", outcomes)?.unwrap_or(ReportedRows::Refused),
-        act: new_or_continued_act(&context, &query).await?,
+        act,
+        is_continued,
     };
     let lines = LineReader::new(body);
     match change.mode {
@@ -71,21 +74,22 @@ pub(super) async fn change_links_in_bulk(context: RequestContext, body: Incoming
     }
 }
 
-/// The act of the rows: a new one, or that of an earlier request of the same key, which `act` names.
-async fn new_or_continued_act(context: &RequestContext, query: &QueryParameters) -> Result<Act, Problem> {
+/// The act of the rows, and whether an earlier request of the same key had it, which `act` names.
+async fn new_or_continued_act(context: &RequestContext, query: &QueryParameters) -> Result<(Act, bool), Problem> {
     let act = context.new_act(query)?;
-    let Some(text) = query.get("act") else { return Ok(act) };
+    let Some(text) = query.get("act") else { return Ok((act, false)) };
     let id = Uuid::try_parse(text).map_err(|_| {
         let message = format!("is {text:?}; allowed is a UUID, the same in each request of one act");
         Problem::of_parameter("act", message)
     })?;
     let wanted = id.to_string();
     let found = context.state.readers.read(move |reader| reader.find_act(&wanted)).await?;
+    let is_continued = found.is_some();
     if found.is_some_and(|found| found.actor != act.actor) {
         let detail = "act: is an act of somebody else; make a UUID of your own";
         return Err(Problem::new(ProblemKind::ActTaken, detail));
     }
-    Ok(Act { id, ..act })
+    Ok((Act { id, ..act }, is_continued))
 }
 
 fn read_dry_run(query: &QueryParameters) -> Result<bool, Problem> {
@@ -98,10 +102,11 @@ async fn apply_all_or_none(
     change: BulkChange,
     mut lines: LineReader,
 ) -> Result<ApiResponse, Problem> {
-    let mut chunk = Chunk::default();
+    let (mut rows, mut bytes): (Vec<BodyLine>, usize) = (Vec::new(), 0);
     while let Some(line) = lines.next_line().await? {
-        chunk.push_line(line, change.existing);
-        if chunk.rows.len() > MAX_ATOMIC_ROWS || chunk.bytes > MAX_ATOMIC_BYTES {
+        bytes += line.bytes.as_ref().map_or(0, Bytes::len);
+        rows.push(line);
+        if rows.len() > MAX_ATOMIC_ROWS || bytes > MAX_ATOMIC_BYTES {
             let detail = format!(
                 "mode=atomic takes {MAX_ATOMIC_ROWS} rows and {} MiB at most; use mode=each, or several requests",
                 MAX_ATOMIC_BYTES >> 20
@@ -109,11 +114,13 @@ async fn apply_all_or_none(
             return Err(Problem::new(ProblemKind::TooLarge, detail).with_header(http::header::CONNECTION, "close"));
         }
     }
+    if rows.len() > MAX_ROWS_OF_COMMIT {
+        return check_then_apply_in_chunks(context.clone(), change, rows).await;
+    }
     let mut report = BulkReport::new(&change);
+    let chunk = Chunk::of_lines(rows, change.existing);
     let text = apply_chunk(context, &change, chunk, &mut report).await?;
-    let status = if report.refused > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let body = text + &report.summary_line();
-    Ok(response_of_type(status, NDJSON, ResponseBody::whole(body)))
+    Ok(answer_whole(text, &report))
 }
 
 /// The first chunk is applied before the answer begins, so that a request that the catalog does not take at all gets
@@ -149,11 +156,6 @@ async fn apply_each(
         }
     });
     Ok(response_of_type(StatusCode::OK, NDJSON, ResponseBody::Parts(received)))
-}
-
-async fn send_end(parts: &mpsc::Sender<io::Result<Bytes>>, text: String) {
-    // An error: the client has gone.
-    let _ = parts.send(Ok(Bytes::from(text))).await;
 }
 
 /// The lines of the answer about a chunk.

@@ -39,7 +39,7 @@ pub(super) fn answer_with_page(
     let reached = lines.iter().filter(|line| is_audit_line_in_bounds(&context.key.bounds, line));
     let items: Vec<String> = reached.map(text_of_audit_line).collect();
     let head = head.map(|head| head.to_string()).unwrap_or_default();
-    let head = head.trim_start_matches('{').trim_end_matches('}');
+    let head = head.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
     let separator = if head.is_empty() { "" } else { "," };
     let body = format!("{{{head}{separator}\"items\":[{}],\"next\":{}}}", items.join(","), json!(next));
     json_response(http::StatusCode::OK, body)

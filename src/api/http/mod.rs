@@ -2,6 +2,7 @@
 
 pub(super) mod conditions;
 pub(super) mod media_types;
+pub(super) mod preference;
 pub(super) mod problem;
 pub(super) mod query_parameters;
 pub(super) mod request_body;

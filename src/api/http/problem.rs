@@ -45,6 +45,7 @@ problems_table! {
     SourceIsConfiguration = "source-is-configuration", CONFLICT, "The configuration defines the domain";
     SourceIsFile = "source-is-file", CONFLICT, "The links come from a file";
     ActTaken = "act-taken", CONFLICT, "The act is somebody else's";
+    ActEnded = "act-ended", CONFLICT, "The change has ended";
     RequestInFlight = "request-in-flight", CONFLICT, "The first request with this key is not answered yet";
     VersionDiffers = "version-differs", PRECONDITION_FAILED, "The link has another version";
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "The body is too large";

@@ -8,10 +8,11 @@ use super::{
     idempotency_key::{KeyInFlight, read_idempotency_key, to_catalog_key},
     location::path_of_link,
     record_body::{MAX_RECORD, RecordDefaults, WrittenRecord, read_record},
-    refusal::{ExistingLink, problem_of_catalog_error, problem_of_refusal},
+    refusal::{ExistingLink, problem_of_refusal},
 };
 use crate::{
     api::{
+        accepted_change::{Awaited, wait_as_preferred},
         context::RequestContext,
         http::{
             conditions::etag_of_version,
@@ -25,8 +26,10 @@ use crate::{
     catalog::{
         act::Act,
         change::{
-            Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, IdempotencyKey, LinkChange, RowOutcome, RowRefusal,
+            Batch, BatchMode, ChangeRow, ChangedLink, ExpectedLink, IdempotencyKey, LinkChange, LinkName, RowOutcome,
+            RowRefusal,
         },
+        many::ManyReport,
     },
     clock,
     model::link::record::Record,
@@ -45,8 +48,11 @@ pub(in crate::api) async fn create_link(context: RequestContext, body: Incoming)
     let defaults = RecordDefaults { code: Some(""), created_at: Some(now()), ..RecordDefaults::default() };
     let written = read_record(&body, &defaults)?;
     check_record_is_reached(&context, &written.record)?;
-    let outcome = apply_one_row(&context, act, put(written, ExpectedLink::Absent), once).await?;
-    drop(in_flight);
+    let change = OneChange { act, row: put(written, ExpectedLink::Absent), once, in_flight };
+    let outcome = match change.apply(&context).await? {
+        Awaited::Ended(outcome) => outcome,
+        Awaited::GoesOn(answer) => return Ok(answer),
+    };
     match outcome {
         RowOutcome::Created(link) | RowOutcome::Updated(link) | RowOutcome::Unchanged(link) => {
             Ok(answer_with_link(StatusCode::CREATED, link))
@@ -84,19 +90,49 @@ pub(in crate::api) fn check_record_is_reached(context: &RequestContext, record: 
     Err(Problem::new(ProblemKind::NotFound, "the link lies outside the domains, partners or creators of this API key"))
 }
 
-/// Applies one change under an act.
-///
-/// # Errors
-/// The catalog takes no change.
-pub(in crate::api) async fn apply_one_row(
-    context: &RequestContext,
-    act: Act,
-    row: ChangeRow,
-    once: Option<IdempotencyKey>,
-) -> Result<RowOutcome, Problem> {
-    let batch = Batch { act, rows: vec![row], mode: BatchMode::Atomic, is_dry_run: false, once };
-    let report = context.state.catalog.apply(batch).await.map_err(|error| problem_of_catalog_error(&error))?;
-    Ok(report.outcomes.into_iter().next().unwrap_or(RowOutcome::Refused(RowRefusal::NotFound)))
+/// One change of one link.
+pub(in crate::api) struct OneChange {
+    pub(super) act: Act,
+    pub(super) row: ChangeRow,
+    /// The request that is carried out once.
+    pub(super) once: Option<IdempotencyKey>,
+    /// Keeps other requests with its key out until the change has ended.
+    pub(super) in_flight: Option<KeyInFlight>,
+}
+
+impl OneChange {
+    /// A change by a request without an `Idempotency-Key`.
+    pub(super) const fn new(act: Act, row: ChangeRow) -> OneChange {
+        OneChange { act, row, once: None, in_flight: None }
+    }
+
+    /// Applies the change, and waits for its end as long as the client wants.
+    ///
+    /// # Errors
+    /// The catalog takes no change.
+    pub(super) async fn apply(self, context: &RequestContext) -> Result<Awaited<RowOutcome>, Problem> {
+        let OneChange { act, row, once, in_flight } = self;
+        let name = name_of_change(&row.change);
+        let batch = Batch { act: act.clone(), rows: vec![row], mode: BatchMode::Atomic, is_dry_run: false, once };
+        let catalog = context.state.catalog.clone();
+        let change = async move {
+            let report = catalog.apply(batch).await?;
+            Ok(report.outcomes.into_iter().next().unwrap_or(RowOutcome::Refused(RowRefusal::NotFound)))
+        };
+        let report = move |outcome: &RowOutcome| {
+            let mut report = ManyReport::default();
+            report.add(name, outcome.clone());
+            report
+        };
+        wait_as_preferred(context, &act, in_flight, change, report).await
+    }
+}
+
+fn name_of_change(change: &LinkChange) -> LinkName {
+    match change {
+        LinkChange::Put { record, .. } => LinkName { domain: record.domain.clone(), code: record.code.clone() },
+        LinkChange::Patch { name, .. } | LinkChange::Delete { name } => name.clone(),
+    }
 }
 
 /// The answer with a link behind its change; a new one with its address.

@@ -24,7 +24,7 @@ pub(in crate::api) fn problem_of_catalog_error(error: &CatalogError) -> Problem 
         CatalogError::SourceIsFile => ProblemKind::SourceIsFile,
         // Requests to the API go to the topic; this is an answer to commands.
         CatalogError::SourceIsTopic => ProblemKind::NotAcceptedHere,
-        CatalogError::TopicUnavailable(_) => ProblemKind::TopicUnavailable,
+        CatalogError::TopicUnavailable(_) | CatalogError::NotServedYet { .. } => ProblemKind::TopicUnavailable,
         CatalogError::WriterFenced { .. } => ProblemKind::WriterFenced,
         CatalogError::IdempotencyKeyReused => ProblemKind::IdempotencyKeyReused,
         CatalogError::StoreFailed(_) | CatalogError::Stopped => ProblemKind::StoreFailing,

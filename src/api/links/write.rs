@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    create::{answer_with_link, apply_one_row, check_record_is_reached, now, put, unexpected_outcome},
+    create::{OneChange, answer_with_link, check_record_is_reached, now, put, unexpected_outcome},
     read::find_link,
     record_body::{MAX_RECORD, RecordDefaults, find_error_of_field, read_object, read_record},
     refusal::{ExistingLink, problem_of_refusal},
 };
 use crate::{
     api::{
+        accepted_change::Awaited,
         context::RequestContext,
         http::{
             conditions::Conditions,
@@ -53,7 +54,11 @@ pub(in crate::api) async fn put_link(
     check_record_has_name(&context, &written.record, &name)?;
     check_record_is_reached(&context, &written.record)?;
     let expected = expected_link(&conditions, stored.as_ref(), ExpectedLink::AbsentOrSame)?;
-    match apply_one_row(&context, act, put(written, expected), None).await? {
+    let outcome = match OneChange::new(act, put(written, expected)).apply(&context).await? {
+        Awaited::Ended(outcome) => outcome,
+        Awaited::GoesOn(answer) => return Ok(answer),
+    };
+    match outcome {
         RowOutcome::Created(link) => Ok(answer_with_link(StatusCode::CREATED, link)),
         RowOutcome::Updated(link) | RowOutcome::Unchanged(link) => Ok(answer_with_link(StatusCode::OK, link)),
         RowOutcome::Refused(refusal) => Err(problem_of_refusal(refusal, ExistingLink::FailsCondition)),
@@ -81,7 +86,11 @@ pub(in crate::api) async fn patch_link(
         return Err(Problem::of_errors(ProblemKind::Invalid, errors));
     }
     let change = LinkChange::Patch { name: stored.name, patch: Value::Object(patch) };
-    match apply_one_row(&context, act, ChangeRow { change, expected }, None).await? {
+    let outcome = match OneChange::new(act, ChangeRow { change, expected }).apply(&context).await? {
+        Awaited::Ended(outcome) => outcome,
+        Awaited::GoesOn(answer) => return Ok(answer),
+    };
+    match outcome {
         RowOutcome::Created(link) | RowOutcome::Updated(link) | RowOutcome::Unchanged(link) => {
             Ok(answer_with_link(StatusCode::OK, link))
         }
@@ -99,7 +108,11 @@ pub(in crate::api) async fn delete_link(context: RequestContext, name: LinkName)
     let expected = expected_link(&conditions, stored.as_ref(), ExpectedLink::Any)?;
     let stored = stored.ok_or_else(Problem::not_found)?;
     let row = ChangeRow { change: LinkChange::Delete { name: stored.name }, expected };
-    match apply_one_row(&context, act, row, None).await? {
+    let outcome = match OneChange::new(act, row).apply(&context).await? {
+        Awaited::Ended(outcome) => outcome,
+        Awaited::GoesOn(answer) => return Ok(answer),
+    };
+    match outcome {
         RowOutcome::Deleted { .. } => Ok(empty_response(StatusCode::NO_CONTENT)),
         RowOutcome::Refused(refusal) => Err(problem_of_refusal(refusal, ExistingLink::FailsCondition)),
         RowOutcome::Created(_) | RowOutcome::Updated(_) | RowOutcome::Unchanged(_) => Err(unexpected_outcome()),

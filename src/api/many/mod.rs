@@ -1,23 +1,25 @@
 //! Changes of many links by one request: a patch of all that match a filter, the undoing of an act, and the way back to
 //! a version. With `dry_run=true` the answer says what would happen; else it names the act at once, and the change goes
-//! on behind it (`running`). `GET /v1/acts/{id}` says how it ended.
+//! on behind it (`running`), at once or when its time has come (`schedule`). The catalog keeps it until it ends, so that
+//! a restart goes on with it. `GET /v1/acts/{id}` says how it goes.
 
 pub(super) mod running;
+pub(super) mod schedule;
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use self::running::{report_to_json, start_change};
+use self::running::{OnTrouble, check_change_may_run, report_to_json, start_kept_change, start_preview};
 use super::{
-    act_progress::ActProgress,
     context::RequestContext,
     http::{
         media_types::{JSON, check_body_type, check_client_accepts},
         problem::{FieldError, Problem, ProblemKind},
         query_parameters::QueryParameters,
         request_body::read_body,
-        response::{ApiResponse, json_response},
+        response::{ApiResponse, empty_response, json_response},
     },
     links::{
         list::{FILTER_PARAMETERS, read_filter},
@@ -26,11 +28,16 @@ use super::{
     },
     operator::suspensions::{check_key_is_unbounded, list_unknown_fields, read_reason},
 };
-use crate::catalog::{
-    CatalogError, LinkSource,
-    act::Act,
-    many::{ManyChange, ManyReport},
-    new_act,
+use crate::{
+    catalog::{
+        CatalogError, LinkSource,
+        act::Act,
+        api_keys::KeyBounds,
+        kept_changes::{Cancellation, ChangeState, KeptChange},
+        many::{ManyChange, ManyReport},
+        new_act,
+    },
+    clock,
 };
 
 /// `POST /v1/patches`
@@ -38,8 +45,9 @@ pub(super) async fn patch_matching_links(context: RequestContext, body: Incoming
     let is_dry_run = read_dry_run(&context)?;
     check_body_type(&context.headers, &[JSON])?;
     let object = read_object(&read_body(body, MAX_RECORD).await?)?;
-    let mut errors = list_unknown_fields(&object, &["filter", "all", "patch", "reason"]);
+    let mut errors = list_unknown_fields(&object, &["filter", "all", "patch", "reason", "effective_at"]);
     let reason = read_reason(&object, &mut errors);
+    let effective_ms = read_effective_at(&object, &mut errors);
     let filter = read_object_field(&object, "filter", &mut errors);
     let patch = read_object_field(&object, "patch", &mut errors);
     errors.extend(patch.iter().filter_map(|(field, value)| {
@@ -58,7 +66,33 @@ pub(super) async fn patch_matching_links(context: RequestContext, body: Incoming
     let filter = read_filter(&context, &filter_as_parameters(&filter)?)?;
     let change = ManyChange::Patch { filter, patch: Value::Object(patch) };
     let act = new_act(context.actor(), Some(reason));
-    preview_or_start(&context, change, act, is_dry_run).await
+    preview_or_start(&context, change, act, WhenToRun { is_dry_run, effective_ms }).await
+}
+
+/// `POST /v1/acts/{id}/cancel`
+pub(super) async fn cancel_change(context: RequestContext, id: String) -> Result<ApiResponse, Problem> {
+    let query = context.query_parameters(&["reason"])?;
+    let act = context.new_act(&query)?;
+    let wanted = id.clone();
+    let found = context.state.readers.read(move |reader| reader.find_kept_change(&wanted)).await?;
+    found.filter(|kept| is_change_reached(&context, kept)).ok_or_else(Problem::not_found)?;
+    let cancelled = context.state.catalog.cancel_change(id, act).await;
+    match cancelled.map_err(|error| problem_of_catalog_error(&error))? {
+        Cancellation::Cancelled => {
+            context.state.schedule_changed.notify_one();
+            Ok(empty_response(StatusCode::NO_CONTENT))
+        }
+        Cancellation::HasEnded(state) => {
+            let detail = format!("the change is {}; POST /v1/acts/ID/undo takes back what it did", state.as_str());
+            Err(Problem::new(ProblemKind::ActEnded, detail))
+        }
+        Cancellation::Unknown => Err(Problem::not_found()),
+    }
+}
+
+/// Whether a key may see and stop a change: its own, or any if it has no bounds.
+pub(super) fn is_change_reached(context: &RequestContext, kept: &KeptChange) -> bool {
+    context.key.bounds == KeyBounds::default() || kept.act.actor == context.actor()
 }
 
 /// `POST /v1/acts/{id}/undo`
@@ -70,7 +104,7 @@ pub(super) async fn undo_act(context: RequestContext, id: String) -> Result<ApiR
     let found = context.state.readers.read(move |reader| reader.find_act(&wanted)).await?;
     found.ok_or_else(Problem::not_found)?;
     let act = context.new_act(&query)?;
-    preview_or_start(&context, ManyChange::Undo { act: id }, act, is_dry_run).await
+    preview_or_start(&context, ManyChange::Undo { act: id }, act, WhenToRun { is_dry_run, effective_ms: None }).await
 }
 
 /// `POST /v1/rollback`
@@ -94,36 +128,65 @@ pub(super) async fn roll_back(context: RequestContext, body: Incoming) -> Result
         return Err(Problem::of_errors(ProblemKind::NotAcceptedHere, vec![error]));
     }
     let act = new_act(context.actor(), Some(reason));
-    preview_or_start(&context, ManyChange::RollBack { to_version }, act, is_dry_run).await
+    let when = WhenToRun { is_dry_run, effective_ms: None };
+    preview_or_start(&context, ManyChange::RollBack { to_version }, act, when).await
+}
+
+/// When a change runs.
+#[derive(Clone, Copy)]
+struct WhenToRun {
+    /// Never: the answer says what it would do.
+    is_dry_run: bool,
+    /// Not before this time, milliseconds since the epoch.
+    effective_ms: Option<u64>,
 }
 
 async fn preview_or_start(
     context: &RequestContext,
     change: ManyChange,
     act: Act,
-    is_dry_run: bool,
+    when: WhenToRun,
 ) -> Result<ApiResponse, Problem> {
     check_links_may_change(context).await?;
-    let id = act.id.to_string();
-    let ended = start_change(context, change, act, is_dry_run)?;
-    if is_dry_run {
+    if when.is_dry_run {
+        let ended = start_preview(&context.state, change, act)?;
         let stopped = |_| Problem::new(ProblemKind::StoreFailing, "the process stops");
         let report: Result<ManyReport, String> = ended.await.map_err(stopped)?;
         let report = report.map_err(|error| Problem::new(ProblemKind::StoreFailing, error))?;
         return Ok(json_response(StatusCode::OK, report_to_json(&report).to_string()));
     }
+    check_change_may_run(&context.state)?;
+    let now_ms = clock::wall_ms();
+    let kept = KeptChange::new(act, change, now_ms, when.effective_ms.unwrap_or(now_ms));
+    let id = kept.act.id.to_string();
+    if kept.state == ChangeState::Running {
+        // The schedule would take it for one that was interrupted.
+        context.state.progress.borrow_mut().active.insert(id.clone());
+    }
+    let written = context.state.catalog.keep_change(kept.clone()).await;
+    context.state.progress.borrow_mut().active.remove(&id);
+    written.map_err(|error| problem_of_catalog_error(&error))?;
+    let is_started =
+        kept.state == ChangeState::Running && start_kept_change(&context.state, kept, OnTrouble::Fail).is_ok();
+    if !is_started {
+        context.state.schedule_changed.notify_one();
+    }
     let mut response = json_response(StatusCode::ACCEPTED, json!({"act": id}).to_string());
     if let Ok(path) = HeaderValue::from_str(&format!("/v1/acts/{id}")) {
         response.headers_mut().insert(header::LOCATION, path);
     }
-    let progress = context.state.progress.clone();
-    // The report of a run that ends with the process is lost; the act's lines in the audit are not.
-    tokio::task::spawn_local(async move {
-        if let Ok(result) = ended.await {
-            progress.borrow_mut().set(&id, ActProgress::Ended(result));
-        }
-    });
     Ok(response)
+}
+
+/// The time of `effective_at`, milliseconds since the epoch; `None`: at once.
+fn read_effective_at(object: &Map<String, Value>, errors: &mut Vec<FieldError>) -> Option<u64> {
+    let given = object.get("effective_at").filter(|value| !value.is_null())?;
+    let time = given.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    if time.is_none() {
+        let message = "is no time; allowed is RFC 3339, such as 2026-11-01T00:00:00Z";
+        errors.push(FieldError::in_body("effective_at", message));
+    }
+    time.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 /// Checks what the catalog would refuse, while the client can still be told.

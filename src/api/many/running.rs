@@ -1,6 +1,6 @@
-//! Changes of many links that go on behind their answers, each on a thread of its own, and how they ended.
+//! Changes of many links on threads of their own: previews, and changes that the catalog keeps until they end.
 
-use std::thread;
+use std::{rc::Rc, thread};
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -8,51 +8,96 @@ use tokio::sync::oneshot;
 use crate::{
     api::{
         act_progress::ActProgress,
-        context::RequestContext,
         http::problem::{Problem, ProblemKind},
         links::{
             location::path_of_link,
             refusal::{ExistingLink, problem_of_refusal},
         },
+        state::ApiState,
     },
     catalog::{
+        CatalogError, CatalogHandle,
         act::Act,
-        many::{ManyChange, ManyReport},
+        kept_changes::{ChangeState, KeptChange},
+        many::{ChunkStep, ManyChange, ManyError, ManyReport, ManyRun},
     },
 };
 
 /// Changes at once. Each asks the catalog for a chunk after the other.
 const MAX_RUNNING: usize = 16;
-/// Starts a change. The receiver gets its end.
+
+/// What becomes of a change that meets trouble which passes, such as a freeze.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum OnTrouble {
+    /// It has failed: somebody waits for it, and asks again.
+    Fail,
+    /// It is tried again later: nobody waits for it.
+    TryLater,
+}
+
+/// Checks that one more change may run.
 ///
 /// # Errors
-/// Too many run, or the system refuses the thread.
-pub(super) fn start_change(
-    context: &RequestContext,
+/// Too many run.
+pub(super) fn check_change_may_run(state: &ApiState) -> Result<(), Problem> {
+    if state.progress.borrow().running.get() < MAX_RUNNING {
+        return Ok(());
+    }
+    let detail = format!("{MAX_RUNNING} changes of many links are running; ask again");
+    Err(Problem::new(ProblemKind::Busy, detail))
+}
+
+/// Checks a change and writes nothing. The receiver gets what would happen.
+///
+/// # Errors
+/// Too many changes run, or the system refuses the thread.
+pub(super) fn start_preview(
+    state: &Rc<ApiState>,
     change: ManyChange,
     act: Act,
-    is_dry_run: bool,
 ) -> Result<oneshot::Receiver<Result<ManyReport, String>>, Problem> {
-    let busy = |detail: String| Problem::new(ProblemKind::Busy, detail);
-    let running = context.state.progress.borrow().running.clone();
-    if running.get() >= MAX_RUNNING {
-        return Err(busy(format!("{MAX_RUNNING} changes of many links are running; ask again")));
-    }
+    let catalog = state.catalog.clone();
+    run_on_thread(state, move || catalog.change_many_blocking(&change, &act, true).map_err(|error| error.to_string()))
+}
+
+/// Carries out a change that the catalog keeps, from where it is.
+///
+/// # Errors
+/// Too many changes run, or the system refuses the thread; the change is kept.
+pub(in crate::api) fn start_kept_change(
+    state: &Rc<ApiState>,
+    kept: KeptChange,
+    on_trouble: OnTrouble,
+) -> Result<(), Problem> {
+    let catalog = state.catalog.clone();
+    let id = kept.act.id.to_string();
+    let ended = run_on_thread(state, move || run_kept_change(&catalog, kept, on_trouble))?;
+    state.progress.borrow_mut().active.insert(id.clone());
+    let state = state.clone();
+    tokio::task::spawn_local(async move {
+        // An error: the process stops.
+        let _ = ended.await;
+        state.progress.borrow_mut().active.remove(&id);
+        state.schedule_changed.notify_one();
+    });
+    Ok(())
+}
+
+fn run_on_thread<T: Send + 'static>(
+    state: &Rc<ApiState>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<oneshot::Receiver<T>, Problem> {
+    check_change_may_run(state)?;
+    let running = state.progress.borrow().running.clone();
     let (reply, ended) = oneshot::channel();
     let (done, forward) = oneshot::channel();
-    let id = act.id.to_string();
-    let catalog = context.state.catalog.clone();
-    let run = move || {
-        let result = catalog.change_many_blocking(&change, &act, is_dry_run).map_err(|error| error.to_string());
+    let body = move || {
         // An error: the process stops.
-        let _ = done.send(result);
+        let _ = done.send(run());
     };
-    let thread = thread::Builder::new().name("wp-api-many".to_owned()).spawn(run);
-    thread.map_err(|error| busy(format!("the system refuses a thread: {error}")))?;
+    let thread = thread::Builder::new().name("wp-api-many".to_owned()).spawn(body);
+    thread.map_err(|error| Problem::new(ProblemKind::Busy, format!("the system refuses a thread: {error}")))?;
     running.set(running.get() + 1);
-    if !is_dry_run {
-        context.state.progress.borrow_mut().set(&id, ActProgress::Running);
-    }
     tokio::task::spawn_local(async move {
         let result = forward.await;
         running.set(running.get() - 1);
@@ -62,6 +107,47 @@ pub(super) fn start_change(
         }
     });
     Ok(ended)
+}
+
+/// Changes chunk by chunk, and keeps behind each where it is.
+fn run_kept_change(catalog: &CatalogHandle, mut kept: KeptChange, on_trouble: OnTrouble) {
+    let Err(error) = try_run_kept_change(catalog, &mut kept) else { return };
+    let state = match (&error, on_trouble) {
+        // It goes on behind the restart.
+        (ManyError::Catalog(CatalogError::Stopped), _) => return,
+        (ManyError::NoSuchAct(_), _) | (_, OnTrouble::Fail) => ChangeState::Failed,
+        (_, OnTrouble::TryLater) => ChangeState::Scheduled,
+    };
+    tracing::warn!(act = %kept.act.id, "a change of many links breaks off: {error}");
+    let failed = KeptChange { state, error: Some(error.to_string()), ..kept };
+    // An error: the catalog fails, and the row says where the change was before.
+    let _ = catalog.update_kept_change_blocking(failed);
+}
+
+fn try_run_kept_change(catalog: &CatalogHandle, kept: &mut KeptChange) -> Result<(), ManyError> {
+    let (change, act) = (kept.change.clone(), kept.act.clone());
+    let mut run = ManyRun::new(catalog, &change, &act, false)?;
+    run.after = kept.after.clone();
+    if let Some(report) = kept.report.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok()) {
+        let count = |field: &str| report[field].as_u64().unwrap_or(0);
+        let (changed, unchanged, refused_total) = (count("changed"), count("unchanged"), count("refused"));
+        run.report = ManyReport { changed, unchanged, refused_total, ..ManyReport::default() };
+    }
+    kept.state = ChangeState::Running;
+    kept.error = None;
+    loop {
+        if catalog.update_kept_change_blocking(kept.clone())? == ChangeState::Cancelled {
+            return Ok(());
+        }
+        if kept.state == ChangeState::Done {
+            return Ok(());
+        }
+        if run.change_next_chunk()? == ChunkStep::End {
+            kept.state = ChangeState::Done;
+        }
+        kept.after = run.after.clone();
+        kept.report = Some(report_to_json(&run.report).to_string());
+    }
 }
 
 /// What became of the links.
@@ -79,11 +165,12 @@ pub(in crate::api) fn report_to_json(report: &ManyReport) -> Value {
     })
 }
 
-/// How a change goes.
+/// How a change goes whose client has not waited for its end.
 pub(in crate::api) fn progress_to_json(progress: &ActProgress) -> Value {
-    match progress {
-        ActProgress::Running => json!({"state": "running", "report": null, "error": null}),
-        ActProgress::Ended(Ok(report)) => json!({"state": "done", "report": report_to_json(report), "error": null}),
-        ActProgress::Ended(Err(error)) => json!({"state": "failed", "report": null, "error": error}),
-    }
+    let (state, report, error) = match progress {
+        ActProgress::Running => (ChangeState::Running, None, None),
+        ActProgress::Ended(Ok(report)) => (ChangeState::Done, Some(report_to_json(report)), None),
+        ActProgress::Ended(Err(error)) => (ChangeState::Failed, None, Some(error)),
+    };
+    json!({"state": state.as_str(), "effective_at": null, "report": report, "error": error})
 }

@@ -16,14 +16,11 @@ use crate::{
             request_body::read_body,
             response::{ApiResponse, empty_response, json_response},
         },
-        links::{
-            record_body::read_object,
-            refusal::{format_time, problem_of_catalog_error},
-        },
+        links::{record_body::read_object, refusal::problem_of_catalog_error},
     },
     catalog::{
         domain_change::{DomainChange, DomainError, DomainRefusal, DomainReport},
-        domain_rows::DomainRow,
+        domain_rows::{list_served_domains, row_to_json},
     },
     invalid_value::InvalidValue,
     links::domains::{Settings, parse_host_or_asterisk},
@@ -69,8 +66,8 @@ pub(in crate::api) async fn put_domain(
     let change = DomainChange { act, host: host.clone(), settings: Some(settings) };
     let report = context.state.catalog.change_domain(change).await;
     match report.map_err(|error| problem_of_domain_error(error, &host))? {
-        DomainReport::Created(row) => Ok(json_response(StatusCode::CREATED, json_of_row(&row).to_string())),
-        DomainReport::Replaced(row) => Ok(json_response(StatusCode::OK, json_of_row(&row).to_string())),
+        DomainReport::Created(row) => Ok(json_response(StatusCode::CREATED, row_to_json(&row).to_string())),
+        DomainReport::Replaced(row) => Ok(json_response(StatusCode::OK, row_to_json(&row).to_string())),
         DomainReport::Deleted | DomainReport::Unknown => {
             Err(Problem::new(ProblemKind::StoreFailing, "the catalog answered for another change"))
         }
@@ -95,38 +92,11 @@ pub(in crate::api) async fn delete_domain(context: RequestContext, host: String)
 /// Every domain that the key reaches, with its host.
 async fn reached_domains(context: &RequestContext) -> Result<Vec<(String, Value)>, Problem> {
     let rows = context.state.readers.read(|reader| reader.list_domains()).await?;
-    let configured = &context.state.configured_domains;
-    let mut domains: Vec<(String, Value)> = configured
-        .0
-        .iter()
-        .map(|(name, settings)| (parse_host_or_asterisk(name).unwrap_or_else(|_| name.clone()), settings))
-        .map(|(host, settings)| (host.clone(), json_of_domain(&host, "configuration", settings, None)))
-        .collect();
-    let kept = rows.iter().filter(|row| !configured.names(&row.host));
-    domains.extend(kept.map(|row| (row.host.clone(), json_of_row(row))));
-    if !domains.iter().any(|(host, _)| host == "*") {
-        domains.push(("*".to_owned(), json_of_domain("*", "default", &Settings::default(), None)));
-    }
-    domains.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut domains = list_served_domains(&context.state.configured_domains, &rows);
     if let Some(allowed) = &context.key.bounds.domains {
         domains.retain(|(host, _)| allowed.contains(host));
     }
     Ok(domains)
-}
-
-fn json_of_row(row: &DomainRow) -> Value {
-    json_of_domain(&row.host, "catalog", &row.settings, Some(row))
-}
-
-fn json_of_domain(host: &str, source: &str, settings: &Settings, row: Option<&DomainRow>) -> Value {
-    json!({
-        "host": host,
-        "source": source,
-        "settings": settings,
-        "version": row.map(|row| row.version),
-        "changed_at": row.map(|row| format_time(row.changed_ms)),
-        "actor": row.map(|row| &row.actor),
-    })
 }
 
 fn check_configuration_does_not_name(context: &RequestContext, host: &str) -> Result<(), Problem> {

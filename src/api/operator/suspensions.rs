@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{
+        accepted_change::{Awaited, wait_as_preferred},
         context::RequestContext,
         http::{
             media_types::{JSON, check_body_type, check_client_accepts},
@@ -20,8 +21,10 @@ use crate::{
         },
     },
     catalog::{
+        act::Act,
         api_keys::KeyBounds,
         change::{Write, WriteReport},
+        many::ManyReport,
         new_act,
         suspension_rows::{NewSuspension, SuspensionRow},
     },
@@ -57,8 +60,11 @@ pub(in crate::api) async fn put_suspension(
     let object = read_object(&read_body(body, MAX_RECORD).await?)?;
     let suspension = read_suspension(&context, dimension, value, &object)?;
     let act = new_act(context.actor(), Some(suspension.reason.clone()));
-    let report = context.state.catalog.write(Write::Suspend(act, suspension)).await;
-    match report.map_err(|error| problem_of_catalog_error(&error))? {
+    let report = match write_as_preferred(&context, &act, Write::Suspend(act.clone(), suspension)).await? {
+        Awaited::Ended(report) => report,
+        Awaited::GoesOn(answer) => return Ok(answer),
+    };
+    match report {
         WriteReport::Suspended { suspension, is_replaced } => {
             let status = if is_replaced { StatusCode::OK } else { StatusCode::CREATED };
             Ok(json_response(status, suspension_to_json(&suspension).to_string()))
@@ -76,11 +82,24 @@ pub(in crate::api) async fn delete_suspension(
     let query = context.query_parameters(&["reason"])?;
     let dimension = read_reached_dimension(&context, &dimension, &value)?;
     let act = context.new_act(&query)?;
-    let report = context.state.catalog.write(Write::EndSuspension(act, dimension, value)).await;
-    match report.map_err(|error| problem_of_catalog_error(&error))? {
-        WriteReport::SuspensionEnded(Some(_)) => Ok(empty_response(StatusCode::NO_CONTENT)),
-        _ => Err(Problem::not_found()),
+    let write = Write::EndSuspension(act.clone(), dimension, value);
+    match write_as_preferred(&context, &act, write).await? {
+        Awaited::Ended(WriteReport::SuspensionEnded(Some(_))) => Ok(empty_response(StatusCode::NO_CONTENT)),
+        Awaited::Ended(_) => Err(Problem::not_found()),
+        Awaited::GoesOn(answer) => Ok(answer),
     }
+}
+
+/// Writes, and waits for the end as long as the client wants.
+async fn write_as_preferred(
+    context: &RequestContext,
+    act: &Act,
+    write: Write,
+) -> Result<Awaited<WriteReport>, Problem> {
+    let catalog = context.state.catalog.clone();
+    let write = async move { catalog.write(write).await };
+    // No link is changed.
+    wait_as_preferred(context, act, (), write, |_| ManyReport::default()).await
 }
 
 /// Refuses changes of links from now on. Suspensions are still taken.

@@ -7,15 +7,17 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use super::{
+    StoreError,
+    free_name::find_free_name,
+    migrate::{FORMAT, copy_then_migrate, sync_directory_of},
+};
+use crate::lock_holder::describe_lock_holder;
 
 /// `WPCT`: tells `file` and this build whose database it is.
 const APPLICATION_ID: i64 = 0x5750_4354;
-/// The newest format.
-const FORMAT: i64 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
-/// The table that files of earlier builds lack. Nothing is written where it exists.
-const DOMAIN_TABLE: &str = include_str!("domain.sql");
+/// The tables of a new file. Those that format 1 lacks stand in files of their own.
+const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("domain.sql"), include_str!("kept_change.sql"));
 const INDEXES: &str = include_str!("indexes.sql");
 /// The log is written back into the file at this size.
 const LOG_BYTES: i64 = 64 << 20;
@@ -49,35 +51,38 @@ pub(in crate::catalog) enum OpenOutcome {
     Existing,
     /// There was none.
     Created,
-    /// It was damaged, lies under this name now, and a new one is in its place.
-    SetAside(PathBuf),
+    /// It was of an older format, and lies as it was under this name.
+    Migrated {
+        /// The older format.
+        from: i64,
+        /// The copy.
+        copy: PathBuf,
+    },
 }
 
 impl Store {
-    /// Opens the file, or makes it. A damaged file is renamed.
+    /// Opens the file, or makes it.
     pub(in crate::catalog) fn open_or_create(path: &Path) -> Result<(Store, OpenOutcome), StoreError> {
         let existed = path.exists();
         match Store::open(path, Locking::Shared) {
-            Ok(store) => Ok((store, if existed { OpenOutcome::Existing } else { OpenOutcome::Created })),
-            Err(error) if error.is_corruption() => {
-                let aside = set_aside(path)?;
-                Ok((Store::open(path, Locking::Shared)?, OpenOutcome::SetAside(aside)))
-            }
+            Ok((store, Some(outcome))) => Ok((store, outcome)),
+            Ok((store, None)) => Ok((store, if existed { OpenOutcome::Existing } else { OpenOutcome::Created })),
             // A full disk must not keep the links from being read.
             Err(error) if existed && error.is_refusal_of_disk() => {
-                let exclusive = Store::open(path, Locking::Exclusive).map_err(|_| error)?;
-                Ok((exclusive, OpenOutcome::Existing))
+                let (exclusive, outcome) = Store::open(path, Locking::Exclusive).map_err(|_| error)?;
+                Ok((exclusive, outcome.unwrap_or(OpenOutcome::Existing)))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.with_path(path)),
         }
     }
 
     /// A store that nothing outlives.
     pub(in crate::catalog) fn open_in_memory() -> Result<Store, StoreError> {
-        Store::open(Path::new(":memory:"), Locking::Exclusive)
+        Store::open(Path::new(":memory:"), Locking::Exclusive).map(|(store, _)| store)
     }
 
-    fn open(path: &Path, locking: Locking) -> Result<Store, StoreError> {
+    /// The store, and how it was migrated if it was.
+    fn open(path: &Path, locking: Locking) -> Result<(Store, Option<OpenOutcome>), StoreError> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         if locking == Locking::Exclusive {
@@ -89,7 +94,7 @@ impl Store {
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         match (application, format) {
             (0, 0) if tables == 0 => {}
-            (APPLICATION_ID, FORMAT) => {}
+            (APPLICATION_ID, 1..=FORMAT) => {}
             (APPLICATION_ID, found) => return Err(StoreError::NewerFormat { path: text, found, known: FORMAT }),
             _ => return Err(StoreError::Foreign { path: text }),
         }
@@ -107,8 +112,10 @@ impl Store {
                  COMMIT"
             ))?;
         }
-        connection.execute_batch(DOMAIN_TABLE)?;
-        Ok(Store { connection, path: path.to_owned(), is_shared: locking == Locking::Shared })
+        let must_migrate = tables > 0 && format < FORMAT;
+        let copy = must_migrate.then(|| copy_then_migrate(&connection, path, format)).transpose()?;
+        let migrated = copy.map(|copy| OpenOutcome::Migrated { from: format, copy });
+        Ok((Store { connection, path: path.to_owned(), is_shared: locking == Locking::Shared }, migrated))
     }
 
     /// Whether it holds no link.
@@ -132,20 +139,22 @@ pub(in crate::catalog) fn open_read_only(path: &Path) -> Result<Connection, Stor
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > FORMAT {
+        return Err(StoreError::NewerFormat { path: path.display().to_string(), found, known: FORMAT });
+    }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
 /// Renames the file and its log to the first free name.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+pub(in crate::catalog) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let name = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    let mut numbers = 1..;
-    let free = numbers.find_map(|number| Some(name(&format!(".damaged-{number}"))).filter(|free| !free.exists()));
-    let aside = free.unwrap_or_else(|| name(".damaged"));
+    let aside = find_free_name(path, ".damaged-");
     let rename = |from: PathBuf, to: PathBuf| match std::fs::rename(&from, to) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(StoreError::Io { path: from.display().to_string(), error })
@@ -158,7 +167,22 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
         to.push(suffix);
         rename(name(suffix), PathBuf::from(to))?;
     }
+    // Else a power loss could bring the damaged file back over the new one.
+    sync_directory_of(path)?;
     Ok(aside)
+}
+
+impl StoreError {
+    /// This error; that of a lock names the process that holds it.
+    fn with_path(self, path: &Path) -> StoreError {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        match &self {
+            StoreError::Sqlite(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)) => {
+                StoreError::Locked { path: path.display().to_string(), holder: describe_lock_holder(path) }
+            }
+            _ => self,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -180,17 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_set_aside_and_a_foreign_or_newer_one_is_refused() {
+    fn a_damaged_file_is_set_aside_and_a_foreign_or_newer_or_locked_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalog.db");
         std::fs::write(&path, vec![7; 8192]).unwrap();
-        let aside = dir.path().join("catalog.db.damaged-1");
-        assert_eq!(Store::open_or_create(&path).unwrap().1, OpenOutcome::SetAside(aside.clone()));
+        assert!(Store::open_or_create(&path).unwrap_err().is_corruption());
+        let aside = set_aside(&path).unwrap();
+        assert_eq!(aside, dir.path().join("catalog.db.damaged-1"));
         assert_eq!(std::fs::read(aside).unwrap(), vec![7; 8192]);
         let (store, _) = Store::open_or_create(&path).unwrap();
-        store.connection.pragma_update(None, "user_version", 2).unwrap();
+        store.connection.pragma_update(None, "user_version", FORMAT + 1).unwrap();
         drop(store);
-        assert!(matches!(Store::open_or_create(&path), Err(StoreError::NewerFormat { found: 2, .. })));
+        assert!(matches!(Store::open_or_create(&path), Err(StoreError::NewerFormat { found: 3, .. })));
+        assert!(matches!(open_read_only(&path), Err(StoreError::NewerFormat { found: 3, .. })));
         let foreign = dir.path().join("other.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
         assert!(matches!(Store::open_or_create(&foreign), Err(StoreError::Foreign { .. })));

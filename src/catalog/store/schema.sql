@@ -1,4 +1,4 @@
--- The tables of the catalog, format 1. Times are milliseconds since the epoch; a version is that of the catalog.
+-- The tables of the catalog, format 2. Times are milliseconds since the epoch; a version is that of the catalog.
 
 -- The links. `record` is the JSON object, on one line. The columns behind it are copies of its fields, to search by.
 CREATE TABLE link (

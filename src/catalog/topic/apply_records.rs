@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     catalog::{
-        act::{Act, new_act_id, write_act},
+        act::{Act, new_act_id, write_act, write_act_with_detail},
         apply::{Application, ChangeRules},
         change::{ChangeRow, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal},
         recorded::RecordedLink,
         store::{GoneRow, Meta, StoredLink},
-        suspension_rows::{SuspensionRow, load_suspensions},
+        suspension_rows::{SuspensionRow, detail_of_suspension, load_suspensions},
         transaction::ChangesToServe,
         versions::Versions,
         writer::CatalogWriter,
@@ -331,8 +331,9 @@ impl TopicApplication<'_> {
             reason: suspension.reason,
             fallback_url,
         };
+        let before = SuspensionRow::find(self.connection, row.dimension, &row.value)?;
         row.write(self.connection)?;
-        self.finish_suspension(record, &act, "suspend")
+        self.finish_suspension(record, &act, "suspend", &detail_of_suspension(before.as_ref(), Some(&row)))
     }
 
     fn end_suspension(
@@ -341,15 +342,22 @@ impl TopicApplication<'_> {
         dimension: Dimension,
         value: &str,
     ) -> rusqlite::Result<RecordOutcome> {
-        if let Some(suspension) = SuspensionRow::find(self.connection, dimension, value)? {
+        let before = SuspensionRow::find(self.connection, dimension, value)?;
+        if let Some(suspension) = &before {
             suspension.delete(self.connection)?;
         }
         let act = self.act_of(record);
-        self.finish_suspension(record, &act, "end_suspension")
+        self.finish_suspension(record, &act, "end_suspension", &detail_of_suspension(before.as_ref(), None))
     }
 
-    fn finish_suspension(&mut self, record: &TopicRecord, act: &Act, action: &str) -> rusqlite::Result<RecordOutcome> {
-        write_act(self.connection, act, action, self.time_of(record))?;
+    fn finish_suspension(
+        &mut self,
+        record: &TopicRecord,
+        act: &Act,
+        action: &str,
+        detail: &serde_json::Value,
+    ) -> rusqlite::Result<RecordOutcome> {
+        write_act_with_detail(self.connection, act, action, self.time_of(record), Some(detail))?;
         rejected::forget_key(self.connection, &record.key_text())?;
         self.changes.changes_suspensions = true;
         Ok(RecordOutcome::Suspension)
@@ -359,7 +367,8 @@ impl TopicApplication<'_> {
     fn set_frozen(&mut self, record: &TopicRecord, reason: Option<String>) -> rusqlite::Result<RecordOutcome> {
         Meta::Frozen.write(self.connection, reason.as_deref())?;
         let action = if reason.is_some() { "freeze" } else { "unfreeze" };
-        write_act(self.connection, &self.act_of(record), action, self.time_of(record))?;
+        let detail = serde_json::json!({"before": self.frozen, "after": reason});
+        write_act_with_detail(self.connection, &self.act_of(record), action, self.time_of(record), Some(&detail))?;
         rejected::forget_key(self.connection, &RecordKey::Freeze.to_string())?;
         self.changes.is_frozen = Some(reason.is_some());
         self.frozen = reason;

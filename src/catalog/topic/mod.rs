@@ -24,6 +24,9 @@
 //! beginning into a table aside (`stage`). The links of before are served until that is done, and they stay if the
 //! topic lacks more than a tenth of them.
 //!
+//! Now and then the topic is read once more beside the links that are served (`comparing`), to find links that an edge
+//! would lack that starts anew: compaction can leave a record that was skipped in the place of the good one before it.
+//!
 //! A request to the API is a write to the topic (`write`): the thread takes the transactional id `TOPIC-writer`, which
 //! fences every earlier writer, reads to the end, checks the request as the catalog would (`plan`), and commits links
 //! and audit in one transaction. The answer comes once this edge has read its own records.
@@ -31,6 +34,8 @@
 mod apply_domains;
 mod apply_records;
 mod catalog_thread;
+mod comparing;
+mod comparison;
 mod consumer;
 mod fingerprint;
 mod generation;

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     catalog_thread::run_on_catalog_thread,
+    comparing::{ComparingInputs, spawn_comparing_thread},
     consumer::{Isolation, TopicConsumer},
     generation::{RereadReason, TopicCheck, check_topic},
     health::{TopicConditions, TopicHealth},
@@ -60,6 +61,8 @@ pub struct TopicInputs {
     pub audit_topic: String,
     /// Whether a topic that is read anew may lack any number of links.
     pub allow_shrink: bool,
+    /// How often the topic is read once more, to compare it with the links that are served.
+    pub compare_interval: Duration,
     /// Set by the thread.
     pub conditions: TopicConditions,
     /// The requests to change links.
@@ -71,11 +74,19 @@ pub struct TopicInputs {
 /// # Errors
 /// The client's settings cannot be used, or the system gives no thread.
 pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: StopSignal) -> io::Result<JoinHandle<()>> {
-    let TopicInputs { kafka, edge, topic, audit_topic, allow_shrink, conditions, requests } = inputs;
+    let TopicInputs { kafka, edge, topic, audit_topic, allow_shrink, compare_interval, conditions, requests } = inputs;
     let consumer = TopicConsumer::new(&kafka, &edge, &topic, Isolation::ReadCommitted).map_err(io::Error::other)?;
     let open_transactions = OpenTransactionWatch::new(&kafka, &edge, &topic).map_err(io::Error::other)?;
     let producer = TopicProducer::new(&kafka, &edge, &topic, &audit_topic);
     let writing = TopicWriting::new(requests, producer);
+    let comparing = ComparingInputs {
+        catalog: catalog.clone(),
+        kafka: kafka.clone(),
+        edge: edge.clone(),
+        topic: topic.clone(),
+        interval: compare_interval,
+    };
+    let comparing = spawn_comparing_thread(comparing, stop.clone())?;
     std::thread::Builder::new().name("wp-links-topic".to_owned()).spawn(move || {
         let loaded = match load_state(&catalog, &topic) {
             Ok(loaded) => loaded,
@@ -106,6 +117,8 @@ pub fn spawn_topic_thread(catalog: CatalogHandle, inputs: TopicInputs, stop: Sto
             trouble_logged: None,
         };
         thread.run_until(&stop);
+        // A panic there is told by itself.
+        let _ = comparing.join();
     })
 }
 

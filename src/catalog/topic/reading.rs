@@ -20,6 +20,8 @@ use crate::{
 const RECORDS_AT_ONCE: usize = 1_000;
 /// Records that the catalog's file refuses and that are kept at most. Nothing more is read until it takes them.
 const MAX_REFUSED_BY_FILE: usize = 100_000;
+/// Records that the catalog's file refuses are offered to it again after so long, or with the next ones.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The time between two lines of the log about skipped records.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -46,6 +48,8 @@ pub(super) struct TopicReading {
     pub(super) skipped_offsets: Vec<u64>,
     rejection_logged: Option<Instant>,
     store_error_logged: Option<Instant>,
+    /// When the catalog's file has refused the records that wait.
+    refused_by_file: Option<Instant>,
 }
 
 impl TopicReading {
@@ -59,12 +63,14 @@ impl TopicReading {
             skipped_offsets: Vec::new(),
             rejection_logged: None,
             store_error_logged: None,
+            refused_by_file: None,
         }
     }
 
     /// Reads from the place up to which the topic is read. What waits is read again.
     pub(super) fn read_on(&mut self) -> Result<(), String> {
         self.waiting.clear();
+        self.refused_by_file = None;
         // The first record that there is, if none was read.
         let offset = Some(self.state.next_offset).filter(|offset| *offset > 0);
         self.consumer.read_from(offset)
@@ -92,7 +98,8 @@ impl TopicReading {
     /// # Errors
     /// The process stops.
     pub(super) fn read_and_apply(&mut self, wait: Duration) -> Result<ReadStep, CatalogError> {
-        let step = if self.waiting.len() < MAX_REFUSED_BY_FILE {
+        let before = self.waiting.len();
+        let step = if before < MAX_REFUSED_BY_FILE {
             let (records, step) = self.take_records(wait);
             self.waiting.extend(records);
             step
@@ -100,6 +107,11 @@ impl TopicReading {
             std::thread::sleep(wait);
             ReadStep::Nothing
         };
+        let was_refused_now = self.refused_by_file.is_some_and(|at| at.elapsed() < RETRY_INTERVAL);
+        if was_refused_now && self.waiting.len() == before {
+            // They are served already.
+            return Ok(if matches!(step, ReadStep::Lost(_)) { step } else { ReadStep::Nothing });
+        }
         if !self.waiting.is_empty() && !self.apply_waiting()? {
             return Ok(if matches!(step, ReadStep::Lost(_)) { step } else { ReadStep::Nothing });
         }
@@ -117,12 +129,14 @@ impl TopicReading {
         let store_error = match applied {
             Ok(applied) if applied.store_error.is_none() => {
                 self.finish_applied(applied);
+                self.refused_by_file = None;
                 return Ok(true);
             }
             Ok(applied) => applied.store_error.unwrap_or_default(),
             Err(error) => error,
         };
         self.waiting = records;
+        self.refused_by_file = Some(Instant::now());
         if self.store_error_logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.store_error_logged = Some(Instant::now());
             log_fault!(

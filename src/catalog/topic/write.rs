@@ -155,10 +155,8 @@ impl TopicWriting {
         let offsets = self.producer.commit(&plan.records)?;
         self.results[WriteResult::Committed as usize].increment(1);
         let last = offsets.iter().copied().max().unwrap_or(0);
-        reading.read_up_to(last, Instant::now() + READ_TIME).map_err(|why| {
-            let told = format!("the change is written at offset {last}, and this edge has not read it yet: {why}");
-            CatalogError::TopicUnavailable(told)
-        })?;
+        let read = reading.read_up_to(last, Instant::now() + READ_TIME);
+        read.map_err(|why| CatalogError::NotServedYet { offset: last, why })?;
         if let Some(offset) = offsets.iter().find(|offset| reading.skipped_offsets.contains(offset)) {
             let told = format!("another program wrote between, and the change at offset {offset} broke a rule then");
             return Err(CatalogError::TopicUnavailable(told).into());
@@ -207,6 +205,7 @@ fn repeat_error(error: &CatalogError, count: usize) -> Vec<Report> {
     let again = || match error {
         CatalogError::WriterFenced { attempts } => CatalogError::WriterFenced { attempts: *attempts },
         CatalogError::TopicUnavailable(why) => CatalogError::TopicUnavailable(why.clone()),
+        CatalogError::NotServedYet { offset, why } => CatalogError::NotServedYet { offset: *offset, why: why.clone() },
         CatalogError::Stopped => CatalogError::Stopped,
         other => CatalogError::StoreFailed(other.to_string()),
     };

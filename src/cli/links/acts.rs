@@ -1,8 +1,8 @@
-//! `waypost links patch`, `undo` and `rollback`
+//! `waypost links patch`, `undo`, `rollback`, `acts` and `cancel`
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     read::FilterArgs,
     user_act::act_of_user,
 };
-use crate::{catalog::many::ManyChange, cli::exit::SOME_REFUSED};
+use crate::{
+    catalog::{kept_changes::ChangeState, many::ManyChange},
+    cli::exit::SOME_REFUSED,
+};
 
 /// The flags of `waypost links patch`.
 #[derive(Debug, Args)]
@@ -25,6 +28,9 @@ pub(super) struct PatchArgs {
     /// Change every link
     #[arg(long)]
     all: bool,
+    /// Change the links at this time (RFC 3339); a server carries it out, over restarts
+    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    effective_at: Option<jiff::Timestamp>,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -49,6 +55,46 @@ pub(super) struct RollbackArgs {
     change: ChangeArgs,
 }
 
+/// The flags of `waypost links acts`.
+#[derive(Debug, Args)]
+pub(super) struct ActsArgs {
+    /// Only those that are scheduled, running, done, failed or cancelled
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+}
+
+/// The flags of `waypost links cancel`.
+#[derive(Debug, Args)]
+pub(super) struct CancelArgs {
+    /// The act's id, as `patch --effective-at` prints it and `acts` shows it
+    #[arg(value_name = "ACT")]
+    act: String,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl ActsArgs {
+    pub(super) fn print_changes_of_many_links(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        let state = self.state.as_deref().map(|word| {
+            let known: Vec<&str> = ChangeState::ALL.iter().map(|state| state.as_str()).collect();
+            ChangeState::from_word(word).with_context(|| format!("--state {word}: allowed are {}", known.join(", ")))
+        });
+        for change in place.open()?.list_kept_changes(state.transpose()?)? {
+            writeln!(out, "{change}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl CancelArgs {
+    pub(super) fn cancel_change(&self, place: &PlaceArgs, out: &mut impl Write) -> Result<ExitCode> {
+        place.open()?.cancel_change(&self.act, &act_of_user(self.reason.as_ref()))?;
+        writeln!(out, "act {} is cancelled; what it has changed stays changed", self.act)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl PatchArgs {
     pub(super) fn patch_matching_links_and_print_report(
         &self,
@@ -59,6 +105,13 @@ impl PatchArgs {
             bail!("name the links by --where, --state or --created-after; --all changes every link");
         }
         let change = ManyChange::Patch { filter: self.filter.filter()?, patch: parse_fields(&self.fields)? };
+        if let Some(time) = self.effective_at {
+            let effective_ms = u64::try_from(time.as_millisecond()).unwrap_or(0);
+            let act = act_of_user(self.change.reason.as_ref());
+            let id = place.open()?.schedule_change(&change, &act, effective_ms)?;
+            writeln!(out, "act {id} waits for {time}; `waypost links cancel {id}` stops it")?;
+            return Ok(ExitCode::SUCCESS);
+        }
         change_many_and_print_report(place, &change, &self.change, out)
     }
 }

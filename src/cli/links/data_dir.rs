@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{
+    data_dir_domains::change_domain,
     history_text::history_of_audit_line,
     place::{ChangeOutcome, LinkChanges, LinkPlace, ManyOutcome},
     refusal_text::{describe_refusal, text_of, to_refusal},
@@ -13,14 +14,17 @@ use super::{
 };
 use crate::{
     catalog::{
-        Catalog, CatalogHandle, LinkSource, OpenedCatalog,
+        Catalog, CatalogError, CatalogHandle, LinkSource, OpenedCatalog,
         act::Act,
         change::{Batch, BatchMode, ChangeRow, LinkName, RowOutcome, Write, WriteReport},
+        domain_rows::list_served_domains,
+        kept_changes::{Cancellation, ChangeState, KeptChange},
         many::ManyChange,
         query::{CatalogReader, LinkFilter, VersionedLink},
         suspension_rows::{NewSuspension, SuspensionRow},
     },
     cli::{config_args::ConfigArgs, kept_domains::load_domains},
+    clock,
     config::{Config, FlagValues},
     journal::DirectoryLocks,
     links::{domains::Domains, suspensions::Dimension},
@@ -57,13 +61,15 @@ impl OfflineCatalog {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let policy = config.links.destination_policy();
         let opened = OpenedCatalog::open_or_create(data_dir, policy, domains.clone(), threads)?;
-        if let Some(path) = &opened.set_aside {
-            bail!("the catalog was damaged; it lies in {} now, and a new one is in its place", path.display());
+        if let Some((format, copy)) = &opened.migrated {
+            eprintln!("the catalog had format {format} and was migrated; a copy of it lies in {}", copy.display());
         }
         let source = LinkSource::of_config(&config.links);
         let link_count = opened.table.len() as u64 + opened.refused_total;
         let catalog = opened.start(source)?;
         let handle = catalog.handle();
+        // Nothing is served; the rules of domains depend on those of the configuration.
+        handle.publish_domains_to(Arc::new(config.domains.clone()), |_| {});
         Ok(OfflineCatalog { catalog: Some(catalog), handle, domains, config, link_count, _locks: locks })
     }
 
@@ -130,6 +136,50 @@ impl LinkPlace for OfflineCatalog {
             refused: refused.collect(),
             examples: report.examples.iter().map(text_of).collect(),
         })
+    }
+
+    fn schedule_change(&self, change: &ManyChange, act: &Act, effective_ms: u64) -> Result<String> {
+        match LinkSource::of_config(&self.config.links) {
+            LinkSource::File => bail!(CatalogError::SourceIsFile),
+            LinkSource::Topic => bail!(CatalogError::SourceIsTopic),
+            LinkSource::Store => {}
+        }
+        if let Some(reason) = self.frozen_reason()? {
+            bail!(CatalogError::Frozen { reason });
+        }
+        let kept = KeptChange::new(act.clone(), change.clone(), clock::wall_ms(), effective_ms);
+        // A time that is past: the next start of the server carries it out.
+        self.handle.keep_change_blocking(KeptChange { state: ChangeState::Scheduled, ..kept })?;
+        Ok(act.id.to_string())
+    }
+
+    fn list_kept_changes(&self, state: Option<ChangeState>) -> Result<Vec<Value>> {
+        let states = state.map_or(ChangeState::ALL.to_vec(), |state| vec![state]);
+        Ok(self.reader()?.list_kept_changes(&states, PAGE)?.iter().map(KeptChange::to_json).collect())
+    }
+
+    fn cancel_change(&self, id: &str, act: &Act) -> Result<()> {
+        match self.handle.cancel_change_blocking(id.to_owned(), act.clone())? {
+            Cancellation::Cancelled => Ok(()),
+            Cancellation::HasEnded(state) => {
+                bail!("act {id} is {}; `waypost links undo {id}` takes back what it did", state.as_str())
+            }
+            Cancellation::Unknown => bail!("there is no change {id}; `waypost links acts` lists all"),
+        }
+    }
+
+    fn list_domains(&self) -> Result<Vec<Value>> {
+        let rows = self.reader()?.list_domains()?;
+        Ok(list_served_domains(&self.config.domains, &rows).into_iter().map(|(_, domain)| domain).collect())
+    }
+
+    fn put_domain(&self, host: &str, settings: Value, act: &Act) -> Result<Value> {
+        let changed = change_domain(&self.handle, &self.config, host, Some(settings), act)?;
+        changed.context("the catalog answered for another change")
+    }
+
+    fn delete_domain(&self, host: &str, act: &Act) -> Result<bool> {
+        Ok(change_domain(&self.handle, &self.config, host, None, act)?.is_some())
     }
 
     fn suspend(&self, suspension: &NewSuspension) -> Result<SuspensionRow> {

@@ -8,6 +8,7 @@ use crate::{
     catalog::{
         act::Act,
         change::{ExpectedLink, LinkChange, LinkName},
+        kept_changes::ChangeState,
         many::ManyChange,
         query::{LinkFilter, VersionedLink},
         suspension_rows::{NewSuspension, SuspensionRow},
@@ -38,6 +39,24 @@ pub(super) trait LinkPlace {
 
     /// Changes many links under one act. With `is_dry_run` nothing is written.
     fn change_many(&self, change: &ManyChange, act: &Act, is_dry_run: bool) -> Result<ManyOutcome>;
+
+    /// Lets a change of many links wait for a time, milliseconds since the epoch. Gives the id of its act.
+    fn schedule_change(&self, change: &ManyChange, act: &Act, effective_ms: u64) -> Result<String>;
+
+    /// The changes of many links that a server carries out, as JSON objects, the latest first.
+    fn list_kept_changes(&self, state: Option<ChangeState>) -> Result<Vec<Value>>;
+
+    /// Stops a change of many links that waits or runs.
+    fn cancel_change(&self, id: &str, act: &Act) -> Result<()>;
+
+    /// Every domain as a JSON object, by host.
+    fn list_domains(&self) -> Result<Vec<Value>>;
+
+    /// Gives a domain these settings; those that are left out have their defaults. Gives the domain.
+    fn put_domain(&self, host: &str, settings: Value, act: &Act) -> Result<Value>;
+
+    /// Makes a host no domain any more. Gives whether it was one.
+    fn delete_domain(&self, host: &str, act: &Act) -> Result<bool>;
 
     fn suspend(&self, suspension: &NewSuspension) -> Result<SuspensionRow>;
 

@@ -34,7 +34,7 @@ impl PlaceArgs {
     /// # Errors
     /// A server is named; or the data directory cannot be used.
     pub(super) fn open_data_dir(&self, command: &str) -> Result<OfflineCatalog> {
-        self.check_no_server(command)?;
+        self.refuse_server(command)?;
         OfflineCatalog::open(&self.config)
     }
 
@@ -43,7 +43,7 @@ impl PlaceArgs {
     /// # Errors
     /// A server is named; or the configuration cannot be read.
     pub(super) fn find_data_dir(&self, command: &str) -> Result<PathBuf> {
-        self.check_no_server(command)?;
+        self.refuse_server(command)?;
         Ok(self.config.find_data_dir_from_flag_else_config()?)
     }
 
@@ -52,11 +52,13 @@ impl PlaceArgs {
         self.server.is_given()
     }
 
-    fn check_no_server(&self, command: &str) -> Result<()> {
+    /// # Errors
+    /// A server is named.
+    pub(super) fn refuse_server(&self, command: &str) -> Result<()> {
         if self.has_server() {
             bail!(
-                "`links {command}` reads the catalog's file, which the API does not offer: leave --server out, and run \
-                 it with --data-dir on the machine of the server"
+                "`links {command}` reads a file, which the API does not offer: leave --server out, and run it with \
+                 --data-dir on the machine of the server"
             );
         }
         Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use self::{
     bulk::{BulkRequest, read_outcomes},
     json::{LinkPage, suspension_of_json},
-    many::change_many_and_wait,
+    many::{change_many_and_wait, schedule_change},
     not_found::none_if_not_found,
 };
 use super::{
@@ -22,6 +22,7 @@ use crate::{
     catalog::{
         act::Act,
         change::LinkName,
+        kept_changes::ChangeState,
         many::ManyChange,
         query::{LinkFilter, VersionedLink},
         suspension_rows::{NewSuspension, SuspensionRow},
@@ -100,6 +101,36 @@ impl LinkPlace for ServerLinks {
         change_many_and_wait(&self.client, change, act, is_dry_run)
     }
 
+    fn schedule_change(&self, change: &ManyChange, act: &Act, effective_ms: u64) -> Result<String> {
+        schedule_change(&self.client, change, act, effective_ms)
+    }
+
+    fn list_kept_changes(&self, state: Option<ChangeState>) -> Result<Vec<Value>> {
+        let path = ApiPath::new("/v1/acts").parameter("limit", MAX_LIMIT);
+        let answer = self.get_json(&path.optional_parameter("state", state.map(ChangeState::as_str)))?;
+        Ok(answer["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn cancel_change(&self, id: &str, act: &Act) -> Result<()> {
+        let path = ApiPath::new("/v1/acts").segment(id).segment("cancel");
+        let path = path.optional_parameter("reason", act.reason.as_deref());
+        let cancelled = none_if_not_found(self.client.send_json("POST", &path, None))?;
+        cancelled.map(drop).with_context(|| format!("there is no change {id}; `waypost links acts` lists all"))
+    }
+
+    fn list_domains(&self) -> Result<Vec<Value>> {
+        let answer = self.get_json(&ApiPath::new("/v1/domains"))?;
+        Ok(answer["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn put_domain(&self, host: &str, settings: Value, act: &Act) -> Result<Value> {
+        self.client.send_json("PUT", &path_of_domain(host, act), Some(&settings))
+    }
+
+    fn delete_domain(&self, host: &str, act: &Act) -> Result<bool> {
+        Ok(none_if_not_found(self.client.send_json("DELETE", &path_of_domain(host, act), None))?.is_some())
+    }
+
     fn suspend(&self, suspension: &NewSuspension) -> Result<SuspensionRow> {
         let path = path_of_suspension(suspension.dimension, &suspension.value);
         let body = json!({
@@ -137,6 +168,10 @@ impl LinkPlace for ServerLinks {
     fn unfreeze(&self) -> Result<()> {
         self.client.send_json("DELETE", &ApiPath::new("/v1/freeze"), None).map(drop)
     }
+}
+
+fn path_of_domain(host: &str, act: &Act) -> ApiPath {
+    ApiPath::new("/v1/domains").segment(host).optional_parameter("reason", act.reason.as_deref())
 }
 
 fn path_of_suspension(dimension: Dimension, value: &str) -> ApiPath {

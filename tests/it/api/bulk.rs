@@ -53,7 +53,7 @@ fn atomic_writes_all_or_nothing_and_tells_every_mistake_in_order() {
     assert_eq!((status, &summary["created"], &summary["unchanged"]), (200, &json!(2), &json!(1)));
     let act = api.get_json(&format!("/v1/acts/{}", summary["act"].as_str().unwrap()));
     assert_eq!(act["items"].as_array().unwrap().len(), 2);
-    let many: Vec<String> = (0..10_001).map(|at| good(&format!("m{at}"))).collect();
+    let many: Vec<String> = (0..100_001).map(|at| good(&format!("m{at}"))).collect();
     let request = api.request("POST", "/v1/bulk").typed("application/x-ndjson", many.join("\n").into_bytes());
     assert_eq!(request.send().status, 413);
     assert_eq!(api.get_json("/v1/status")["links"], 2);
@@ -148,4 +148,44 @@ fn what_was_acknowledged_before_a_kill_is_there_and_no_row_is_half_written() {
         assert_eq!(links as usize, export.lines().count());
         until("each link redirects", || (api.site.get(&format!("/r{round}-0"), &[]).status == 302).then_some(()));
     }
+}
+
+#[test]
+fn an_atomic_request_of_very_many_rows_is_checked_whole_then_written_and_is_sent_again_with_its_act() {
+    const ROWS: u64 = 10_400;
+    let mut api = ApiSite::start();
+    let rows: Vec<String> = (0..ROWS).map(|at| good(&format!("c{at}"))).collect();
+    let mut bad = rows.clone();
+    bad.push(rows[3].replace("shop", "other"));
+    bad.push(r#"{"url":"https://shop.example.com/minted","kind":"plain"}"#.to_owned());
+    // On top of each other: the link of line 4 is there already, as row 10 401 sees it; a code is needed.
+    let (status, lines) = api.bulk("mode=atomic&existing=refuse", &bad);
+    let numbers: Vec<&Value> = lines[..lines.len() - 1].iter().map(|line| &line["line"]).collect();
+    assert_eq!((status, numbers), (422, vec![&json!(10_401), &json!(10_402)]), "{:?}", lines.last());
+    assert_eq!(api.get_json("/v1/status")["links"], 0);
+    let act = "01a22d5b-e0e6-720c-911a-685ab55cddcc";
+    let parameters = format!("mode=atomic&existing=refuse&act={act}");
+    let target = format!("/v1/bulk?{parameters}");
+    let request = api.request("POST", &target).typed("application/x-ndjson", rows.join("\n").into_bytes());
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| request.try_send());
+        until("the first chunks to be written", || (api.site.metric("waypost_links", "") >= 1_000.0).then_some(()));
+        api.site.signal("-KILL");
+        let _ = sent.join();
+    });
+    api.site.kill();
+    api.site.restart();
+    let by_the_kill = api.get_json("/v1/status")["links"].as_u64().unwrap();
+    println!("killed behind {by_the_kill} of {ROWS} rows");
+    let (status, lines) = api.bulk(&parameters, &rows);
+    let summary = &lines.last().unwrap()["summary"];
+    let count = |field: &str| summary[field].as_u64().unwrap();
+    assert_eq!((status, count("refused"), count("unchanged")), (200, 0, by_the_kill), "{summary}");
+    assert_eq!(count("created"), ROWS - by_the_kill);
+    // Without the act the rows are refused: somebody else has made the links, for all that is known.
+    let (status, lines) = api.bulk("mode=atomic&existing=refuse", &rows[..2]);
+    assert_eq!((status, &lines[0]["type"]), (422, &json!("urn:waypost:problem:exists")));
+    let undone = api.request("POST", &format!("/v1/acts/{act}/undo")).send();
+    assert_eq!(undone.status, 202);
+    until("all links to be gone again", || (api.site.metric("waypost_links", "") == 0.0).then_some(()));
 }

@@ -7,6 +7,8 @@
 //! - `bulk`: many rows in one request; `kill -9` in the middle
 //! - `keys`: credentials, scopes, bounds, `waypost api-keys`
 //! - `operator`: suspensions, freeze, patches by filter, undo, rollback
+//! - `scheduled`: patches that take effect later, and changes that a restart interrupts
+//! - `waiting`: `Prefer: wait=N`
 //! - `domains`: settings of domains, live and over restarts
 //! - `limits`: slow bodies, too many requests, sizes
 
@@ -19,4 +21,6 @@ mod limits;
 mod links;
 mod lists;
 mod operator;
+mod scheduled;
 mod schema;
+mod waiting;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::{ApiSite, body, new_key, plain};
 use crate::dsl::{Site, until};
 
-fn api_with_all_scopes() -> ApiSite {
+pub(super) fn api_with_all_scopes() -> ApiSite {
     let site = Site::without_links_file();
     let key = new_key(&site, &["--name", "operator", "--scope", "read,write,suspend,admin"]);
     let mut api = ApiSite::start_of(site);
@@ -23,13 +23,13 @@ fn create_links(api: &ApiSite) {
 }
 
 /// Waits for the end of a change that is named in an answer, and gives its report.
-fn report_of(api: &ApiSite, started: &crate::dsl::Answer) -> Value {
+pub(super) fn report_of(api: &ApiSite, started: &crate::dsl::Answer) -> Value {
     assert_eq!(started.status, 202, "{}", started.text());
     let path = started.header("location").unwrap().to_owned();
     until("the end of the change", || {
         let act = api.get_json(&path);
         assert_ne!(act["progress"]["state"], "failed", "{act}");
-        Some(act["progress"]["report"].clone()).filter(|report| !report.is_null())
+        (act["progress"]["state"] == "done").then(|| act["progress"]["report"].clone())
     })
 }
 

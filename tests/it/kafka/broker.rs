@@ -223,6 +223,8 @@ group.initial.rebalance.delay.ms=0
 # The default of 128 MiB is allocated at start.
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.io.buffer.size=65536
+# A test of compaction waits for the cleaner, which looks each 15 s by default.
+log.cleaner.backoff.ms=500
 # A restart after kill -9 waits for the old session to end: 9 s by default.
 broker.session.timeout.ms=1500
 broker.heartbeat.interval.ms=300

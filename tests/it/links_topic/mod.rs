@@ -5,5 +5,8 @@ mod changed_topic;
 mod domains;
 mod edges;
 mod freeze;
+mod java_producer;
+mod reread;
 mod site;
+mod trouble;
 mod writers;

@@ -160,3 +160,45 @@ fn many_links_are_patched_and_undone_and_a_request_is_carried_out_once_on_every_
     wait_until_fingerprints_agree(&one.site, &other.site);
     assert_eq!(one.get_json("/v1/rejected")["items"], Value::Array(Vec::new()));
 }
+
+#[test]
+fn an_atomic_request_of_more_rows_than_a_transaction_has_is_checked_whole_and_goes_on_where_a_kill_stopped_it() {
+    const ROWS: u64 = 11_000;
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.large";
+    set_up(&broker, topic);
+    let mut one = api_edge(&broker, topic);
+    let rows: Vec<String> =
+        (0..ROWS).map(|at| plain(&format!("c{at}"), "https://shop.example.com/").to_string()).collect();
+    let mut bad = rows.clone();
+    bad[10_500] = bad[10_500].replace("https", "javascript");
+    let (status, lines) = one.bulk("mode=atomic", &bad);
+    assert_eq!((status, &lines[0]["line"], lines.len()), (422, &json!(10_501), 2), "{:?}", lines.first());
+    assert_eq!(one.get_json("/v1/status")["links"], 0);
+    let act = "01a22d5b-e0e6-720c-911a-685ab55cddcb";
+    let target = format!("/v1/bulk?mode=atomic&existing=refuse&act={act}");
+    let request = one.request("POST", &target).typed("application/x-ndjson", rows.join("\n").into_bytes());
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| request.try_send());
+        until("the first chunks to be written", || (one.site.metric("waypost_links", "") >= 1_000.0).then_some(()));
+        one.site.signal("-KILL");
+        let _ = sent.join();
+    });
+    one.site.kill();
+    one.site.restart();
+    let by_the_kill = one.get_json("/v1/status")["links"].as_u64().unwrap();
+    println!("killed behind {by_the_kill} of {ROWS} rows");
+    assert!(by_the_kill >= 1_000);
+    let (status, lines) = one.bulk(target.split_once('?').unwrap().1, &rows);
+    let summary = &lines.last().unwrap()["summary"];
+    assert_eq!((status, &summary["refused"], &summary["applied"]), (200, &json!(0), &json!(true)), "{summary}");
+    assert_eq!(summary["created"].as_u64().unwrap() + summary["unchanged"].as_u64().unwrap(), ROWS, "{summary}");
+    let connection = rusqlite::Connection::open(one.site.data().join("catalog.db")).unwrap();
+    let sql = "SELECT count(*), count(DISTINCT code) FROM audit WHERE act = ?1";
+    let audited = connection.query_row(sql, [act], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))).unwrap();
+    assert_eq!(audited, (ROWS, ROWS), "each link once, under one act");
+    let in_topic = broker.read(&[&format!("{topic}.audit")], ROWS as usize, Duration::from_secs(30));
+    assert_eq!(in_topic.len() as u64, ROWS, "and so in the topic of the audit");
+    let fresh = edge(&broker, topic).start();
+    wait_until_fingerprints_agree(&one.site, &fresh);
+}

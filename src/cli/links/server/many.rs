@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::{
     bulk::refusal_of_problem,
-    json::{name_of_path, parameters_of_filter},
+    json::{name_of_path, parameters_of_filter, time_of_ms},
     not_found::none_if_not_found,
 };
 use crate::{
-    catalog::{act::Act, many::ManyChange},
+    catalog::{act::Act, many::ManyChange, query::LinkFilter},
     cli::{
         api_client::{ApiClient, ApiPath, ServerProblem},
         links::place::ManyOutcome,
@@ -31,15 +31,9 @@ pub(super) fn change_many_and_wait(
     act: &Act,
     is_dry_run: bool,
 ) -> Result<ManyOutcome> {
-    let reason = |command: &str| act.reason.clone().unwrap_or_else(|| format!("waypost links {command}"));
+    let reason = |command: &str| reason_or_command(act, command);
     let (path, body) = match change {
-        ManyChange::Patch { filter, patch } => {
-            let filter: serde_json::Map<String, Value> =
-                parameters_of_filter(filter).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-            let all = filter.is_empty();
-            let body = json!({"filter": filter, "all": all, "patch": patch, "reason": reason("patch")});
-            (ApiPath::new("/v1/patches"), Some(body))
-        }
+        ManyChange::Patch { filter, patch } => (ApiPath::new("/v1/patches"), Some(body_of_patch(filter, patch, act))),
         ManyChange::Undo { act: undone } => {
             let path = ApiPath::new("/v1/acts").segment(undone).segment("undo");
             (path.optional_parameter("reason", act.reason.as_deref()), None)
@@ -62,13 +56,37 @@ pub(super) fn change_many_and_wait(
     wait_for_end(client, id)
 }
 
+/// Asks the server to change links at a time. Gives the id of the act.
+///
+/// # Errors
+/// The server refuses, or the change is no patch.
+pub(super) fn schedule_change(client: &ApiClient, change: &ManyChange, act: &Act, effective_ms: u64) -> Result<String> {
+    let ManyChange::Patch { filter, patch } = change else { bail!("only a patch waits for a time") };
+    let mut body = body_of_patch(filter, patch, act);
+    body["effective_at"] = time_of_ms(effective_ms).into();
+    let answer = client.send_json("POST", &ApiPath::new("/v1/patches"), Some(&body))?;
+    Ok(answer["act"].as_str().context("the server names no act")?.to_owned())
+}
+
+fn body_of_patch(filter: &LinkFilter, patch: &Value, act: &Act) -> Value {
+    let filter: serde_json::Map<String, Value> =
+        parameters_of_filter(filter).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let all = filter.is_empty();
+    json!({"filter": filter, "all": all, "patch": patch, "reason": reason_or_command(act, "patch")})
+}
+
+fn reason_or_command(act: &Act, command: &str) -> String {
+    act.reason.clone().unwrap_or_else(|| format!("waypost links {command}"))
+}
+
 fn wait_for_end(client: &ApiClient, id: &str) -> Result<ManyOutcome> {
     let path = ApiPath::new("/v1/acts").segment(id).parameter("limit", "1");
     let (mut pause, longest) = PAUSES;
     loop {
         let progress = client.send_json("GET", &path, None)?["progress"].take();
         match progress["state"].as_str() {
-            Some("running") => {}
+            Some("running" | "scheduled") => {}
+            Some("cancelled") => bail!("act {id} was cancelled; what is changed stays, and `links undo` takes it back"),
             Some("done") => return Ok(outcome_of_report(&progress["report"], id.to_owned())),
             Some("failed") => bail!(
                 "act {id} broke off: {}; run the command again: what is changed stays",
