@@ -41,6 +41,6 @@ async fn serve(port: u16) -> std::io::Result<Infallible> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).ok_or("usage: bare_hyper PORT")?.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(port))?;
-    Ok(())
+    let Err(error) = tokio::task::LocalSet::new().block_on(&runtime, serve(port));
+    Err(error.into())
 }

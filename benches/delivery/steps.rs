@@ -85,7 +85,8 @@ pub(crate) fn step(content: Content, traffic: Traffic) -> Step {
 /// A click of the longest agent, which the labeller has not met.
 pub(crate) fn step_with_new_agent() -> Step {
     let agent = "Mozilla/5.0 (compatible; a new one) ".repeat(15).into_bytes().leak();
-    let mut step = step_of(with_texts(recorded(false, Setup::Plain), &[(Text::UserAgent, &agent[..512])]), Traffic::Quiet);
+    let mut step =
+        step_of(with_texts(recorded(false, Setup::Plain), &[(Text::UserAgent, &agent[..512])]), Traffic::Quiet);
     step.builder = EventBuilder::new(&DuplicateConfig::default()).unwrap();
     step
 }
@@ -94,9 +95,8 @@ fn step_of(bytes: &'static [u8], traffic: Traffic) -> Step {
     let mut builder = EventBuilder::new(&DuplicateConfig::default()).unwrap();
     let click = DecodedClick::decode(bytes).ok().unwrap();
     let labels = builder.compute_labels(&click);
-    let mut remember = |click: &DecodedClick<'_>| {
-        builder.decide_duplicate_and_remember_if_it_can_count(Topic::Clicks, click, &labels)
-    };
+    let mut remember =
+        |click: &DecodedClick<'_>| builder.decide_duplicate_and_remember_if_it_can_count(Topic::Clicks, click, &labels);
     match traffic {
         Traffic::Quiet => {}
         Traffic::Repeated => {
