@@ -1,7 +1,9 @@
-"""Resident memory of Waypost without, with and after many connections that do nothing. See idle.sh.
+"""Resident memory of Waypost without, with and after many connections that do nothing, and its CPU time meanwhile. See
+idle.sh.
 
 An idle connection has had one click answered and stays open; a half-sent one has sent half a request head. Both are cut
-by the header timeout, so all are opened at once, counted in the kernel's table, and measured before it strikes.
+by the header timeout, so all are opened at once, counted in the kernel's table, and measured before it strikes. An idle
+TLS connection has shaken hands in full and had one click answered.
 """
 import argparse
 import os
@@ -9,9 +11,11 @@ import pathlib
 import re
 import resource
 import socket
+import ssl
 import time
 
 import harness
+import tls
 from harness import Failure, say
 
 REQUEST = "GET /{} HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: idle\r\nAccept: */*\r\n\r\n"
@@ -28,8 +32,49 @@ def connect(port, count):
     return [socket.create_connection((harness.HOST, port), timeout=30) for _ in range(count)]
 
 
+def connect_tls(port, count):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    # One after the other: a handshake has a deadline.
+    return [context.wrap_socket(connect(port, 1)[0], server_hostname="go.example.com") for _ in range(count)]
+
+
+def idle_cpu(waypost, seconds):
+    """The share of a core that a process takes which nobody asks for anything."""
+    before = harness.process_ns(waypost.pid)
+    time.sleep(seconds)
+    return (harness.process_ns(waypost.pid) - before) / 1e9 / seconds
+
+
 def memory(waypost):
     return {field: harness.status_bytes(waypost.pid, field) for field in ("VmRSS", "RssAnon", "RssFile", "RssShmem")}
+
+
+def ask(peers, code):
+    """A click on each connection, which stays open."""
+    for peer in peers:
+        peer.sendall(REQUEST.format(code).encode())
+    for peer in peers:
+        if not peer.recv(65536).startswith(b"HTTP/1.1 302"):
+            raise Failure("a click was not answered with 302")
+    return peers
+
+
+def drive_tls(waypost, options):
+    """The same for idle TLS connections, of which a client makes fewer in the time."""
+    port, code = waypost.ports[0], harness.code_of(0)
+    for _ in range(200):  # one at a time, as above
+        ask(connect_tls(port, 1), code)[0].close()
+    waypost.wait_until(lambda: established(port) == 0, "all connections are closed", 30)
+    steps = {"after 200 TLS connections, all closed": memory(waypost)}
+    idle = ask(connect_tls(port, options.idle_tls), code)
+    if (held := established(port)) < options.idle_tls:
+        raise Failure(f"only {held} of {options.idle_tls} idle TLS connections are open")
+    steps[f"{options.idle_tls} idle, TLS"] = memory(waypost)
+    for peer in idle:
+        peer.close()
+    waypost.wait_until(lambda: established(port) == 0, "all connections are closed", 30)
+    return steps
 
 
 def drive(waypost, options):
@@ -41,12 +86,7 @@ def drive(waypost, options):
     steps["after 1000 connections, all closed"] = memory(waypost)
 
     began = time.monotonic()
-    idle = connect(waypost.port, options.idle)
-    for peer in idle:
-        peer.sendall(REQUEST.format(code).encode())
-    for peer in idle:
-        if not peer.recv(65536).startswith(b"HTTP/1.1 302"):
-            raise Failure("a click was not answered with 302")
+    idle = ask(connect(waypost.port, options.idle), code)
     if (held := established(waypost.port)) < options.idle:
         raise Failure(f"only {held} of {options.idle} idle connections are open")
     steps[f"{options.idle} idle"] = memory(waypost)
@@ -71,6 +111,8 @@ def main():
     parser = argparse.ArgumentParser(description="Memory of idle and half-sent connections.")
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--half-sent", type=int, default=1_000)
+    parser.add_argument("--idle-tls", type=int, default=2_000)
+    parser.add_argument("--seconds", type=int, default=10, help="how long the idle process is watched (10)")
     parser.add_argument("--name", help="keep the run under loadtest/results/NAME")
     options = parser.parse_args()
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -80,15 +122,26 @@ def main():
     binary, directory = os.environ["WAYPOST_BIN"], harness.scratch_dir()
     record = {"setup": harness.setup(binary)}
     harness.write_links(directory / "links.jsonl", 1_000)
-    waypost = harness.Waypost(binary, directory / "run", directory / "links.jsonl", {0, 1}).ready()
-    record["steps"] = steps = drive(waypost, options)
+    pair = tls.make_certificate(directory)
+    certificates = {"WAYPOST__TLS__DIRECTORY": str(pair)}
+    start = lambda name: harness.Waypost(binary, directory / name, directory / "links.jsonl", {0, 1}, env=certificates,
+                                         tables=["tls = true"]).ready()
+    waypost = start("run-tls")
+    record["idle_cpu"] = cpu = idle_cpu(waypost, options.seconds)
+    tls_steps = drive_tls(waypost, options)
+    waypost.stop()
+    waypost = start("run")
+    record["steps"] = steps = {**drive(waypost, options), **tls_steps}
 
     base, idle, half = (list(steps.values())[at]["VmRSS"] for at in (1, 2, 3))
+    tls_base, tls_idle = (one["VmRSS"] for one in tls_steps.values())
     text = f"{'':44}{'resident':>12}{'anonymous':>12}{'files':>12}{'shared':>12}   MiB\n"
     for name, step in steps.items():
         text += f"{name:44}" + "".join(f"{size / 2**20:12.1f}" for size in step.values()) + "\n"
     text += (f"an idle connection: {(idle - base) / options.idle:.0f} bytes; "
-             f"a half-sent one: {(half - idle) / options.half_sent:.0f} bytes (the kernel's socket memory apart)\n")
+             f"a half-sent one: {(half - idle) / options.half_sent:.0f} bytes; an idle TLS connection: "
+             f"{(tls_idle - tls_base) / options.idle_tls:.0f} bytes (the kernel's socket memory apart)\n"
+             f"CPU of the idle process: {100 * cpu:.2f} % of a core\n")
     harness.keep(options.name, text, record)
 
 
