@@ -17,6 +17,8 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     /// Its number in Protobuf, which never changes.
     pub(super) number: u32,
+    /// The bytes in front of its value in Protobuf.
+    pub(super) tag: Tag,
     pub(super) field_type: FieldType,
     /// `,"name":`
     pub(super) json_key: &'static str,
@@ -24,11 +26,36 @@ pub(super) struct Field {
     pub(super) json_text_key: &'static str,
 }
 
+/// The wire type of integers and booleans.
+pub(super) const VARINT: u64 = 0;
+/// The wire type of texts: a length, and bytes.
+pub(super) const LENGTH_DELIMITED: u64 = 2;
+
+/// Number and wire type of a field as a varint. No number needs more than two bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tag {
+    Short(u8),
+    Long([u8; 2]),
+}
+
+impl Tag {
+    const fn new(number: u32, field_type: FieldType) -> Tag {
+        let wire_type = match field_type {
+            FieldType::Text => LENGTH_DELIMITED,
+            FieldType::Integer | FieldType::Boolean => VARINT,
+        };
+        let tag = (number as u64) << 3 | wire_type;
+        assert!(tag < 1 << 14);
+        if tag < 0x80 { Tag::Short(tag as u8) } else { Tag::Long([tag as u8 | 0x80, (tag >> 7) as u8]) }
+    }
+}
+
 macro_rules! event_fields {
     ($($constant:ident = $number:literal $field_type:ident $name:literal,)*) => {
         $(pub(super) const $constant: &Field = &Field {
             name: $name,
             number: $number,
+            tag: Tag::new($number, FieldType::$field_type),
             field_type: FieldType::$field_type,
             json_key: key!($name),
             json_text_key: text_key!($name),

@@ -4,7 +4,7 @@
 //! from requests: bytes that are not UTF-8 become U+FFFD; quotes, backslashes and control characters are escaped.
 //! U+2028 and U+2029 are not escaped: JSON allows them, and readers split lines at `\n` alone.
 
-use std::io::Write;
+use std::{io::Write, net::IpAddr};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -71,6 +71,22 @@ pub(crate) fn encode_hex(bytes: &[u8; 16]) -> [u8; 32] {
         *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
     text
+}
+
+/// Appends an IP address as text.
+pub(super) fn append_ip_address(out: &mut Vec<u8>, digits: &mut itoa::Buffer, value: IpAddr) {
+    match value {
+        IpAddr::V4(v4) => {
+            for (at, octet) in v4.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(digits.format(octet).as_bytes());
+            }
+        }
+        // Writing into a Vec cannot fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
+    }
 }
 
 /// `true` or `false`.
@@ -151,20 +167,9 @@ impl<'o> JsonObjectWriter<'o> {
     }
 
     /// Adds an IP address. `encoded_key` is a [`text_key`].
-    pub(crate) fn add_ip_address(&mut self, encoded_key: &str, value: std::net::IpAddr) {
+    pub(crate) fn add_ip_address(&mut self, encoded_key: &str, value: IpAddr) {
         self.out.extend_from_slice(encoded_key.as_bytes());
-        match value {
-            std::net::IpAddr::V4(v4) => {
-                for (at, octet) in v4.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        self.out.push(b'.');
-                    }
-                    self.out.extend_from_slice(self.digits.format(octet).as_bytes());
-                }
-            }
-            // Writing into a Vec cannot fail.
-            std::net::IpAddr::V6(v6) => drop(write!(self.out, "{v6}")),
-        }
+        append_ip_address(self.out, &mut self.digits, value);
         self.out.push(b'"');
     }
 }

@@ -9,17 +9,14 @@
 //! The fields are those of the JSON value, in the same order: what JSON leaves out is absent, and `false` and 0 are
 //! written. A value begins with the field `type`, so its first byte is 0x0a, or 0 with a prefix, and never `{`.
 
-use std::{io::Write, net::IpAddr};
+use std::net::IpAddr;
 
 use super::{
     event_writer::EventWriter,
-    field::{Field, FieldType},
+    field::{Field, Tag},
+    json::append_ip_address,
 };
 
-/// The wire type of integers and booleans.
-pub(super) const VARINT: u64 = 0;
-/// The wire type of texts: a length, and bytes.
-pub(super) const LENGTH_DELIMITED: u64 = 2;
 /// The first byte of the prefix of a schema registry.
 pub(super) const REGISTRY_MAGIC: u8 = 0;
 /// What invalid UTF-8 becomes.
@@ -41,17 +38,23 @@ impl<'o> ProtobufWriter<'o> {
         ProtobufWriter { out }
     }
 
-    #[inline]
-    fn push_tag(&mut self, field: &Field) {
-        let wire_type = match field.field_type {
-            FieldType::Text => LENGTH_DELIMITED,
-            FieldType::Integer | FieldType::Boolean => VARINT,
-        };
-        let tag = u64::from(field.number) << 3 | wire_type;
-        // A field's number is a constant, so one of the two is left after inlining. No number exceeds two bytes.
-        match tag {
-            0..0x80 => self.out.push(tag as u8),
-            _ => self.out.extend_from_slice(&[tag as u8 | 0x80, (tag >> 7) as u8]),
+    /// Pushes the tag of a field and one byte behind it: a short length, or a short number.
+    #[inline(always)]
+    fn push_tag_and_byte(&mut self, field: &Field, byte: u8) {
+        match field.tag {
+            Tag::Short(tag) => self.out.extend_from_slice(&[tag, byte]),
+            Tag::Long([low, high]) => self.out.extend_from_slice(&[low, high, byte]),
+        }
+    }
+
+    #[inline(always)]
+    fn push_tag_and_varint(&mut self, field: &Field, value: u64) {
+        match value {
+            0..0x80 => self.push_tag_and_byte(field, value as u8),
+            _ => {
+                self.push_tag_and_byte(field, value as u8 | 0x80);
+                self.push_varint(value >> 7);
+            }
         }
     }
 
@@ -63,13 +66,11 @@ impl<'o> ProtobufWriter<'o> {
         self.out.push(value as u8);
     }
 
-    fn push_bytes(&mut self, value: &[u8]) {
-        self.push_varint(value.len() as u64);
-        self.out.extend_from_slice(value);
-    }
-
     /// Appends a text, without its length.
     fn push_lossy(&mut self, text: &[u8]) {
+        if text.is_ascii() {
+            return self.out.extend_from_slice(text);
+        }
         for chunk in text.utf8_chunks() {
             self.out.extend_from_slice(chunk.valid().as_bytes());
             if !chunk.invalid().is_empty() {
@@ -81,6 +82,9 @@ impl<'o> ProtobufWriter<'o> {
 
 /// The bytes that [`ProtobufWriter::push_lossy`] appends.
 fn lossy_len(text: &[u8]) -> usize {
+    if text.is_ascii() {
+        return text.len();
+    }
     let chunks = text.utf8_chunks();
     chunks.map(|chunk| chunk.valid().len() + if chunk.invalid().is_empty() { 0 } else { REPLACEMENT.len() }).sum()
 }
@@ -91,18 +95,17 @@ impl EventWriter for ProtobufWriter<'_> {
         if value.is_empty() {
             return;
         }
-        self.push_tag(field);
-        if str::from_utf8(value).is_ok() {
-            self.push_bytes(value);
+        if value.is_ascii() || str::from_utf8(value).is_ok() {
+            self.push_tag_and_varint(field, value.len() as u64);
+            self.out.extend_from_slice(value);
         } else {
-            self.push_varint(lossy_len(value) as u64);
+            self.push_tag_and_varint(field, lossy_len(value) as u64);
             self.push_lossy(value);
         }
     }
 
     fn add_text_with_inserted_word(&mut self, field: &'static Field, head: &[u8], word: &str, tail: &[u8]) {
-        self.push_tag(field);
-        self.push_varint((lossy_len(head) + word.len() + lossy_len(tail)) as u64);
+        self.push_tag_and_varint(field, (lossy_len(head) + word.len() + lossy_len(tail)) as u64);
         self.push_lossy(head);
         self.out.extend_from_slice(word.as_bytes());
         self.push_lossy(tail);
@@ -111,29 +114,26 @@ impl EventWriter for ProtobufWriter<'_> {
     #[inline]
     fn add_plain_word_unless_empty(&mut self, field: &'static Field, value: &str) {
         if !value.is_empty() {
-            self.push_tag(field);
-            self.push_bytes(value.as_bytes());
+            self.push_tag_and_varint(field, value.len() as u64);
+            self.out.extend_from_slice(value.as_bytes());
         }
     }
 
     #[inline]
     fn add_integer(&mut self, field: &'static Field, value: u64) {
-        self.push_tag(field);
-        self.push_varint(value);
+        self.push_tag_and_varint(field, value);
     }
 
     #[inline]
     fn add_bool(&mut self, field: &'static Field, value: bool) {
-        self.push_tag(field);
-        self.out.push(u8::from(value));
+        self.push_tag_and_byte(field, u8::from(value));
     }
 
     fn add_ip_address(&mut self, field: &'static Field, value: IpAddr) {
-        self.push_tag(field);
-        let length_at = self.out.len();
-        self.out.push(0);
-        // Writing into a Vec cannot fail. An address as text has at most 45 bytes, so its length is one byte.
-        let _ = write!(self.out, "{value}");
-        self.out[length_at] = (self.out.len() - length_at - 1) as u8;
+        // An address as text has at most 45 bytes, so its length is one byte.
+        self.push_tag_and_byte(field, 0);
+        let begin = self.out.len();
+        append_ip_address(self.out, &mut itoa::Buffer::new(), value);
+        self.out[begin - 1] = (self.out.len() - begin) as u8;
     }
 }

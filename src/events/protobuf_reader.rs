@@ -5,9 +5,9 @@
 //! encodings give the same rows. Fields that this version does not know are left out of that JSON.
 
 use super::{
-    field::{FIELDS, Field, FieldType, find_index_of_number},
+    field::{FIELDS, Field, FieldType, LENGTH_DELIMITED, VARINT, find_index_of_number},
     json::{self, append_json_escaped_lossy},
-    protobuf::{LENGTH_DELIMITED, REGISTRY_MAGIC, VARINT},
+    protobuf::REGISTRY_MAGIC,
 };
 
 /// The wire types of numbers with fixed lengths, which no field has yet.
