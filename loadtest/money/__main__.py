@@ -87,7 +87,7 @@ class Run:
         began, next_change = time.monotonic(), 0
         while (passed := time.monotonic() - began) < seconds:
             crowd.check()
-            self.gave_up += self.kafka.restart_ended()
+            self.gave_up += machines.restart_ended([*self.kafka.nodes, *self.flink.task_managers])
             selling.send_due()
             if passed > next_change:
                 selling.change_sets()
@@ -97,7 +97,7 @@ class Run:
         say("buyers stop, nothing is killed any more")
         for killer in killers:
             killer.stop()
-        self.gave_up += self.kafka.restart_ended()
+        self.gave_up += machines.restart_ended([*self.kafka.nodes, *self.flink.task_managers])
         self.kafka.wait()
         for edge in self.edges.all:
             edge.ready(machines.START_SECONDS)
@@ -166,7 +166,7 @@ def main():
     record["audit"] = run.audit()
     record |= judge(run, crowd, selling, directory)
     record["restores"], record["checkpoints"] = run.before_stop
-    record["nodes_that_gave_up"] = run.gave_up
+    record["gave_up"] = run.gave_up
     record["kills"] = [{"at_s": round(at - began, 1), "machine": name, "down_s": round(away, 1)} for at, name, away in kills]
     harness.keep(options.name, render(record), record)
 
@@ -175,7 +175,7 @@ def render(record):
     kills = collections.Counter(kill["machine"].split("-")[0] for kill in record["kills"])
     lines = [f"{record['minutes']:g} min on {record['setup']['cores']} cores; three edges, three nodes of Kafka, two task managers",
              "killed with SIGKILL and started again: " + ", ".join(f"{name} {count}" for name, count in sorted(kills.items()))
-             + f"; nodes of Kafka that gave up by themselves {record['nodes_that_gave_up']}; jobs restored {record['restores']} times",
+             + f"; nodes and task managers that gave up by themselves {record['gave_up']}; jobs restored {record['restores']} times",
              f"taps answered {record['taps_answered']}, without an answer {record['taps_without_answer']}; clicks on the topics "
              f"{record['clicks_on_topics']}, repeats {record['repeats_on_topics']}; audit: {record['audit']}",
              f"orders {record['orders']} in {record['order_versions']} records; late {record['late_orders']} and refused "
