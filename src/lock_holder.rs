@@ -11,7 +11,8 @@ pub fn find_lock_holder(path: &Path) -> Option<u32> {
     find_holder_in(&std::fs::read_to_string("/proc/locks").ok()?, &file)
 }
 
-/// The first process that holds a lock on the file, in the text of `/proc/locks`. A line with `->` is of one that waits.
+/// The first process that holds a lock on the file, in the text of `/proc/locks`. A line with `->` is of one that
+/// waits.
 fn find_holder_in(locks: &str, file: &str) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);

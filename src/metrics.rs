@@ -148,7 +148,7 @@ metrics_table! {
         "Readings of the topic of links from its beginning, by reason.";
     LINKS_TOPIC_DIVERGED = "waypost_links_topic_diverged_links", Kind::Gauge, ["kind"],
         "Links that an edge would have otherwise that starts anew, as of the last time at which the topic of links was \
-         read once more. only_here: served, without a good record in the topic. not_here: in the topic, and not served.";
+         read once more. only_here: served, without a good record in the topic. not_here: in the topic, not served.";
     LINKS_TOPIC_COMPARED = "waypost_links_topic_compared_timestamp_seconds", Kind::Gauge, [],
         "When the topic of links was read once more and compared with the links that are served, in seconds since the \
          epoch; 0 if never.";

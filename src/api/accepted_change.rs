@@ -1,5 +1,5 @@
-//! Changes whose client does not wait for their end (`Prefer: wait=N`): the answer names the act, and `GET /v1/acts/{id}`
-//! says what became of it.
+//! Changes whose client does not wait for their end (`Prefer: wait=N`): the answer names the act, and
+//! `GET /v1/acts/{id}` says what became of it.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use serde_json::{Value, json};
 
-use super::{kept_changes::time_text, query::CatalogReader};
+use super::{query::CatalogReader, time_text::time_text};
 use crate::links::domains::{Config, Settings, parse_host_or_asterisk};
 
 /// A domain as the catalog keeps it.

@@ -14,6 +14,7 @@ use super::{
     error::CatalogError,
     many::ManyChange,
     query::{CatalogReader, FilterField, LinkFilter, StateFilter},
+    time_text::time_text,
 };
 use crate::{clock, word_enum::word_enum};
 
@@ -246,12 +247,6 @@ const fn action_of(change: &ManyChange) -> &'static str {
         ManyChange::Undo { .. } => "undo",
         ManyChange::RollBack { .. } => "rollback",
     }
-}
-
-/// A time in RFC 3339.
-pub(super) fn time_text(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    time.unwrap_or(Timestamp::MAX).to_string()
 }
 
 fn change_to_json(change: &ManyChange) -> Value {

@@ -36,6 +36,7 @@ mod row_set;
 mod row_writes;
 mod store;
 pub mod suspension_rows;
+mod time_text;
 pub mod topic;
 mod transaction;
 mod versions;

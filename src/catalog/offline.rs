@@ -35,7 +35,8 @@ pub fn add_domains_of_catalog(configured: &Config, data_dir: &Path) -> Result<Co
     if !path.exists() {
         return Ok(configured.clone());
     }
-    Ok(merge_domains(configured, DomainRow::list(&open_read_only(&path)?)?))
+    let rows = open_read_only(&path).and_then(|connection| Ok(DomainRow::list(&connection)?));
+    Ok(merge_domains(configured, rows.map_err(|error| error.or_damaged(&path))?))
 }
 
 /// The suspensions of the catalog of a data directory; none if there is no catalog.

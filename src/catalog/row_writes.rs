@@ -1,5 +1,5 @@
-//! Writes of rows beside the links: API keys, changes that are kept, and the key that signs cursors. They run on the catalog's thread, each
-//! in a transaction of its own.
+//! Writes of rows beside the links: API keys, changes that are kept, and the key that signs cursors. They run on the
+//! catalog's thread, each in a transaction of its own.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng, rngs::SysRng};

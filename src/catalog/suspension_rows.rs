@@ -122,7 +122,10 @@ impl NewSuspension {
 
 /// What the audit says of a suspension that is made, replaced or ended.
 pub(super) fn detail_of_suspension(before: Option<&SuspensionRow>, after: Option<&SuspensionRow>) -> serde_json::Value {
-    let to_json = |row: &SuspensionRow| serde_json::json!({"until_ms": row.until_ms, "reason": row.reason, "fallback_url": row.fallback_url});
+    let to_json = |row: &SuspensionRow| {
+        let SuspensionRow { until_ms, reason, fallback_url, .. } = row;
+        serde_json::json!({"until_ms": until_ms, "reason": reason, "fallback_url": fallback_url})
+    };
     let named = after.or(before);
     serde_json::json!({
         "dimension": named.map(|row| row.dimension.as_str()),

@@ -35,8 +35,8 @@ pub struct Config {
     pub max_age: Duration,
     /// With `topic`: what an edge does whose links are older than `max_age`.
     pub when_stale: WhenStale,
-    /// With `topic`: how often the topic is read once more from its beginning, to find links that an edge would lack that
-    /// starts anew.
+    /// With `topic`: how often the topic is read once more from its beginning, to find links that an edge would lack
+    /// that starts anew.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub compare_interval: Duration,
     /// Whether a version may be empty, at the start too, or remove more than a tenth of the live links.

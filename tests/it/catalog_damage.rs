@@ -1,5 +1,5 @@
-//! Catalogs that a start finds damaged, locked, missing, of an older or of a newer format; and what holds over a restart
-//! whatever the links file is.
+//! Catalogs that a start finds damaged, locked, missing, of an older or of a newer format; and what holds over a
+//! restart whatever the links file is.
 
 use std::fs;
 

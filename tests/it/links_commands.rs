@@ -97,7 +97,7 @@ fn domains_are_listed_shown_set_and_removed_on_a_server_and_on_a_directory() {
             (&["domains", "set", "new.example.com", "colour=red"][..], "colour"),
             (&["domains", "set", "new.example.com", "root_url=javascript:x"], "root_url"),
             (&["domains", "set", "configured.example.com", "root_url=https://a.example/"], "configured.example.com"),
-            (&["domains", "set", "a b", "root_url=https://a.example/"], "a b"),
+            (&["domains", "set", "a b", "root_url=https://a.example/"], "is not a host name"),
             (&["domains", "show", "nothing.example.com"], "nothing.example.com"),
             (&["domains", "rm", "nothing.example.com"], "nothing.example.com"),
         ] {

@@ -1,7 +1,7 @@
 //! Atomic requests of more rows than one commit may have: a long transaction of the topic holds back every reader, and
-//! one of the catalog every other change. All rows are checked together, on top of each other, and nothing is written if
-//! one is refused. Then they are written in chunks under one act. A request that broke off is sent again with the same
-//! act, which ends it.
+//! one of the catalog every other change. All rows are checked together, on top of each other, and nothing is written
+//! if one is refused. Then they are written in chunks under one act. A request that broke off is sent again with the
+//! same act, which ends it.
 
 use bytes::Bytes;
 use http::StatusCode;

@@ -1,10 +1,11 @@
 //! `POST /v1/bulk`: many changes in one request, one a line.
 //!
 //! `mode=atomic` applies all rows or none; they are held in memory, so there is a bound. More than 10 000 rows are no
-//! single commit (`checked_chunks`). `mode=each` applies what is right, chunk by chunk, while the body comes; any number
-//! of rows takes the memory of one chunk. A line about a refused row, or about each row if all are asked for, is sent
-//! behind the commit of its chunk, so every row before it is decided and on the disk. The last line is the summary. An
-//! answer without one is of a request that did not end. It is sent again with its `act`: what is done counts as done.
+//! single commit (`checked_chunks`). `mode=each` applies what is right, chunk by chunk, while the body comes; any
+//! number of rows takes the memory of one chunk. A line about a refused row, or about each row if all are asked for, is
+//! sent behind the commit of its chunk, so every row before it is decided and on the disk. The last line is the
+//! summary. An answer without one is of a request that did not end. It is sent again with its `act`: what is done
+//! counts as done.
 
 mod answer;
 mod bulk_change;

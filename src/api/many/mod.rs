@@ -1,7 +1,7 @@
 //! Changes of many links by one request: a patch of all that match a filter, the undoing of an act, and the way back to
 //! a version. With `dry_run=true` the answer says what would happen; else it names the act at once, and the change goes
-//! on behind it (`running`), at once or when its time has come (`schedule`). The catalog keeps it until it ends, so that
-//! a restart goes on with it. `GET /v1/acts/{id}` says how it goes.
+//! on behind it (`running`), at once or when its time has come (`schedule`). The catalog keeps it until it ends, so
+//! that a restart goes on with it. `GET /v1/acts/{id}` says how it goes.
 
 pub(super) mod running;
 pub(super) mod schedule;

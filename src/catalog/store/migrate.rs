@@ -58,7 +58,8 @@ pub(super) fn sync_directory_of(path: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::open::Store, *};
+    use super::*;
+    use crate::catalog::store::open::{OpenOutcome, Store};
 
     /// A file that the first builds of format 1 wrote.
     const FORMAT_1: &str = include_str!("../../../tests/fixtures/catalog/format-1.sql");
@@ -76,7 +77,7 @@ mod tests {
         std::fs::write(dir.path().join("catalog.db.format-1.copy-1.unfinished"), "half").unwrap();
         let (store, outcome) = Store::open_or_create(&path).unwrap();
         let copy = dir.path().join("catalog.db.format-1.copy-1");
-        assert_eq!(outcome, super::super::OpenOutcome::Migrated { from: 1, copy: copy.clone() });
+        assert_eq!(outcome, OpenOutcome::Migrated { from: 1, copy: copy.clone() });
         assert_eq!(read_number(&store.connection, "PRAGMA user_version"), FORMAT);
         let counts = "SELECT (SELECT count(*) FROM link) * 10000 + (SELECT count(*) FROM gone) * 1000 \
                       + (SELECT count(*) FROM suspension) * 100 + (SELECT count(*) FROM audit) * 10 \
@@ -89,13 +90,13 @@ mod tests {
         assert!(!dir.path().join("catalog.db.format-1.copy-1.unfinished").exists());
         drop((store, copied));
         let (store, outcome) = Store::open_or_create(&path).unwrap();
-        assert_eq!(outcome, super::super::OpenOutcome::Existing, "it is migrated once");
+        assert_eq!(outcome, OpenOutcome::Existing, "it is migrated once");
         // An older build that went back to its copy is migrated again, and the first copy stays.
         drop(store);
         std::fs::copy(&copy, &path).unwrap();
         let (_, outcome) = Store::open_or_create(&path).unwrap();
         let second = dir.path().join("catalog.db.format-1.copy-2");
-        assert_eq!(outcome, super::super::OpenOutcome::Migrated { from: 1, copy: second });
+        assert_eq!(outcome, OpenOutcome::Migrated { from: 1, copy: second });
     }
 
     #[test]

@@ -30,9 +30,9 @@ pub enum StoreError {
     },
     /// The file is damaged, and the links have no other home.
     #[error(
-        "{path}: is damaged ({why}), and the links have no other home; it is left as it is. `waypost links verify` says \
-         what is wrong; put a copy of `waypost links backup` in its place, or repair it with sqlite3's `.recover`, then \
-         remove {path}-wal and {path}-shm"
+        "{path}: is damaged ({why}), and the links have no other home; it is left as it is. `waypost links verify` \
+         says what is wrong; put a copy of `waypost links backup` in its place, or repair it with sqlite3's \
+         `.recover`, then remove {path}-wal and {path}-shm"
     )]
     Damaged {
         /// The file.

@@ -1,5 +1,5 @@
-//! The thread `wp-links-compare`: now and then it reads the topic from its beginning, slowly and by a client of its own,
-//! and tells how the links that are served differ from those of an edge that starts anew.
+//! The thread `wp-links-compare`: now and then it reads the topic from its beginning, slowly and by a client of its
+//! own, and tells how the links that are served differ from those of an edge that starts anew.
 
 use std::{
     io,

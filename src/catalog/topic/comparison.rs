@@ -1,8 +1,8 @@
 //! Compares the links that are served with those that an edge would have that starts anew. Compaction leaves the newest
 //! record of a key: if that one was skipped here, this edge serves the link before it, and no other edge can.
 //!
-//! The topic is read from its beginning beside the links that are served. Only what was read before the comparison began
-//! is judged; links that change meanwhile are those of the next one.
+//! The topic is read from its beginning beside the links that are served. Only what was read before the comparison
+//! began is judged; links that change meanwhile are those of the next one.
 
 use std::collections::HashMap;
 

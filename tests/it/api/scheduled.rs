@@ -135,7 +135,7 @@ fn a_patch_whose_time_comes_within_a_freeze_waits_for_the_end_of_it() {
 
 #[test]
 fn a_patch_that_a_kill_interrupts_goes_on_behind_the_restart_under_its_act() {
-    const LINKS: usize = 6_000;
+    const LINKS: usize = 3_000;
     let mut api = api_with_all_scopes();
     put_links(&api, LINKS);
     let before = api.get_json("/v1/status")["position"].as_u64().unwrap();

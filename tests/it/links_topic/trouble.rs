@@ -1,5 +1,5 @@
-//! Trouble of an edge that reads a topic: its disk fails, its catalog is gone, damaged or locked, and writes that do not
-//! end.
+//! Trouble of an edge that reads a topic: its disk fails, its catalog is gone, damaged or locked, and writes that do
+//! not end.
 
 use std::fs;
 
