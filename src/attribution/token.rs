@@ -56,10 +56,10 @@ const MAC_TEXT_LEN: usize = 22;
 pub const MIN_TOKEN_LEN: usize = PREFIX.len() + 8 + 1 + 1 + 1 + MAC_TEXT_LEN;
 const MAX_DOMAIN_LEN: usize = 255;
 const MAX_PAYLOAD_LEN: usize = 16 + 1 + 1 + MAX_DOMAIN_LEN + 1 + MAX_SCOPE_NAME_LEN + code::MAX;
-/// The decoder wants room for whole groups of three bytes.
-const PAYLOAD_BUFFER_LEN: usize = MAX_PAYLOAD_LEN.next_multiple_of(3) + 3;
+/// [`MAX_PAYLOAD_LEN`] bytes in base64url.
+const MAX_PAYLOAD_TEXT_LEN: usize = (MAX_PAYLOAD_LEN * 4).div_ceil(3);
 /// The longest token, bytes: prefix, key id, payload and MAC.
-const MAX_TOKEN_LEN: usize = PREFIX.len() + 8 + 1 + (MAX_PAYLOAD_LEN * 4).div_ceil(3) + 1 + MAC_TEXT_LEN;
+const MAX_TOKEN_LEN: usize = PREFIX.len() + 8 + 1 + MAX_PAYLOAD_TEXT_LEN + 1 + MAC_TEXT_LEN;
 
 word_enum! {
     /// Why a token is treated as absent.
@@ -95,14 +95,8 @@ impl From<TokenError> for CookieState {
 }
 
 /// The buffer for a token's decoded payload. The token's claims borrow from it.
-#[derive(Clone, Debug)]
-pub struct PayloadBuffer([u8; PAYLOAD_BUFFER_LEN]);
-
-impl Default for PayloadBuffer {
-    fn default() -> PayloadBuffer {
-        PayloadBuffer([0; PAYLOAD_BUFFER_LEN])
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub struct PayloadBuffer(Vec<u8>);
 
 /// Builds a token's payload, then signs it.
 pub(super) struct TokenBuilder {
@@ -201,8 +195,12 @@ impl<'a> TokenParts<'a> {
 
     /// Decodes the payload into the buffer. The payload is not verified yet.
     pub(super) fn decode_unverified_payload<'b>(&self, buffer: &'b mut PayloadBuffer) -> Result<&'b [u8], TokenError> {
-        match URL_SAFE_NO_PAD.decode_slice(self.encoded_payload, &mut buffer.0) {
-            Ok(len) => Ok(&buffer.0[..len]),
+        buffer.0.clear();
+        if self.encoded_payload.len() > MAX_PAYLOAD_TEXT_LEN {
+            return Err(TokenError::Malformed);
+        }
+        match URL_SAFE_NO_PAD.decode_vec(self.encoded_payload, &mut buffer.0) {
+            Ok(()) => Ok(&buffer.0),
             Err(_) => Err(TokenError::Malformed),
         }
     }

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,6 +18,11 @@ use crate::{
 
 /// The most hops of a header that are followed. It bounds the work; no real chain of proxies is that long.
 const MAX_HOPS: usize = 32;
+
+// Made once: to look a header up by text, its text is parsed first.
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED: HeaderName = header::FORWARDED;
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The header to which the trusted proxies write the client's address. The other one is ignored: a proxy that writes
 /// one of them may pass the other on as the client sent it.
@@ -69,9 +74,9 @@ impl TrustedProxies {
         let is_https = |value: &[u8]| value.eq_ignore_ascii_case(b"https");
         match self.header {
             AddressHeader::XForwardedFor => {
-                hops_from_right(headers, "x-forwarded-proto").take(hop_index + 1).last().is_some_and(is_https)
+                hops_from_right(headers, &X_FORWARDED_PROTO).take(hop_index + 1).last().is_some_and(is_https)
             }
-            AddressHeader::Forwarded => hops_from_right(headers, "forwarded")
+            AddressHeader::Forwarded => hops_from_right(headers, &FORWARDED)
                 .nth(hop_index)
                 .and_then(|element| find_unquoted_forwarded_parameter(element, b"proto="))
                 .is_some_and(is_https),
@@ -95,8 +100,8 @@ impl TrustedProxies {
             return walk;
         }
         let (name, source, parse_hop): (_, _, HopParser) = match self.header {
-            AddressHeader::XForwardedFor => ("x-forwarded-for", AddressSource::Xff, parse_address_ignoring_port),
-            AddressHeader::Forwarded => ("forwarded", AddressSource::Forwarded, parse_forwarded_for),
+            AddressHeader::XForwardedFor => (&X_FORWARDED_FOR, AddressSource::Xff, parse_address_ignoring_port),
+            AddressHeader::Forwarded => (&FORWARDED, AddressSource::Forwarded, parse_forwarded_for),
         };
         for (hop_count, hop) in (1..).zip(hops_from_right(headers, name)) {
             let Some(address) = parse_hop(hop) else { break };
@@ -121,7 +126,7 @@ type HopParser = fn(&[u8]) -> Option<IpAddr>;
 
 /// The hops of a header, the nearest first. The values are split at each comma, quoted or not: what the client sent
 /// stands on the left, and an open quote of the client must not hide what a proxy appended.
-fn hops_from_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+fn hops_from_right<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(name).iter().rev();
     lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii).take(MAX_HOPS)
 }

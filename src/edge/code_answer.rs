@@ -3,7 +3,7 @@
 use http::{HeaderValue, Request, StatusCode};
 
 use crate::{
-    attribution::{ATTRIBUTION_WINDOW_MS, claims::CookieClaims, token::PayloadBuffer},
+    attribution::{ATTRIBUTION_WINDOW_MS, claims::CookieClaims},
     edge::{
         answer::{Accounting, Answer, RedirectHeaders},
         click_record::encode_click_without_token_into_scratch,
@@ -62,7 +62,8 @@ fn answer_for_link_and_encode_click<B>(
     scratch: &mut ScratchBuffers,
 ) -> Answer {
     let headers = request.headers();
-    let mut payload = PayloadBuffer::default();
+    // The request borrows from it, so it is taken out of the buffers meanwhile.
+    let mut payload = std::mem::take(&mut scratch.cookie_payload);
     let request = CodeRequest::resolve_facts_and_verify_cookie(
         edge,
         request,
@@ -77,7 +78,7 @@ fn answer_for_link_and_encode_click<B>(
     let set_cookie = build_new_or_expired_cookie_header(&request, &decision, &minted, scratch);
     let sets_cookie = set_cookie.is_some() && decision.cookie == CookieAction::Set;
     encode_click_without_token_into_scratch(&request, &decision, &minted, sets_cookie, scratch);
-    Answer {
+    let answer = Answer {
         status: decision.status,
         redirect: build_redirect_headers_if_redirect(&request, &decision, scratch),
         set_cookie,
@@ -85,7 +86,9 @@ fn answer_for_link_and_encode_click<B>(
         cors: if decision.is_for_app() { cors::headers_for_listed_origin(request.domain, headers) } else { None },
         page: build_body_or_empty_page(&request, &decision, &minted, scratch),
         accounting: accounting_of_click_or_unknown_code(&request, &decision),
-    }
+    };
+    scratch.cookie_payload = payload;
+    answer
 }
 
 /// `Set-Cookie`: a new cookie, or the end of a presented one.

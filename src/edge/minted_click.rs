@@ -109,13 +109,16 @@ fn render_location_into_scratch_and_return_token_offset(
 ) -> Option<TokenOffset> {
     match decision.action {
         Action::RedirectToDestination(link) | Action::ReturnJson(link) => {
+            let template = link.url_template();
+            // Few templates ask for the id, and its text costs as much as the rest of a short destination.
+            let id_text = if template.has_placeholders() { Some(id.text()) } else { None };
             let values = PlaceholderValues {
-                click_id: &id.text(),
+                click_id: id_text.as_ref().map_or(&[], |text| text.as_slice()),
                 token: (!scratch.token.is_empty()).then_some(&scratch.token[..]),
                 query: request.target.destination_query,
                 token_param: request.domain.token_param.as_bytes(),
             };
-            return link.url_template().render_and_return_token_offset(&values, &mut scratch.location);
+            return template.render_and_return_token_offset(&values, &mut scratch.location);
         }
         Action::RedirectToFallback(url) => scratch.location.extend_from_slice(url.as_bytes()),
         Action::RedirectToDomainUrl(url) => url.append_with_code(request.code, &mut scratch.location),

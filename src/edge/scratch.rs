@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 
 use crate::{
-    attribution::UrlKeyCache,
+    attribution::{UrlKeyCache, token::PayloadBuffer},
     edge::{preview_fetchers::PreviewFetchers, recorded_texts::RecordedTexts},
 };
 
@@ -16,6 +16,8 @@ const HEADER_CHUNK_LEN: usize = 32 * 1024;
 pub struct ScratchBuffers {
     /// The encoded click, for the lane.
     pub click: Vec<u8>,
+    /// The decoded cookie of the request.
+    pub(super) cookie_payload: PayloadBuffer,
     /// The URL token; empty if the click has none.
     pub(super) token: Vec<u8>,
     /// The `Set-Cookie` value.

@@ -15,6 +15,7 @@
 
 mod drain;
 mod edge_id;
+mod huge_pages;
 mod journals;
 mod links_topic;
 mod readiness_log;

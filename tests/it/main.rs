@@ -68,6 +68,7 @@
 //! - `reload`: links, keys and configuration change while clicks come
 //! - `request_duration`: the histogram of request durations
 //! - `admin_tls`: the admin listener over TLS
+//! - `allocator`: the memory of the C libraries
 //! - `alerts`, `manifests`, `compose`: the files of `deploy/`
 //! - `catalog`: links over restarts, and `waypost links`
 //! - `catalog_damage`: catalogs that are damaged, locked, of an older or a newer format
@@ -85,6 +86,7 @@
 
 mod admin_tls;
 mod alerts;
+mod allocator;
 mod answers;
 mod api;
 mod attribute;

@@ -46,6 +46,10 @@ enum NamePart {
 
 /// Whether a name is empty for a back end, which then drops the parameter.
 pub(super) fn is_empty_name(name: &[u8]) -> bool {
+    // Most names end here, before anything is decoded.
+    if name.first().is_some_and(u8::is_ascii_alphanumeric) {
+        return false;
+    }
     NameReader::new(name, UnclosedBracket::Underscore).next().is_none_or(|first| !matches!(first, Symbol::Byte(_)))
 }
 

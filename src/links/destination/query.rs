@@ -64,9 +64,19 @@ pub(super) fn find_encoded_sub_value_or_empty(query: &[u8], index: u8) -> &[u8] 
 }
 
 /// Whether a byte of a forwarded parameter stays as it is. `;` does not: some back ends separate parameters by it.
-const fn stays_in_query(byte: u8) -> bool {
-    percent::is_unreserved(byte)
-        || matches!(byte, b'=' | b'+' | b'/' | b':' | b'@' | b',' | b'!' | b'*' | b'(' | b')' | b'$')
+fn stays_in_query(byte: u8) -> bool {
+    // A table, because each byte of a query is asked for.
+    const STAYS: [bool; 256] = {
+        let mut stays = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            stays[byte] = percent::is_unreserved(byte as u8)
+                || matches!(byte as u8, b'=' | b'+' | b'/' | b':' | b'@' | b',' | b'!' | b'*' | b'(' | b')' | b'$');
+            byte += 1;
+        }
+        stays
+    };
+    STAYS[usize::from(byte)]
 }
 
 /// Appends an incoming parameter. Its own escapes stay; every other byte that could end the parameter is escaped.

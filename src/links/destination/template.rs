@@ -102,6 +102,11 @@ impl<'a> UrlTemplate<'a> {
         }
     }
 
+    /// Whether some values of the click stand in the URL.
+    pub fn has_placeholders(&self) -> bool {
+        !self.placeholders.is_empty()
+    }
+
     /// The URL in its normal form, without its placeholders.
     pub fn text_without_placeholders(&self) -> &'a [u8] {
         self.text
