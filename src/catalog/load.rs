@@ -31,6 +31,14 @@ pub(super) struct LoadedTable {
     pub(super) refused_total: u64,
 }
 
+impl LoadedTable {
+    /// `rows`: the number of all links in the file.
+    fn of_ready_links(table: Table, rows: u64) -> LoadedTable {
+        let refused_total = rows.saturating_sub(table.len() as u64);
+        LoadedTable { table, refused: Vec::new(), refused_total }
+    }
+}
+
 /// Makes the table, with the codes of removed links.
 pub(super) fn load_table(
     store: &mut Store,
@@ -45,6 +53,8 @@ pub(super) fn load_table(
         true => load_ready_bytes_and_count_links_without(store, threads)?,
         false => rebuild_from_records(store, policy, domains, now_ms, &fingerprint)?,
     };
+    // The pages that were read or written fill the connection's cache; a server may never need them again.
+    store.connection.execute_batch("PRAGMA shrink_memory")?;
     loaded.table.set_removed(load_removed_links(&store.connection, domains, now_ms)?);
     Ok(loaded)
 }
@@ -69,62 +79,56 @@ pub(super) fn fingerprint(policy: &DestinationPolicy, domains: &Domains) -> Stri
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Loads the links that are ready. The others are those that an earlier start refused by the same rules.
+/// Loads the links that are ready. The others are those that an earlier start refused by the same rules, or whose bytes
+/// are damaged.
 fn load_ready_bytes_and_count_links_without(store: &Store, threads: usize) -> Result<LoadedTable, StoreError> {
-    let sql = "SELECT (SELECT count(*) FROM link) - (SELECT count(*) FROM ready)";
-    let without: u64 = store.connection.query_row(sql, [], |row| row.get(0))?;
-    let loaded = match store.is_shared {
-        true => load_ready_bytes(&store.path, threads)?,
-        false => load_ready_bytes_on_one_connection(&store.connection)?,
-    };
-    Ok(LoadedTable { refused_total: loaded.refused_total + without, ..loaded })
-}
-
-fn load_ready_bytes_on_one_connection(connection: &Connection) -> Result<LoadedTable, StoreError> {
-    let count: u64 = connection.query_row("SELECT count(*) FROM ready", [], |row| row.get(0))?;
+    if store.is_shared {
+        return load_ready_bytes(&store.path, threads);
+    }
+    let count = count_links(&store.connection)?;
     let table = Table::with_capacity(count as usize);
-    let mut statement = connection.prepare("SELECT bytes FROM ready")?;
-    let refused_total = insert_links_of_rows(&table, statement.query([])?)?;
-    Ok(LoadedTable { table, refused: Vec::new(), refused_total })
+    let mut statement = store.connection.prepare("SELECT bytes FROM ready")?;
+    insert_links_of_rows(&table, statement.query([])?)?;
+    Ok(LoadedTable::of_ready_links(table, count))
 }
 
-/// Inserts the links of rows of bytes; returns how many rows are no links.
-fn insert_links_of_rows(table: &Table, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<u64> {
-    let mut unreadable = 0;
+/// Counts the rows of links, in an index, which is a tenth of the table.
+fn count_links(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row("SELECT count(*) FROM link", [], |row| row.get(0))
+}
+
+/// Inserts the links of rows of bytes. A row that is no link is left out.
+fn insert_links_of_rows(table: &Table, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
-        match row.get_ref(0)?.as_blob().ok().and_then(Link::from_bytes) {
-            Some(link) => _ = table.try_insert_or_give_back(link),
-            None => unreadable += 1,
+        if let Some(link) = row.get_ref(0)?.as_blob().ok().and_then(Link::from_bytes) {
+            let _ = table.try_insert_or_give_back(link);
         }
     }
-    Ok(unreadable)
+    Ok(())
 }
 
 pub(super) fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTable, StoreError> {
+    // Not by the connection that writes: it would keep the pages that it reads, up to its large cache.
     let connection = open_read_only(path)?;
-    let (count, last): (u64, Option<i64>) =
-        connection.query_row("SELECT (SELECT count(*) FROM ready), (SELECT max(id) FROM ready)", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let count = count_links(&connection)?;
+    let last: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM ready", [], |row| row.get(0))?;
     let table = Table::with_capacity(count as usize);
-    let last = last.unwrap_or(0);
     // More parts than threads, because ids have gaps where links were removed.
     let parts = threads as i64 * 8;
     let part_len = last / parts + 1;
     let next = std::sync::atomic::AtomicI64::new(0);
-    let load_parts = || -> Result<u64, StoreError> {
+    let load_parts = || -> Result<(), StoreError> {
         let connection = open_read_only(path)?;
         let mut statement = connection.prepare("SELECT bytes FROM ready WHERE id > ?1 AND id <= ?2")?;
-        let mut unreadable = 0;
         loop {
             let part = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if part >= parts {
-                return Ok(unreadable);
+                return Ok(());
             }
-            unreadable += insert_links_of_rows(&table, statement.query([part * part_len, (part + 1) * part_len])?)?;
+            insert_links_of_rows(&table, statement.query([part * part_len, (part + 1) * part_len])?)?;
         }
     };
-    let results: Vec<Result<u64, StoreError>> = std::thread::scope(|scope| {
+    let results: Vec<Result<(), StoreError>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(load_parts)).collect();
         let join = |handle: std::thread::ScopedJoinHandle<'_, _>| match handle.join() {
             Ok(result) => result,
@@ -132,8 +136,8 @@ pub(super) fn load_ready_bytes(path: &Path, threads: usize) -> Result<LoadedTabl
         };
         handles.into_iter().map(join).collect()
     });
-    let refused_total = results.into_iter().sum::<Result<u64, StoreError>>()?;
-    Ok(LoadedTable { table, refused: Vec::new(), refused_total })
+    results.into_iter().collect::<Result<(), StoreError>>()?;
+    Ok(LoadedTable::of_ready_links(table, count))
 }
 
 /// Makes every link from its record, and keeps its bytes for the next start.
