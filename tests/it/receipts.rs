@@ -19,6 +19,9 @@ use crate::{
     python::{python_with, run_python},
 };
 
+/// Damages a proof.
+type Change = fn(&mut Value);
+
 const DAY_MS: i64 = 24 * HOUR;
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/receipts");
 
@@ -94,7 +97,7 @@ fn the_program_of_others_verifies_the_golden_receipts_and_refuses_each_damaged_o
     lines.remove(3);
     refuse("a leaf that is absent", &lines.join("\n"));
     for (number, proof) in json_lines(&fs::read_to_string(golden("proofs.jsonl")).unwrap()).into_iter().enumerate() {
-        let changes: [(&str, fn(&mut Value)); 5] = [
+        let changes: [(&str, Change); 5] = [
             ("countable", |proof| proof["click"]["countable"] = json!(!proof["click"]["countable"].as_bool().unwrap())),
             ("index", |proof| proof["index"] = json!((proof["index"].as_u64().unwrap() + 1) % 7)),
             ("path", |proof| proof["path"][0] = json!("0".repeat(64))),
@@ -176,8 +179,8 @@ fn receipts_are_published_once_the_topics_prove_that_the_day_is_complete() {
     let Some(broker) = Broker::start(Kind::Plain) else { return };
     let now = jiff::Timestamp::now().as_millisecond();
     let midnight = now / DAY_MS * DAY_MS;
-    // Half a minute before the midnight of today, so that the day ends when the test says so.
-    let Some(clock) = Clock::ahead_by(midnight - 30_000 - now) else { return };
+    // Ten minutes before the midnight of today, so that the day ends when the test says so.
+    let Some(clock) = Clock::ahead_by(midnight - 600_000 - now) else { return };
     broker.create_click_topics("clicks", 2, &[]);
     let address = broker.address();
     let site = site_with_own_lanes_topic(&address, "clicks").env("WAYPOST__EDGE__ID", "edge-1");

@@ -52,7 +52,7 @@ pub(super) struct ExportedFile {
 }
 
 enum DayFile {
-    Parquet(ParquetFile<BufWriter<File>>),
+    Parquet(Box<ParquetFile<BufWriter<File>>>),
     Jsonl(BufWriter<File>),
 }
 
@@ -100,7 +100,7 @@ impl DayFiles {
             let file = File::create(&path).with_context(|| path.display().to_string())?;
             let out = BufWriter::with_capacity(FILE_BUFFER_BYTES, file);
             let file = match self.format {
-                ExportFormat::Parquet => DayFile::Parquet(ParquetFile::new(out)?),
+                ExportFormat::Parquet => DayFile::Parquet(Box::new(ParquetFile::new(out)?)),
                 ExportFormat::Jsonl => DayFile::Jsonl(out),
             };
             self.open = Some(OpenDay { day, lines: 0, file });
