@@ -15,9 +15,24 @@
 # Three edges on one topic of links, with a real Kafka (Java and Maven): how soon a change is served by the last edge, also during a bulk.
 #
 #   loadtest/links.sh fleet [--changes 200] [--rows 100000] [--name NAME]
+#
+# A look-up in the table: by its size, of codes that exist and of others, of one link by two workers, beside writes; with valgrind, to
+# count instructions and cache misses.
+#
+#   loadtest/links.sh lookup [COUNT ...] [--rounds 5] [--name NAME]
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 need gcc=gcc python3=python3
+if [ "${1:-}" = lookup ]; then
+    shift
+    need valgrind=valgrind
+    if [ -z "${LOOK_UP_BIN:-}" ]; then
+        cargo build --release --locked --manifest-path "$ROOT/Cargo.toml" --example look_up_links >&2
+        LOOK_UP_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/release/examples/look_up_links"
+    fi
+    export LOOK_UP_BIN
+    exec python3 "$ROOT/loadtest/links_lookup.py" "$@"
+fi
 build_waypost
 script=links
 case "${1:-}" in

@@ -10,7 +10,7 @@ use super::{
     catalog_thread::run_on_catalog_thread,
     plan::{WritePlan, plan_domain_change, plan_writes},
     producer::{TopicProducer, WriteFailure},
-    reading::TopicReading,
+    reading::{ReadStep, TopicReading},
 };
 use crate::{
     catalog::{
@@ -24,8 +24,17 @@ use crate::{
     word_enum::word_enum,
 };
 
-/// How often a writer that is fenced tries.
-const ATTEMPTS: u32 = 3;
+/// How long a write that is fenced again and again is tried, and how often at least: one attempt of a large write can
+/// take as long.
+const FENCED_TIME: Duration = Duration::from_secs(5);
+const MIN_ATTEMPTS: u32 = 5;
+/// The same for several rows at once: they take longer than a turn on a busy machine, and whoever sent a bulk cannot
+/// repeat the rest of it alone.
+const FENCED_TIME_OF_MANY_ROWS: Duration = Duration::from_secs(60);
+/// How long a fenced writer waits at most for the change of the writer that took its place.
+const TURN_TIME: Duration = Duration::from_secs(1);
+/// How long one wait for records may be meanwhile.
+const TURN_POLL_TIME: Duration = Duration::from_millis(20);
 /// How long reading to the end may take.
 const READ_TIME: Duration = Duration::from_secs(10);
 /// Rows of requests that share a transaction. One atomic request can have more.
@@ -44,13 +53,17 @@ pub(super) struct TopicWriting {
     /// A request that did not fit into a transaction.
     next: Option<TopicWrite>,
     producer: TopicProducer,
+    /// The offset behind this edge's last change, or behind that of another one after which this edge took a turn.
+    /// `None`: this process has not written.
+    turn_offset: Option<u64>,
     results: [::metrics::Counter; WriteResult::ALL.len()],
 }
 
 impl TopicWriting {
     pub(super) fn new(requests: mpsc::Receiver<TopicWrite>, producer: TopicProducer) -> TopicWriting {
         let counter = |result: WriteResult| table::counter(&table::LINKS_TOPIC_WRITES, &[result.as_str()]);
-        TopicWriting { requests, next: None, producer, results: WriteResult::ALL.map(counter) }
+        let results = WriteResult::ALL.map(counter);
+        TopicWriting { requests, next: None, producer, turn_offset: None, results }
     }
 
     /// Refuses the requests that wait.
@@ -74,7 +87,9 @@ impl TopicWriting {
         };
         let (writes, replies): (Vec<Write>, Vec<Reply>) = waiting.into_iter().unzip();
         let count = replies.len();
-        let plan = self.plan_and_commit(reading, move |writer| plan_writes(writer, &writes));
+        let has_many_rows = |write: &Write| matches!(write, Write::Batch(batch) if batch.rows.len() > 1);
+        let fenced_time = if writes.iter().any(has_many_rows) { FENCED_TIME_OF_MANY_ROWS } else { FENCED_TIME };
+        let plan = self.plan_and_commit(reading, fenced_time, move |writer| plan_writes(writer, &writes));
         let reports = plan.map_or_else(|error| repeat_error(&error, count), WritePlan::into_reports);
         for (reply, report) in replies.into_iter().zip(reports) {
             // An error: who asked has gone.
@@ -83,7 +98,8 @@ impl TopicWriting {
     }
 
     fn write_domain(&mut self, reading: &mut TopicReading, change: Box<DomainChange>, reply: DomainReply) {
-        let plan = self.plan_and_commit(reading, move |writer| Ok(plan_domain_change(writer, &change)));
+        let plan = move |writer: &mut CatalogWriter| Ok(plan_domain_change(writer, &change));
+        let plan = self.plan_and_commit(reading, FENCED_TIME, plan);
         // An error: who asked has gone.
         let _ = reply.send(plan.map_err(Into::into).and_then(WritePlan::into_report));
     }
@@ -113,31 +129,57 @@ impl TopicWriting {
         Waiting::Writes(waiting)
     }
 
-    /// Plans a write behind the end of the topic and commits it, again while another writer takes the place.
+    /// Plans a write behind the end of the topic and commits it, again while another writer takes the place. Writers
+    /// take turns, so that a small change on one edge gets between two parts of a large one on another.
     fn plan_and_commit<R: Send + 'static>(
         &mut self,
         reading: &mut TopicReading,
+        fenced_time: Duration,
         plan: impl Fn(&mut CatalogWriter) -> rusqlite::Result<WritePlan<R>> + Send + Sync + 'static,
     ) -> Result<WritePlan<R>, CatalogError> {
         let plan = Arc::new(plan);
-        for _ in 0..ATTEMPTS {
-            match self.try_plan_and_commit(reading, plan.clone()) {
-                Ok(plan) => return Ok(plan),
-                Err(AttemptError::Fenced) => self.results[WriteResult::Fenced as usize].increment(1),
-                Err(AttemptError::Catalog(error)) => {
-                    self.results[WriteResult::Failed as usize].increment(1);
-                    return Err(error);
+        let deadline = Instant::now() + fenced_time;
+        let mut attempts = 0;
+        while attempts < MIN_ATTEMPTS || Instant::now() < deadline {
+            attempts += 1;
+            let failed = match self.try_plan_and_commit(reading, plan.clone()) {
+                Ok(plan) => {
+                    self.turn_offset = Some(reading.state.next_offset);
+                    return Ok(plan);
                 }
+                Err(AttemptError::Fenced) => {
+                    self.results[WriteResult::Fenced as usize].increment(1);
+                    self.wait_for_turn(reading)
+                }
+                Err(AttemptError::Catalog(error)) => Err(error),
+            };
+            if let Err(error) = failed {
+                self.results[WriteResult::Failed as usize].increment(1);
+                return Err(error);
             }
         }
         log_fault!(
             warn,
             faults::LINKS_TOPIC_FENCED,
             topic = reading.state.topic,
-            "another edge writes to the topic of links and took this edge's place {ATTEMPTS} times; send changes to \
+            "another edge writes to the topic of links and took this edge's place {attempts} times; send changes to \
              one edge"
         );
-        Err(CatalogError::WriterFenced { attempts: ATTEMPTS })
+        Err(CatalogError::WriterFenced { attempts })
+    }
+
+    /// Waits until the writer that took this one's place has written: else each would fence the other before it has,
+    /// without end.
+    fn wait_for_turn(&mut self, reading: &mut TopicReading) -> Result<(), CatalogError> {
+        let before = self.turn_offset.unwrap_or(reading.state.next_offset);
+        let deadline = Instant::now() + TURN_TIME;
+        while reading.state.next_offset <= before && Instant::now() < deadline {
+            if let ReadStep::Lost(why) = reading.read_and_apply(TURN_POLL_TIME)? {
+                return Err(CatalogError::TopicUnavailable(why));
+            }
+        }
+        self.turn_offset = Some(reading.state.next_offset);
+        Ok(())
     }
 
     fn try_plan_and_commit<R: Send + 'static>(

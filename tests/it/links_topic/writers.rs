@@ -83,7 +83,7 @@ fn a_writer_that_is_fenced_takes_its_place_again() {
 }
 
 #[test]
-fn a_writer_that_is_fenced_three_times_says_so_and_writes_nothing() {
+fn a_writer_that_is_fenced_all_the_time_says_so_and_writes_nothing() {
     let Some(broker) = Broker::start_or_share() else { return };
     let topic = "links.fenced.often";
     set_up(&broker, topic);
@@ -99,7 +99,7 @@ fn a_writer_that_is_fenced_three_times_says_so_and_writes_nothing() {
             });
         }
         let mut number = 0;
-        until("a write that is fenced three times", || {
+        until("a write that is fenced all the time", || {
             number += 1;
             let answer = one.put_link(&format!("c{number}"), plain(&format!("c{number}"), "https://shop.example.com/"));
             let is_fenced = answer.status == 503 && body(&answer)["type"] == "urn:waypost:problem:writer-fenced";
