@@ -1,7 +1,7 @@
 """What a look-up in the table of links costs: by the number of links, of codes that exist and of others, of one link by all workers,
 and beside writes. See links.sh.
 
-The times are those of examples/look_up_links.rs, in turns; a figure is a median. Instructions and cache misses are counted by
+The times are those of loadtest/look_up_links.rs, in turns; a figure is a median. Instructions and cache misses are counted by
 cachegrind, in a run with look-ups less one that fills the table alone: a simulated first cache of 32 KiB and a last one of 32 MiB,
 64-byte lines, no prefetching. So its misses are all that the machine could have, and are not what it has.
 """
