@@ -200,7 +200,7 @@ impl Inputs<'_> {
         let mut writes: u64 = 0;
         while !is_done.load(Ordering::Relaxed) {
             let replaced = (writes / 2).wrapping_mul(7_919_317) % self.links;
-            let number = if writes % 2 == 0 { replaced } else { 2 * self.links + writes };
+            let number = if writes.is_multiple_of(2) { replaced } else { 2 * self.links + writes };
             if let Some(link) = example.with_code(code_of_number(number)) {
                 self.table.insert_or_replace(link);
             }
