@@ -83,7 +83,7 @@ impl Config {
             errors.push(InvalidValue::new("max_age", format!("is {:?}; allowed are 5s to 7d", self.max_age)));
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(30 * 86_400)).contains(&self.compare_interval) {
-            let message = format!("is {:?}; allowed are 1s to 30d", self.compare_interval);
+            let message = format!("is {:?}; allowed are 1s to 720h", self.compare_interval);
             errors.push(InvalidValue::new("compare_interval", message));
         }
         if let Some(topic) = &self.topic {
