@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Context, Result};
-use jiff::Timestamp;
+use anyhow::Result;
 use rdkafka::{
     Message,
     message::{BorrowedHeaders, BorrowedMessage, Header, OwnedHeaders},
@@ -36,24 +35,20 @@ impl<'a> OutgoingClick<'a> {
     }
 }
 
-/// The fields of an event that its key and headers are made of.
+/// The fields of an event that its topic, key and timestamp follow from.
 #[derive(Debug, Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, rename = "type")]
-    event_type: Cow<'a, str>,
     #[serde(borrow)]
     click_id: Cow<'a, str>,
     clicked_at_ms: u64,
-    #[serde(borrow, default)]
-    edge: Cow<'a, str>,
     #[serde(borrow, default)]
     visitor_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     outcome: Option<Cow<'a, str>>,
 }
 
-/// Makes the record of an exported line once more: the value without the arrival, and key, headers and timestamp as the
-/// edge made them. The topic follows from the outcome.
+/// Makes the record of an exported line once more: the value without the arrival, and key, header and timestamp as an
+/// edge sends them without `kafka.cloudevents`. The topic follows from the outcome.
 ///
 /// # Errors
 /// The line is no event.
@@ -66,22 +61,11 @@ pub(super) fn rebuild_click_from_line(line: &[u8]) -> Result<(Topic, OutgoingCli
     // A stub has no outcome.
     let topic = if event.outcome.as_ref().is_none_or(is_live) { Topic::Clicks } else { Topic::Orphan };
     let (value, arrived_at_ms) = split_arrival(line).map_err(anyhow::Error::msg)?;
-    let is_stub = event.event_type != "click";
     let timestamp_ms = i64::try_from(event.clicked_at_ms)?;
-    let time = Timestamp::from_millisecond(timestamp_ms).context("clicked_at_ms is no time")?;
-    let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("ce_specversion", "1.0".to_owned()),
-        ("ce_type", format!("waypost.{}.v1", event.event_type)),
-        ("ce_source", format!("/waypost/{}", event.edge)),
-        ("ce_id", format!("{}{}", event.click_id, if is_stub { "/dead_lettered" } else { "" })),
-        ("ce_time", time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()),
-        ("schema-version", "1".to_owned()),
-    ];
-    headers.extend(arrived_at_ms.map(|at_ms| ("wp_shipped_at_ms", at_ms.to_string())));
-    let headers = headers
-        .iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_str()) }));
+    let mut headers = OwnedHeaders::new();
+    if let Some(at_ms) = arrived_at_ms {
+        headers = headers.insert(Header { key: "wp_shipped_at_ms", value: Some(&at_ms.to_string()) });
+    }
     let key = event.visitor_id.filter(|visitor| !visitor.is_empty()).unwrap_or(event.click_id);
     let key = Some(Cow::Owned(key.into_owned().into_bytes()));
     Ok((topic, OutgoingClick { key, value, timestamp_ms: Some(timestamp_ms), headers }))
@@ -105,16 +89,14 @@ mod tests {
         let line = value.replace('}', r#","arrived_at_ms":1795000000500}"#);
         let (topic, click) = rebuild_click_from_line(line.as_bytes()).unwrap();
         assert_eq!((topic, &*click.value, click.key.as_deref()), (Topic::Clicks, value.as_bytes(), Some(&b"c"[..])));
-        let headers = headers_of(&click);
-        assert!(headers.contains(&("ce_time".to_owned(), "2026-11-18T11:06:40.123Z".to_owned())), "{headers:?}");
-        assert!(headers.contains(&("wp_shipped_at_ms".to_owned(), "1795000000500".to_owned())), "{headers:?}");
+        assert_eq!(headers_of(&click), [("wp_shipped_at_ms".to_owned(), "1795000000500".to_owned())]);
+        assert_eq!(click.timestamp_ms, Some(1_795_000_000_123));
         let orphan = value.replace("redirected", "expired").replace(r#""edge""#, r#""visitor_id":"v","edge""#);
         let (topic, click) = rebuild_click_from_line(orphan.as_bytes()).unwrap();
         assert_eq!((topic, click.key.as_deref()), (Topic::Orphan, Some(&b"v"[..])));
-        assert!(!headers_of(&click).iter().any(|(key, _)| key == "wp_shipped_at_ms"));
+        assert_eq!(headers_of(&click), []);
         let stub = r#"{"type":"dead_lettered","click_id":"c","clicked_at_ms":1,"edge":"e"}"#;
         let (topic, click) = rebuild_click_from_line(stub.as_bytes()).unwrap();
         assert_eq!(topic, Topic::Clicks);
-        assert!(headers_of(&click).contains(&("ce_id".to_owned(), "c/dead_lettered".to_owned())));
     }
 }
