@@ -42,22 +42,22 @@ pub(super) async fn wait_as_preferred<T: 'static, H: 'static>(
     let mut change = Box::pin(change);
     let wait = read_preferred_wait(&context.headers);
     let ended = match wait {
-        None => change.as_mut().await,
-        Some(wait) => match timeout(wait, change.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                let id = act.id.to_string();
-                let progress = context.state.progress.clone();
-                progress.borrow_mut().set(&id, ActProgress::Running);
-                tokio::task::spawn_local(async move {
-                    let ended = change.await;
-                    let ended = ended.map(|value| report(&value)).map_err(|error| error.to_string());
-                    progress.borrow_mut().set(&id, ActProgress::Ended(ended));
-                    drop(held);
-                });
-                return Ok(Awaited::GoesOn(answer_that_names_act(act, Some(wait))));
-            }
-        },
+        None => Some(change.as_mut().await),
+        // A timer of zero would still leave the change a moment to end in, and the answer to chance.
+        Some(Duration::ZERO) => None,
+        Some(wait) => timeout(wait, change.as_mut()).await.ok(),
+    };
+    let Some(ended) = ended else {
+        let id = act.id.to_string();
+        let progress = context.state.progress.clone();
+        progress.borrow_mut().set(&id, ActProgress::Running);
+        tokio::task::spawn_local(async move {
+            let ended = change.await;
+            let ended = ended.map(|value| report(&value)).map_err(|error| error.to_string());
+            progress.borrow_mut().set(&id, ActProgress::Ended(ended));
+            drop(held);
+        });
+        return Ok(Awaited::GoesOn(answer_that_names_act(act, wait)));
     };
     match ended {
         Ok(value) => Ok(Awaited::Ended(value)),

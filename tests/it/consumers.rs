@@ -180,6 +180,35 @@ fn duckdb_counts_the_clicks_of_exports_by_day_and_source() {
 }
 
 #[test]
+fn a_click_in_protobuf_is_exported_as_the_same_event_in_json() {
+    let Some(python) = kafka_python() else { return };
+    let Some(broker) = Broker::start_or_share() else { return };
+    broker.create_topic("encodings", 1, &[]);
+    let producer = producer(&broker);
+    let mut events = Vec::new();
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/events")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "pb") {
+            continue;
+        }
+        let (protobuf, json) = (fs::read(&path).unwrap(), fs::read(path.with_extension("json")).unwrap());
+        let with_schema_id = [&[0, 0, 0, 0, 7, 0], &*protobuf].concat();
+        events.push(serde_json::from_slice::<Value>(&json).unwrap());
+        for value in [protobuf, with_schema_id, json] {
+            producer.send(BaseRecord::<[u8], _>::to("encodings").payload(&value)).map_err(|(why, _)| why).unwrap();
+        }
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    let site = Site::new(&[]);
+    let file = fs::read_to_string(export(python, &broker, &site, "encodings")).unwrap();
+    let exported: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!events.is_empty() && exported.len() == 3 * events.len(), "{} of {}", exported.len(), events.len());
+    for (event, records) in events.iter().zip(exported.chunks(3)) {
+        assert!(records.iter().all(|record| record["value"] == *event), "{event} is exported as {records:?}");
+    }
+}
+
+#[test]
 #[ignore = "long: installs half a gigabyte"]
 fn clickhouse_takes_the_definitions_and_counts_what_duckdb_counts() {
     let Some(python_with_kafka) = kafka_python() else { return };

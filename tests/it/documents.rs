@@ -246,10 +246,10 @@ fn the_page_about_the_api_runs_and_its_links_are_a_links_file() {
         r#"{"next":"#,
         r#""reason":"under review""#,
         "\n204\n",
-        r#""changed":2"#,
+        r#""changed":3"#,
         r#""host":"new.example.com","settings""#,
         r#""check":"link_of_path","result":"mug: found""#,
-        "links: good, 2",
+        "links: good, 3",
     ] {
         assert!(printed.contains(expected), "{expected:?} is not in:\n{printed}");
     }

@@ -6,6 +6,8 @@ database is, and a record that comes twice changes nothing. No Kafka here: `clos
 import json
 import sqlite3
 
+from click_value import read_click_value
+
 DAY_MS = 86_400_000
 CLICK_TOPICS = ("clicks", "clicks.orphan")
 LANES_TOPIC = "clicks.lanes"
@@ -49,7 +51,7 @@ class ClickStore:
     def take_record(self, topic, value, arrived_at_ms):
         if value is None:
             return
-        record = json.loads(value)
+        record = read_click_value(value)
         if topic == LANES_TOPIC:
             self.take_statement(record)
         elif record["type"] == "dead_lettered":

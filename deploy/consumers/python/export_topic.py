@@ -3,12 +3,14 @@
     export_topic.py --kafka HOST:PORT --topic commissions --out commissions.jsonl
 
 Each line has `partition`, `offset`, `key`, `arrived_at_ms` (the header wp_shipped_at_ms, else the record's time) and `value`, null
-for a tombstone. The export ends where the topic ended when it began.
+for a tombstone; a click in Protobuf is written as the same event in JSON. The export ends where the topic ended when it began.
 """
 import argparse
 import json
 
 import confluent_kafka
+
+from click_value import read_click_value
 
 
 def export(kafka, topic, out):
@@ -32,7 +34,7 @@ def export(kafka, topic, out):
         out.write(json.dumps({
             "partition": message.partition(), "offset": message.offset(), "key": key.decode() if key is not None else None,
             "arrived_at_ms": int(arrived) if arrived else message.timestamp()[1],
-            "value": json.loads(value) if value is not None else None}) + "\n")
+            "value": read_click_value(value) if value is not None else None}) + "\n")
         count += 1
     return count
 
