@@ -97,6 +97,6 @@ mod tests {
         assert_eq!(headers_of(&click), []);
         let stub = r#"{"type":"dead_lettered","click_id":"c","clicked_at_ms":1,"edge":"e"}"#;
         let (topic, click) = rebuild_click_from_line(stub.as_bytes()).unwrap();
-        assert_eq!(topic, Topic::Clicks);
+        assert_eq!((topic, &*click.value), (Topic::Clicks, stub.as_bytes()));
     }
 }
