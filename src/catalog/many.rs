@@ -17,7 +17,7 @@ use super::{
 /// Rows of one chunk.
 const CHUNK: usize = 1_000;
 /// Links that are told by name: the first ones.
-const MAX_TOLD: usize = 100;
+pub const MAX_TOLD: usize = 100;
 
 /// A change of many links.
 #[derive(Clone, Debug)]

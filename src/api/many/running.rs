@@ -19,7 +19,7 @@ use crate::{
         CatalogError, CatalogHandle,
         act::Act,
         kept_changes::{ChangeState, KeptChange},
-        many::{ChunkStep, ManyChange, ManyError, ManyReport, ManyRun},
+        many::{ChunkStep, MAX_TOLD, ManyChange, ManyError, ManyReport, ManyRun},
     },
 };
 
@@ -128,11 +128,7 @@ fn try_run_kept_change(catalog: &CatalogHandle, kept: &mut KeptChange) -> Result
     let (change, act) = (kept.change.clone(), kept.act.clone());
     let mut run = ManyRun::new(catalog, &change, &act, false)?;
     run.after = kept.after.clone();
-    if let Some(report) = kept.report.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok()) {
-        let count = |field: &str| report[field].as_u64().unwrap_or(0);
-        let (changed, unchanged, refused_total) = (count("changed"), count("unchanged"), count("refused"));
-        run.report = ManyReport { changed, unchanged, refused_total, ..ManyReport::default() };
-    }
+    let before: Option<Value> = kept.report.as_ref().and_then(|text| serde_json::from_str(text).ok());
     kept.state = ChangeState::Running;
     kept.error = None;
     loop {
@@ -146,8 +142,22 @@ fn try_run_kept_change(catalog: &CatalogHandle, kept: &mut KeptChange) -> Result
             kept.state = ChangeState::Done;
         }
         kept.after = run.after.clone();
-        kept.report = Some(report_to_json(&run.report).to_string());
+        let report = report_to_json(&run.report);
+        kept.report = Some(before.as_ref().map_or(report.clone(), |before| add_reports(before, report)).to_string());
     }
+}
+
+/// The report of a change that was interrupted: what became of the links before, then behind it.
+fn add_reports(before: &Value, mut after: Value) -> Value {
+    for count in ["changed", "unchanged", "refused"] {
+        after[count] = (before[count].as_u64().unwrap_or(0) + after[count].as_u64().unwrap_or(0)).into();
+    }
+    for list in ["examples", "refused_links"] {
+        let [before, after_it] = [&before[list], &after[list]].map(|list| list.as_array().into_iter().flatten());
+        let told: Vec<Value> = before.chain(after_it).take(MAX_TOLD).cloned().collect();
+        after[list] = told.into();
+    }
+    after
 }
 
 /// What became of the links.
@@ -173,4 +183,25 @@ pub(in crate::api) fn progress_to_json(progress: &ActProgress) -> Value {
         ActProgress::Ended(Err(error)) => (ChangeState::Failed, None, Some(error)),
     };
     json!({"state": state.as_str(), "effective_at": null, "report": report, "error": error})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_an_interrupted_change_names_the_links_refused_before() {
+        let report = |changed: u64, refused: &[&str]| {
+            let links: Vec<Value> = refused.iter().map(|link| json!({"link": link})).collect();
+            json!({"changed": changed, "unchanged": 1, "refused": refused.len(), "examples": ["e"],
+                "refused_links": links})
+        };
+        let added = add_reports(&report(2, &["a"]), report(3, &["b", "c"]));
+        let mut expected = report(5, &["a", "b", "c"]);
+        (expected["unchanged"], expected["examples"]) = (json!(2), json!(["e", "e"]));
+        assert_eq!(added, expected);
+        let many = vec!["x"; MAX_TOLD];
+        let told = add_reports(&report(0, &many), report(0, &["y"]));
+        assert_eq!((&told["refused"], told["refused_links"].as_array().unwrap().len()), (&json!(101), MAX_TOLD));
+    }
 }
