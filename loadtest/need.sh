@@ -21,11 +21,14 @@ need() { # need PROGRAM=PACKAGE ...
     fi
 }
 
+need_python_venv() { # Debian has what `python3 -m venv` needs in a package of its own, which has no program.
+    python3 -c 'import ensurepip' 2>/dev/null || need no-program=python3-venv
+}
+
 kafka_python() { # kafka_python SCRIPT-ARGUMENT...: runs python3 with confluent-kafka, in a venv below TMPDIR that the first run makes
     local version=2.16.1 venv
     venv="${TMPDIR:-/tmp}/waypost-confluent-kafka-$version"
-    # Debian has what `python3 -m venv` needs in a package of its own, which has no program.
-    python3 -c 'import ensurepip' 2>/dev/null || need no-program=python3-venv
+    need_python_venv
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     "$venv/bin/python" -c "import confluent_kafka" 2>/dev/null || "$venv/bin/pip" install -q "confluent-kafka==$version" >&2
     PYTHONDONTWRITEBYTECODE=1 exec "$venv/bin/python" "$@"

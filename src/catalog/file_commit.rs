@@ -5,7 +5,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Seek},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock,
+    file_watch::FileVersion,
     links::{Table, destination::policy::DestinationPolicy, domains::Domains},
     model::link::record::Record,
 };
@@ -33,6 +34,11 @@ use crate::{
 const ROWS_PER_PART: usize = 8_000;
 /// How long a store that failed is left alone.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// A version of a file, as `Meta::FileVersion` has it.
+pub(super) fn file_version_text(path: &Path, version: &FileVersion) -> String {
+    format!("{} {version:?}", path.display())
+}
 
 /// A file whose links are being kept.
 pub(super) struct FileCommit {

@@ -34,6 +34,23 @@ pub struct Args {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Ring(RingCommand),
+    /// Make a key that signs receipts, in a new file of mode 0600, and print its public key
+    NewReceiptKey {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print the public key with which others verify receipts
+    ReceiptPublicKey {
+        /// The file that new-receipt-key made
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum RingCommand {
     /// Show every key: its id, its role now, its times
     List {
         /// Print one JSON object a key
@@ -77,17 +94,6 @@ enum Command {
         #[arg(long)]
         replace: bool,
     },
-    /// Make a key that signs receipts, in a new file of mode 0600, and print its public key
-    NewReceiptKey {
-        /// The file
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-    /// Print the public key with which others verify receipts
-    ReceiptPublicKey {
-        /// The file that new-receipt-key made
-        file: PathBuf,
-    },
 }
 
 fn parse_non_negative_duration(text: &str) -> Result<Duration, String> {
@@ -102,6 +108,10 @@ fn parse_non_negative_duration(text: &str) -> Result<Duration, String> {
 /// The configuration is invalid, the ring cannot be read or written, or `out` cannot be written.
 pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
     match &args.command {
+        Command::Ring(command) => {
+            let path = args.ring.find_ring_file_from_flag_else_config()?;
+            run_ring_command(command, &path, now_ms, out)
+        }
         Command::NewReceiptKey { out: path } => {
             let key = SigningKey::create_file(path)?;
             eprintln!(
@@ -109,21 +119,19 @@ pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut imp
                 path.display(),
                 key.key_id()
             );
-            return Ok(write!(out, "{}", key.public_key_pem())?);
+            Ok(write!(out, "{}", key.public_key_pem())?)
         }
-        Command::ReceiptPublicKey { file } => {
-            return Ok(write!(out, "{}", SigningKey::load(file)?.public_key_pem())?);
-        }
-        Command::List { .. } | Command::Rotate { .. } | Command::Export { .. } | Command::Import { .. } => {}
+        Command::ReceiptPublicKey { file } => Ok(write!(out, "{}", SigningKey::load(file)?.public_key_pem())?),
     }
-    let path = args.ring.find_ring_file_from_flag_else_config()?;
-    match &args.command {
-        Command::NewReceiptKey { .. } | Command::ReceiptPublicKey { .. } => Ok(()),
-        Command::List { json } => print_key_statuses_and_fingerprint(&Keyring::load(&path)?, now_ms, *json, out),
-        Command::Rotate { sign_in } => {
+}
+
+fn run_ring_command(command: &RingCommand, path: &Path, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
+    match command {
+        RingCommand::List { json } => print_key_statuses_and_fingerprint(&Keyring::load(path)?, now_ms, *json, out),
+        RingCommand::Rotate { sign_in } => {
             let from_ms = now_ms.saturating_add(u64::try_from(sign_in.as_millis()).unwrap_or(u64::MAX));
             let RotatedKeyring { new_key, ring } =
-                file::add_signing_key_retire_others_and_write_file(&path, now_ms, from_ms)?;
+                file::add_signing_key_retire_others_and_write_file(path, now_ms, from_ms)?;
             let (id, from) = (String::from_utf8_lossy(&new_key), format_utc(from_ms));
             writeln!(out, "key {id} verifies as soon as a server has read the ring, and signs from {from}.")?;
             writeln!(out, "In a fleet, export the ring and import it on every edge before then.")?;
@@ -131,8 +139,8 @@ pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut imp
             writeln!(out, "Ring {}.", ring.fingerprint_text())?;
             Ok(())
         }
-        Command::Export { seller, partner, domain, out: to } => {
-            let ring = Keyring::load(&path)?;
+        RingCommand::Export { seller, partner, domain, out: to } => {
+            let ring = Keyring::load(path)?;
             let audience = match (seller, partner, domain) {
                 (Some(name), _, _) => Some(KeyScope::Seller(name)),
                 (_, Some(name), _) => Some(KeyScope::Partner(name)),
@@ -141,10 +149,10 @@ pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut imp
             };
             write_exported_ring_or_url_keys(&ring, audience, to.as_deref(), out)
         }
-        Command::Import { file: from, replace } => {
+        RingCommand::Import { file: from, replace } => {
             let own_keys = if *replace { OwnKeys::Remove } else { OwnKeys::Retire };
             let ring = file::replace_keyring_file_and_retire_or_drop_own_keys(
-                &path,
+                path,
                 &read_exported_ring_from_private_file_or_stdin(from)?,
                 now_ms,
                 own_keys,

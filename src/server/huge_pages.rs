@@ -1,7 +1,7 @@
 //! Transparent huge pages: for a large table of links, and for nothing else.
 //!
-//! The allocator asks for them wherever it may. In a table of a million links they save a look-up some 200 ns, because
-//! the processor finds each page in fewer steps. In a small process they keep 29 MiB resident that nobody uses.
+//! The allocator asks for them wherever it may. In a large table they make a look-up faster, because the processor
+//! finds each page in fewer steps. In a small process they keep memory resident that nobody uses.
 
 use std::{fs, path::Path};
 
@@ -16,5 +16,7 @@ pub(super) fn disable_huge_pages_unless_links_are_many(config: &Config) {
     let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     let catalog = size(&config.server.data_dir.join(catalog::FILE_NAME));
     let links_file = config.links.file.as_deref().map_or(0, size);
-    let _ = rustix::thread::disable_transparent_huge_pages(catalog.max(links_file) < LARGE_BYTES);
+    if catalog.max(links_file) < LARGE_BYTES {
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
+    }
 }

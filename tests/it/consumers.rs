@@ -21,35 +21,20 @@ use crate::{
     dsl::{Site, TIMEOUT, link},
     kafka::{
         broker::{Broker, Kind},
-        install::run,
         site::{send_clicks, site_with_own_lanes_topic, wait_until_delivered},
     },
     need::needed_in_ci,
+    python::python_with,
 };
 
 const CONSUMERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/consumers");
 const DAY: i64 = 24 * HOUR;
 
-/// A Python with the packages of a `requirements.txt`, installed at the first call; `None` if that is impossible and
-/// the test may be skipped.
+/// A Python with the packages of a `requirements.txt`; `None` if that is impossible and the test may be skipped.
 fn python(name: &str, requirements: &str) -> Option<PathBuf> {
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let make = || -> Result<PathBuf, String> {
-        let file = Path::new(CONSUMERS).join(requirements);
-        let wanted = fs::read(&file).map_err(|why| format!("{}: {why}", file.display()))?;
-        let venv = base.join(format!("python-{name}-{:08x}", crc32c::crc32c(&wanted)));
-        fs::create_dir_all(base).map_err(|why| why.to_string())?;
-        let lock = fs::File::create(base.join("python.lock")).map_err(|why| why.to_string())?;
-        // Test binaries run side by side; the lock goes with the file.
-        lock.lock().map_err(|why| why.to_string())?;
-        if !venv.join("done").exists() {
-            run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-            run(Command::new(venv.join("bin/pip")).args(["install", "-q", "-r"]).arg(&file))?;
-            fs::write(venv.join("done"), "").map_err(|why| why.to_string())?;
-        }
-        Ok(venv.join("bin/python"))
-    };
-    needed_in_ci(&format!("Python with {requirements}"), make())
+    let packages = fs::read_to_string(Path::new(CONSUMERS).join(requirements)).unwrap();
+    let packages: Vec<&str> = packages.lines().collect();
+    needed_in_ci(&format!("Python with {requirements}"), python_with(name, &packages))
 }
 
 fn kafka_python() -> Option<&'static PathBuf> {

@@ -17,7 +17,7 @@ use crate::{
     catalog::{
         act::{Act, new_act_id, write_act, write_act_with_detail},
         apply::{Application, ChangeRules},
-        change::{ChangeRow, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal},
+        change::{ChangeRow, ExpectedLink, LinkChange, LinkName, RowOutcome},
         recorded::RecordedLink,
         store::{GoneRow, Meta, StoredLink},
         suspension_rows::{SuspensionRow, detail_of_suspension, load_suspensions},
@@ -32,7 +32,7 @@ use crate::{
         domains::{Config, Domains},
         suspensions::Dimension,
     },
-    model::link::record::{Record, RecordError},
+    model::link::record::Record,
     word_enum::word_enum,
 };
 
@@ -271,7 +271,7 @@ impl TopicApplication<'_> {
             return self.reject(record, &Rejection::new(RejectReason::KeyDiffers, detail));
         };
         if let RowOutcome::Refused(refusal) = outcome {
-            return self.reject(record, &to_rejection(refusal));
+            return self.reject(record, &Rejection::of_refusal(refusal));
         }
         rejected::forget_key(self.connection, &record.key_text())?;
         let once = record.author.as_ref().and_then(|author| author.once.as_ref());
@@ -389,15 +389,4 @@ impl TopicApplication<'_> {
 fn is_about_link_or_domain(content: &RecordContent) -> bool {
     use RecordContent::{Domain, GoneLink, LinkTombstone, PutLink};
     matches!(content, PutLink { .. } | GoneLink { .. } | LinkTombstone { .. } | Domain { .. })
-}
-
-fn to_rejection(refusal: RowRefusal) -> Rejection {
-    let text = |errors: Vec<RecordError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    match refusal {
-        RowRefusal::Unchangeable(errors) => Rejection::new(RejectReason::Unchangeable, text(errors)),
-        RowRefusal::CodeReserved { errors, .. } => Rejection::new(RejectReason::CodeReserved, text(errors)),
-        RowRefusal::Invalid(errors) => Rejection::new(RejectReason::Invalid, text(errors)),
-        // A record of the topic has no condition, so no other refusal occurs.
-        other => Rejection::new(RejectReason::Invalid, format!("{other:?}")),
-    }
 }

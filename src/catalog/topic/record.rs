@@ -7,10 +7,13 @@ use super::record_key::RecordKey;
 use crate::{
     catalog::{
         act::Act,
-        change::{IdempotencyKey, LinkName},
+        change::{IdempotencyKey, LinkName, RowRefusal},
     },
     links::{RemovedLink, domains::Settings, file::MAX_LINE, suspensions::Dimension},
-    model::link::{Kind, record::Record},
+    model::link::{
+        Kind,
+        record::{Record, RecordError},
+    },
     word_enum::word_enum,
 };
 
@@ -106,6 +109,18 @@ pub(super) struct Rejection {
 impl Rejection {
     pub(super) fn new(reason: RejectReason, detail: impl Into<String>) -> Rejection {
         Rejection { reason, detail: detail.into() }
+    }
+
+    /// Why the catalog refuses the link of a record.
+    pub(super) fn of_refusal(refusal: RowRefusal) -> Rejection {
+        let text = |errors: Vec<RecordError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        match refusal {
+            RowRefusal::Unchangeable(errors) => Rejection::new(RejectReason::Unchangeable, text(errors)),
+            RowRefusal::CodeReserved { errors, .. } => Rejection::new(RejectReason::CodeReserved, text(errors)),
+            RowRefusal::Invalid(errors) => Rejection::new(RejectReason::Invalid, text(errors)),
+            // A record of the topic has no condition, so no other refusal occurs.
+            other => Rejection::new(RejectReason::Invalid, format!("{other:?}")),
+        }
     }
 }
 
