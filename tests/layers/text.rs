@@ -8,7 +8,7 @@ use crate::tree::{repository_root, rust_files_below};
 const MAX_COLUMNS: usize = 120;
 
 /// The folders of the repository that hold Rust files.
-const FOLDERS: &[&str] = &["src", "tests", "benches", "examples"];
+const FOLDERS: &[&str] = &["src", "tests", "benches", "loadtest"];
 
 fn rust_files() -> Vec<(PathBuf, String)> {
     let paths = FOLDERS.iter().flat_map(|folder| rust_files_below(folder));
@@ -29,7 +29,7 @@ fn no_line_is_longer_than_rustfmt_allows() {
 
 /// Paths from the root of the repository, as prose names them: `deploy/runbook.md`.
 fn named_files(text: &str) -> BTreeSet<&str> {
-    const TOP: &[&str] = &["src/", "tests/", "benches/", "loadtest/", "deploy/", "docs/", "examples/", ".ci/"];
+    const TOP: &[&str] = &["src/", "tests/", "benches/", "loadtest/", "deploy/", "docs/", ".ci/"];
     const EXTENSIONS: &[&str] =
         &["rs", "md", "sh", "py", "c", "h", "toml", "yml", "yaml", "json", "jsonl", "txt", "svg"];
     let is_of_path = |sign: char| sign.is_ascii_alphanumeric() || "/._-".contains(sign);
