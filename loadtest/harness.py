@@ -35,6 +35,8 @@ def say(*words):
 
 def scratch_dir(parent=None):
     """A directory of this run, removed when it ends; `parent` may be a tmpfs."""
+    if parent is not None:
+        pathlib.Path(parent).mkdir(parents=True, exist_ok=True)
     path = pathlib.Path(tempfile.mkdtemp(prefix="waypost-load-", dir=parent))
     path.chmod(0o755)  # nginx's worker is another user when started by root
     atexit.register(shutil.rmtree, path, ignore_errors=True)

@@ -11,9 +11,10 @@
 //! The second pass keeps only clicks that the first one saw, so that a topic that grows meanwhile gives the rows of the
 //! moment when reading began. Two ids of one hash keep a record too much, which changes no row.
 
-use std::{collections::HashSet, path::PathBuf, thread};
+use std::{collections::HashSet, path::PathBuf, sync::LazyLock, thread};
 
 use anyhow::Result;
+use memchr::memmem::Finder;
 
 use super::file_scan::scan_lines_on_threads;
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 
 /// The key of a click id in an event's JSON, as Waypost writes it.
 const CLICK_ID_KEY: &[u8] = b"\"click_id\":\"";
+static CLICK_ID_KEY_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CLICK_ID_KEY));
 
 /// The hash of a click id or of a visitor id; 0 for no visitor.
 type IdHash = u64;
@@ -227,7 +229,7 @@ impl WantedRecords {
 
 /// Finds the click id of an event without parsing it, where the event has the form that Waypost writes.
 fn find_plain_click_id(value: &[u8]) -> Option<&[u8]> {
-    let start = memchr::memmem::find(value, CLICK_ID_KEY)? + CLICK_ID_KEY.len();
+    let start = CLICK_ID_KEY_FINDER.find(value)? + CLICK_ID_KEY.len();
     let len = memchr::memchr(b'"', &value[start..])?;
     Some(&value[start..start + len])
 }
