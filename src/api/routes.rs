@@ -11,6 +11,7 @@ word_enum! {
         Links = "/v1/links",
         Link = "/v1/links/{domain}/{code}",
         LinkHistory = "/v1/links/{domain}/{code}/history",
+        LinkQrCode = "/v1/links/{domain}/{code}/qr",
         Bulk = "/v1/bulk",
         Export = "/v1/export",
         Audit = "/v1/audit",
@@ -69,6 +70,7 @@ impl Route {
             Route::Suspension => &[(Verb::Put, Scope::Suspend), (Verb::Delete, Scope::Suspend)],
             Route::Freeze => &[(Verb::Put, Scope::Admin), (Verb::Delete, Scope::Admin)],
             Route::LinkHistory
+            | Route::LinkQrCode
             | Route::Export
             | Route::Audit
             | Route::Acts

@@ -19,6 +19,7 @@ mod outcome_text;
 mod place;
 mod place_args;
 mod progress;
+mod qr_code;
 mod read;
 mod refusal_text;
 mod server;
@@ -59,6 +60,8 @@ enum Links {
     List(read::ListArgs),
     /// Show the changes of a link
     History(read::HistoryArgs),
+    /// Draw the QR code of a link
+    Qr(qr_code::QrArgs),
     /// Write every link as a links file
     Export(read::ExportArgs),
     /// Switch links off: by code, or all of a creator, a seller, a host…
@@ -106,6 +109,7 @@ impl LinksArgs {
             Links::Rm(args) => args.remove_links_and_print_outcomes(place, out),
             Links::List(args) => args.print_links(place, out),
             Links::History(args) => args.print_changes(place, out),
+            Links::Qr(args) => args.write_qr_code(place, out),
             Links::Export(args) => args.print_all_records(place, out),
             Links::Disable(args) => args.disable_links_or_suspend_values(place, out),
             Links::Enable(args) => args.enable_links_or_end_suspensions(place, out),

@@ -14,6 +14,7 @@ mod link;
 mod link_key;
 mod link_urls;
 mod own_host;
+pub mod qr_code;
 pub mod routes;
 pub mod rules;
 pub mod suspensions;

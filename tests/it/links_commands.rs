@@ -1,4 +1,5 @@
-//! `waypost links domains`, `patch --effective-at`, `acts`, `cancel` and `check`: on a data directory, and on a server.
+//! `waypost links domains`, `qr`, `patch --effective-at`, `acts`, `cancel` and `check`: on a data directory, and on a
+//! server.
 
 use std::process::Output;
 
@@ -164,4 +165,34 @@ fn links_files_are_checked_by_the_rules_of_the_configuration_and_every_mistake_h
     let (code, out, error) = place.run(&["check", &path("good.jsonl"), &path("bad.jsonl")]);
     assert!(code == 2 && out.contains("good.jsonl"), "{code}: {out}{error}");
     assert!(error.contains("bad.jsonl:2") && error.contains("bad.jsonl:3"), "{error}");
+}
+
+#[test]
+fn a_qr_code_is_drawn_by_a_server_and_on_a_directory_and_by_the_api_alike() {
+    let mut images = Vec::new();
+    for place in Place::both() {
+        let file = place.site().path("links.jsonl");
+        std::fs::write(&file, link("mug")).unwrap();
+        place.succeed(&["add", file.to_str().unwrap()]);
+        let missing = place.run(&["qr", "nothing", "--host", "go.example.com"]);
+        assert!(missing.0 == 1 && missing.2.contains("there is no link nothing on *"), "{missing:?}");
+        assert!(place.fail(&["qr", "mug"]).contains("--host is missing"));
+        assert!(place.fail(&["qr", "mug", "--host", "go example"]).contains("is no host"));
+        let (code, svg, url) = place.run(&["qr", "mug", "--host", "go.example.com", "--sub", "sub2"]);
+        assert_eq!((code, url.trim()), (0, "https://go.example.com/mug?sub2=qr"));
+        images.push(svg);
+        let png = place.site().path("mug.png");
+        place.succeed(&["qr", "mug", "--host", "go.example.com", "--format", "png", "--output", png.to_str().unwrap()]);
+        assert!(std::fs::read(png).unwrap().starts_with(b"\x89PNG"));
+        if let Place::Server(api) = &place {
+            let answer = api.request("GET", "/v1/links/*/mug/qr?host=go.example.com&sub=sub2").send();
+            assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/svg+xml")));
+            images.push(answer.text());
+            let refused = api.request("GET", "/v1/links/*/mug/qr?size=10&host=go.example.com").send();
+            assert!(refused.status == 400 && refused.text().contains("allowed are 200 to 4096"), "{}", refused.text());
+            assert_eq!(api.request("GET", "/v1/links/*/mug/qr").send().status, 400);
+            assert_eq!(api.request("GET", "/v1/links/*/nothing/qr?host=a.example").send().status, 404);
+        }
+    }
+    assert!(images.iter().all(|image| *image == images[0] && image.starts_with("<svg")), "{images:?}");
 }

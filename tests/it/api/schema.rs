@@ -40,6 +40,10 @@ pub(crate) fn check_answer(method: &str, target: &str, answer: &Answer) {
     if method == "HEAD" {
         return;
     }
+    if media_type.starts_with("image/") {
+        assert!(!answer.body.is_empty(), "{place}");
+        return;
+    }
     let schema = format!("{pointer}/content/{}/schema", escape(media_type));
     check_body(&schema, &body_as_json(media_type, answer), &place);
 }
