@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::edge::pages::{self, Page};
+use crate::edge::pages::Page;
 
 /// The longest token of a challenge, bytes. The certificate authorities in use take 43.
 const MAX_TOKEN_LEN: usize = 128;
@@ -28,6 +28,6 @@ impl AcmeChallenges {
     /// The challenge at a path.
     pub(super) fn find_page(&self, path: &str) -> Option<Page> {
         let body = self.0.get(path.strip_prefix("/.well-known/acme-challenge/")?)?;
-        Some(Page { content_type: Some(pages::TEXT), body: body.clone() })
+        Some(Page::plain_text(body.clone()))
     }
 }

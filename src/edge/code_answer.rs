@@ -11,6 +11,7 @@ use crate::{
         context::RequestContext,
         cors,
         decision::{Action, CookieAction, Decision},
+        info_page,
         minted_click::MintedClick,
         pages::Page,
         scratch::ScratchBuffers,
@@ -48,6 +49,11 @@ fn answer_second_lookup_and_encode_click<B>(
     context: &RequestContext,
     scratch: &mut ScratchBuffers,
 ) -> Answer {
+    if link.is_none()
+        && let Some(page) = info_page::answer_if_asked(edge, request.method(), target, context)
+    {
+        return page;
+    }
     let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), target, link);
     answer_for_link_and_encode_click(edge, request, &found.target(target), found.link(), context, scratch)
 }

@@ -8,7 +8,7 @@ use crate::{
         ATTRIBUTION_WINDOW_MS,
         cookie::{HOST_COOKIE, SHARED_COOKIE},
     },
-    edge::pages::{self, Page},
+    edge::pages::Page,
     links::domains::Domain,
 };
 
@@ -55,7 +55,7 @@ impl DomainResponses {
                 "Links shared by creators start here.",
                 shop,
             ),
-            robots: Page { content_type: Some(pages::TEXT), body: domain.robots.clone() },
+            robots: Page::plain_text(domain.robots.clone()),
             not_found: Page::html_from_escaped_texts_and_shop_url(
                 "Link not found",
                 "This link does not exist. Check it for a typing error.",

@@ -4,7 +4,7 @@
 //!
 //! 1. [`target`] reads the request line and the host: which code in which domain. Rejected requests and fixed paths end
 //!    here. If no link has the code, `second_lookup` looks for one that something was glued to (`path_repair`), then
-//!    for the code of another tracker's URL (`links::routes`).
+//!    for the code of another tracker's URL (`links::routes`). `/CODE+` ends with `info_page`.
 //! 2. `code_request` resolves everything about the request once: link, client facts, consent, cookie, client address.
 //! 3. `decision` chooses the outcome by the link's state and these facts, and what the answer may carry.
 //! 4. `minted_click` makes the click's ids, its URL token and its destination; `code_answer` makes the answer.
@@ -31,6 +31,7 @@ pub mod handler;
 mod hsts;
 pub mod https_redirect;
 mod id_clock;
+mod info_page;
 mod minted_click;
 mod pages;
 mod path_repair;

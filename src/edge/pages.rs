@@ -1,8 +1,12 @@
 //! Response bodies and their types: the small pages that a person sees where no redirect is possible, plain text and
 //! JSON.
 
+use std::sync::LazyLock;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderValue;
+use sha2::{Digest, Sha256};
 
 /// The media type by which an app asks for the click as JSON.
 pub(super) const CLICK_JSON_TYPE: &str = "application/vnd.waypost.click+json";
@@ -12,35 +16,52 @@ pub(super) const CLICK_JSON_TYPE: &str = "application/vnd.waypost.click+json";
 pub struct Page {
     /// `Content-Type`; `None` for an empty body.
     pub content_type: Option<HeaderValue>,
+    /// `Content-Security-Policy`
+    pub content_security_policy: Option<&'static HeaderValue>,
     /// The body.
     pub body: Bytes,
 }
 
+/// The style of every page. Colours are the browser's, so that a dark mode is dark.
+const STYLE: &str = ":root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:30rem;\
+                     margin:15vh auto;padding:0 1rem;overflow-wrap:anywhere}dt{opacity:.7;font-size:.9rem}\
+                     dd{margin:0 0 .8rem}";
+
+/// Only [`STYLE`] has an effect.
+static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    // Letters, digits and signs of ASCII alone, so the default is never used.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// Plain text.
-pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLICK_JSON: HeaderValue = HeaderValue::from_static(CLICK_JSON_TYPE);
 
 impl Page {
     /// An empty body.
     pub(super) const fn empty() -> Page {
-        Page { content_type: None, body: Bytes::new() }
+        Page::without_policy(None, Bytes::new())
     }
 
     /// One line of plain text.
     pub(super) const fn text(line: &'static str) -> Page {
-        Page { content_type: Some(TEXT), body: Bytes::from_static(line.as_bytes()) }
+        Page::without_policy(Some(TEXT), Bytes::from_static(line.as_bytes()))
     }
 
     /// A JSON document.
     pub(super) fn json(body: Bytes) -> Page {
-        Page { content_type: Some(JSON), body }
+        Page::without_policy(Some(JSON), body)
     }
 
     /// A click as JSON, for an app that resolves the link itself.
     pub(super) fn click_json(body: String) -> Page {
-        Page { content_type: Some(CLICK_JSON), body: body.into() }
+        Page::without_policy(Some(CLICK_JSON), body.into())
     }
 
     /// An HTML page, with a link to the shop if the domain has one. `shop_url` is an absolute URL, checked with the
@@ -50,20 +71,38 @@ impl Page {
         text_html: &str,
         shop_url: Option<&str>,
     ) -> Page {
-        let shop_link = shop_url
-            .map_or(String::new(), |url| format!("<p><a href=\"{}\">Go to the shop</a></p>", escape_attribute(url)));
-        let body = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title_html}</title>\
-             <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:30rem;\
-             margin:20vh auto;padding:0 1rem}}</style>\
-             <h1>{title_html}</h1><p>{text_html}</p>{shop_link}</html>"
-        );
-        Page { content_type: Some(HTML), body: body.into() }
+        let shop_link =
+            shop_url.map_or(String::new(), |url| format!("<p><a href=\"{}\">Go to the shop</a></p>", escape_html(url)));
+        let body_html = format!("<h1>{title_html}</h1><p>{text_html}</p>{shop_link}");
+        Page::without_policy(Some(HTML), build_html(title_html, &body_html, "").into())
+    }
+
+    /// An HTML page that loads nothing, runs nothing and is in no index. Its parts are HTML already.
+    pub(super) fn html_with_strict_policy(title_html: &str, body_html: &str) -> Page {
+        let html = build_html(title_html, body_html, "<meta name=\"robots\" content=\"noindex\">");
+        let page = Page::without_policy(Some(HTML), html.into());
+        Page { content_security_policy: Some(&CONTENT_SECURITY_POLICY), ..page }
+    }
+
+    const fn without_policy(content_type: Option<HeaderValue>, body: Bytes) -> Page {
+        Page { content_type, content_security_policy: None, body }
+    }
+
+    /// A plain text.
+    pub(super) const fn plain_text(body: Bytes) -> Page {
+        Page::without_policy(Some(TEXT), body)
     }
 }
 
-/// Escapes a URL for an HTML attribute in double quotes.
-fn escape_attribute(url: &str) -> String {
-    url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+fn build_html(title_html: &str, body_html: &str, head_html: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{head_html}\
+         <title>{title_html}</title><style>{STYLE}</style></head><body>{body_html}</body></html>"
+    )
+}
+
+/// Escapes a text for HTML, in an element or in an attribute in double quotes.
+pub(super) fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }

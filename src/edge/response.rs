@@ -72,6 +72,9 @@ fn insert_headers_and_take_body(answer: Answer, headers: &mut HeaderMap) -> Byte
     if let Some(content_type) = answer.page.content_type {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
+    if let Some(policy) = answer.page.content_security_policy {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    }
     if let Some(cors) = answer.cors {
         insert_cors_headers(*cors, headers);
     }

@@ -525,3 +525,33 @@ fn a_host_that_is_not_configured_is_served_or_refused_as_the_star_says() {
         Site::new(&links).config(&format!("[domains.\"{HOST}\"]\nunknown_hosts = \"refuse\"\n")).run_refused_start();
     assert!(code == Some(64) && error.contains("unknown_hosts"), "{error}");
 }
+
+#[test]
+fn a_plus_behind_the_code_shows_where_the_link_leads_and_is_no_click() {
+    let site = site("", &[on(HOST, &link("live")), on(HOST, &expired("old")), on(HOST, &disabled("off"))]);
+    let answer = get(&site, "/live+", &[]);
+    assert_eq!((answer.status, answer.header("location"), answer.header("set-cookie")), (200, None, None));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    let page = answer.text();
+    for part in
+        ["https://shop.example.com/", "Works until", "c_1", "name=\"robots\" content=\"noindex\"", "href=\"/live\""]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("wp="), "{page}");
+    assert_eq!(send_request(&site, "HEAD", HOST, "/live+", &[]).status, 200);
+    for (path, state) in [("/old+", "It has ended."), ("/off+", "It is switched off.")] {
+        let page = get(&site, path, &[]).text();
+        assert!(page.contains(state) && !page.contains("href"), "{page}");
+    }
+    // A code that no link has is looked for as ever, and so is each of them where the host has no such page.
+    assert_eq!(get(&site, "/nobody+", &[]).status, 404);
+    assert_eq!(get(&site, "/live", &[]).status, 302);
+    assert_eq!(event(&site, "clicks", "live")["code"], "live");
+    assert_eq!(site.events("clicks").len(), 1);
+
+    let without = self::site("info_page = false", &[on(HOST, &link("live"))]);
+    assert_eq!(get(&without, "/live+", &[]).status, 302);
+    assert_eq!(event(&without, "clicks", "live")["repaired"], true);
+}

@@ -94,6 +94,8 @@ pub struct Domain {
     pub app_origins: Box<[HeaderValue]>,
     /// Bodies of the app association files.
     pub app_association_files: AppAssociationFiles,
+    /// Whether `/CODE+` shows a page about the link.
+    pub info_page: bool,
     /// The names of the sub ids, if they are not `sub1` to `sub5`.
     pub sub_names: SubNames,
     /// The shapes of other trackers' URLs.
@@ -134,6 +136,7 @@ impl Domain {
                 .as_ref()
                 .map(AppLinks::build_association_files)
                 .unwrap_or_default(),
+            info_page: settings.info_page,
             sub_names: SubNames::parse(&settings.sub_names, &settings.token_param)?,
             routes: Routes::compile(&settings.routes)?,
             name: name.into(),

@@ -69,6 +69,8 @@ pub struct Settings {
     /// The app that resolves this host's links. Without it no app association file is served: the app would open and no
     /// click would reach Waypost.
     pub app_links: Option<AppLinks>,
+    /// Whether `/CODE+` shows a page about the link instead of following it.
+    pub info_page: bool,
     /// The names of `sub1`, `sub2` and so on in requests for this host, as an old tracker named them.
     pub sub_names: Vec<String>,
     /// Of `*` alone: whether hosts that are not configured are served.
@@ -98,6 +100,7 @@ impl Default for Settings {
             app_resolves: None,
             app_origins: Vec::new(),
             app_links: None,
+            info_page: true,
             sub_names: Vec::new(),
             unknown_hosts: UnknownHosts::default(),
             routes: Vec::new(),

@@ -1,0 +1,83 @@
+//! `/CODE+`: a page that tells a person where a link leads, who earns by it and until when. It is no click, and sets no
+//! cookie. A browser that goes on by the page's link makes the click.
+
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+
+use crate::{
+    edge::{
+        answer::{Accounting, Answer},
+        context::RequestContext,
+        pages::{Page, escape_html},
+        snapshot::Edge,
+        target::RequestedCode,
+    },
+    links::{Link, LinkState, domains::Domain},
+    model::link::LinkFacts,
+};
+
+/// What stands behind the code.
+const SIGN: u8 = b'+';
+
+/// Answers a request for the page about a link. `None`: the request is not for such a page, or there is no such link.
+pub(super) fn answer_if_asked(
+    edge: &Edge,
+    method: &Method,
+    target: &RequestedCode<'_>,
+    context: &RequestContext,
+) -> Option<Answer> {
+    let domain = target.host.domain;
+    if !domain.info_page || (*method != Method::GET && *method != Method::HEAD) {
+        return None;
+    }
+    let code = target.code.as_bytes().strip_suffix(&[SIGN])?;
+    let link = edge.find_link(domain, code)?;
+    Some(Answer::with_page(StatusCode::OK, describe_link(edge, &link, domain, context.wall_ms), Accounting::FixedPath))
+}
+
+fn describe_link(edge: &Edge, link: &Link, domain: &Domain, now_ms: u64) -> Page {
+    let is_suspended = edge.suspensions.find(link, domain, now_ms).is_some();
+    let state = if is_suspended { LinkState::Disabled } else { link.state_at(now_ms) };
+    let facts = LinkFacts::decode(link.facts());
+    let day_of = |time_ms: u64| {
+        let time = i64::try_from(time_ms).ok().and_then(|time_ms| Timestamp::from_millisecond(time_ms).ok());
+        time.map(|time| time.strftime("%-d %B %Y, %H:%M UTC").to_string())
+    };
+    let destination = String::from_utf8_lossy(link.url_template().text_without_placeholders()).into_owned();
+    let mut rows = vec![("Leads to", address_before_query(&destination).to_owned())];
+    if let Some(facts) = &facts {
+        rows.extend(describe_who_earns(facts).map(|text| ("Who earns", text)));
+        let end = facts.end_ms().and_then(day_of);
+        rows.push(match (state, end) {
+            (LinkState::Live, Some(end)) => ("Works until", end),
+            (LinkState::Live, None) => ("Works until", "it is switched off".to_owned()),
+            (LinkState::NotStarted, _) => ("Works from", day_of(link.starts_ms()).unwrap_or_default()),
+            (LinkState::Expired, _) => ("State", "It has ended.".to_owned()),
+            (LinkState::Disabled, _) => ("State", "It is switched off.".to_owned()),
+        });
+    }
+    let rows: String =
+        rows.iter().map(|(name, text)| format!("<dt>{name}</dt><dd>{}</dd>", escape_html(text))).collect();
+    let code = String::from_utf8_lossy(link.code()).into_owned();
+    let way_on = if state == LinkState::Live {
+        format!("<p><a href=\"/{code}\">Follow the link</a></p>")
+    } else {
+        String::new()
+    };
+    Page::html_with_strict_policy("About this link", &format!("<h1>About this link</h1><dl>{rows}</dl>{way_on}"))
+}
+
+/// What stands behind is parameters, which tell a person little.
+fn address_before_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
+}
+
+/// Who gets commission for an order that comes by the link. `None`: nobody.
+fn describe_who_earns(facts: &LinkFacts<'_>) -> Option<String> {
+    let earner = [facts.creator, facts.partner].into_iter().find(|id| !id.is_empty())?;
+    Some(if facts.rate_bp > 0 {
+        format!("{earner} gets commission if you buy")
+    } else {
+        format!("The link was shared by {earner}")
+    })
+}
