@@ -125,43 +125,58 @@ def post_bulk(port, key, numbers, created):
     return seconds, json.loads(body.splitlines()[-1])
 
 
+def bulk_under_clicks(store, waypost, generator, requests, numbers, created, options):
+    """Sends upserts while clicks come; their microseconds and what the bulk took, once with a client that shares the cores with the
+    server and once with one that uses what the server leaves, as a client on another machine does."""
+    half = len(numbers) // 2
+    for name, part in (("same_class", numbers[:half]), ("idle_class", numbers[half:])):
+        result = {}
+
+        def send():
+            if name == "idle_class":
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # this thread
+            result["seconds"], result["summary"] = post_bulk(waypost.admin, store.key, part, created)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        busy = []
+        while sender.is_alive():
+            busy += generator.run(waypost.port, requests, options.rate, 1)["us"]  # the last one outlasts the bulk
+        sender.join()
+        if not result:
+            raise Failure("the bulk request failed")
+        yield name, len(part), result, sorted(busy)
+
+
 def bulk(binary, directory, options):
     """A bulk of upserts into a full catalog while clicks come, against the same clicks alone."""
     store = Store(binary, directory / "store", options.count)
     first = json.loads(store.run("links", "show", harness.code_of(0)))
     waypost = store.serve({0, 1}, workers=1).ready(600)
     requests, generator = write_requests(directory, options.count), steady.Steady(directory)
-    rounds = []
-    rows = options.rows // options.rounds
+    rounds, rows = {"quiet": [], "same_class": [], "idle_class": []}, options.rows // options.rounds
+
+    def figures(us):
+        return {"p50_us": steady.at(0.5, us), "p99_us": steady.at(0.99, us), "most_us": us[-1], "clicks": len(us)}
+
     for turn in range(options.rounds):
-        quiet = generator.run(waypost.port, requests, options.rate, 10)
-        result = {}
-
-        def send():
-            result["seconds"], result["summary"] = post_bulk(
-                waypost.admin, store.key, range(turn * rows, (turn + 1) * rows), first["created_at"])
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        busy = []
-        while sender.is_alive():
-            busy += generator.run(waypost.port, requests, options.rate, 5)["us"]
-        sender.join()
-        if not result:
-            raise Failure("the bulk request failed")
-        busy.sort()
-        rounds.append({**result, "quiet_p50_us": steady.at(0.5, quiet["us"]), "quiet_p99_us": steady.at(0.99, quiet["us"]),
-                       "quiet_most_us": quiet["us"][-1], "p50_us": steady.at(0.5, busy), "p99_us": steady.at(0.99, busy),
-                       "most_us": busy[-1], "clicks": len(busy)})
-        say(rounds[-1])
+        rounds["quiet"].append(figures(generator.run(waypost.port, requests, options.rate, 10)["us"]))
+        numbers = range(turn * rows, (turn + 1) * rows)
+        for name, count, result, busy in bulk_under_clicks(store, waypost, generator, requests, numbers, first["created_at"], options):
+            rounds[name].append({**figures(busy), **result, "rows": count, "row_us": 1e6 * result["seconds"] / count})
+            say(f"{name}: {rounds[name][-1]}")
     waypost.stop(120)
-    middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0] if name.endswith("_us")}
-    seconds = sum(one["seconds"] for one in rounds)
-    text = (f"{rows * options.rounds} upserts into {options.count} links in {options.rounds} requests: {seconds:.1f} s in all, "
-            f"{1e6 * seconds / (rows * options.rounds):.0f} µs a row\n"
-            f"clicks beside it, {options.rate}/s, medians of rounds, µs: p50 {middle['p50_us']:.0f} (quiet {middle['quiet_p50_us']:.0f}), "
-            f"p99 {middle['p99_us']:.0f} (quiet {middle['quiet_p99_us']:.0f}: {middle['p99_us'] / middle['quiet_p99_us']:.2f} ×), "
-            f"most {middle['most_us']:.0f} (quiet {middle['quiet_most_us']:.0f})\n")
+    middle = {name: {field: statistics.median(one[field] for one in ones) for field in ones[0] if field.endswith("_us")}
+              for name, ones in rounds.items()}
+    quiet = middle["quiet"]
+    text = (f"{rows * options.rounds} upserts into {options.count} links in {2 * options.rounds} requests; clicks beside them, "
+            f"{options.rate}/s, medians of rounds, µs\n"
+            f"{'no upserts':54} p50 {quiet['p50_us']:5.0f}   p99 {quiet['p99_us']:5.0f}            most {quiet['most_us']:6.0f}\n")
+    for name, words in (("same_class", "a client that shares the cores with the server"),
+                        ("idle_class", "a client that takes what the server leaves")):
+        one = middle[name]
+        text += (f"{words:54} p50 {one['p50_us']:5.0f}   p99 {one['p99_us']:5.0f} = {one['p99_us'] / quiet['p99_us']:4.2f} ×   "
+                 f"most {one['most_us']:6.0f}   {one['row_us']:4.0f} µs a row\n")
     return text, {"fill_seconds": store.fill_seconds, "rounds": rounds}
 
 

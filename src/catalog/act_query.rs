@@ -3,10 +3,12 @@
 use rusqlite::OptionalExtension;
 
 use super::{
-    apply::{is_same_record, one_line_text},
+    apply::one_line_text,
     change::{ChangeRow, ExpectedLink, LinkChange, LinkName},
     query::{AUDIT, AuditLine, CatalogReader, audit_line_of_row},
+    store::find_link_id,
 };
+use crate::model::link::record::Record;
 
 /// What somebody did at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,10 +58,10 @@ impl CatalogReader {
         name: &LinkName,
         row: &ChangeRow,
     ) -> rusqlite::Result<Option<u64>> {
-        let sql = "SELECT version, before_version, after FROM audit \
-                   WHERE domain = ?1 AND code = ?2 AND act = ?3 ORDER BY position";
+        let Some(link) = find_link_id(&self.0, &name.domain, &name.code)? else { return Ok(None) };
+        let sql = "SELECT version, before_version, after FROM audit WHERE link = ?1 AND act = ?2 ORDER BY position";
         let mut statement = self.0.prepare_cached(sql)?;
-        let mut lines = statement.query((&name.domain, &name.code, act))?;
+        let mut lines = statement.query((link, act))?;
         while let Some(line) = lines.next()? {
             let (before_version, after): (Option<u64>, Option<String>) = (line.get(1)?, line.get(2)?);
             if is_row_of_change(row, before_version, after.as_deref()) {
@@ -88,7 +90,8 @@ fn is_row_of_change(row: &ChangeRow, before_version: Option<u64>, after: Option<
     had_expected_link
         && match (&row.change, after) {
             (LinkChange::Put { record, text }, Some(after)) => {
-                is_same_record(after, &one_line_text(record, text.as_deref()))
+                let text = one_line_text(record, text.as_deref());
+                after == text || serde_json::from_str::<Record>(after).is_ok_and(|after| after == **record)
             }
             (LinkChange::Patch { .. }, Some(_)) | (LinkChange::Delete { .. }, None) => true,
             _ => false,

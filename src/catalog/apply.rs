@@ -6,10 +6,12 @@ use rusqlite::{Connection, params};
 use super::{
     act::Act,
     change::{ChangeRow, ChangedLink, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal},
+    expected::{check_expected, refusal_of_absent_link},
+    merge_patch::apply_merge_patch,
     mint::mint_code,
     own_links::{self, leads_back_to},
     recorded::RecordedLink,
-    store::{GoneRow, LinkRow, StoredLink},
+    store::{GoneRow, LinkRow, StoredLink, find_new_link_id},
     versions::Versions,
 };
 use crate::{
@@ -48,12 +50,45 @@ pub(super) struct Application<'a> {
     pub(super) table_changes: Vec<TableChange>,
     /// What the topic of links gets; `None`: links come from elsewhere.
     pub(super) recorded: Option<Vec<RecordedLink>>,
+    pub(super) extent: WriteExtent,
+    /// The id of the next new link, once one was needed.
+    pub(super) next_link_id: Option<i64>,
+}
+
+/// Which tables are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteExtent {
+    /// Every one.
+    Everything,
+    /// Those that later rows are checked against: the transaction, or its part with these rows, is rolled back.
+    WhatRowsAreCheckedAgainst,
 }
 
 /// A row that is refused, or the store that fails.
 type Applied<T> = rusqlite::Result<Result<T, RowRefusal>>;
 
-impl Application<'_> {
+impl<'a> Application<'a> {
+    /// Rows that are written with everything, by the rules `rules`. Nothing is recorded for the topic of links.
+    pub(super) fn new(
+        connection: &'a Connection,
+        rules: ChangeRules<'a>,
+        act: &'a Act,
+        random: &'a mut StdRng,
+        versions: Versions<'a>,
+    ) -> Application<'a> {
+        Application {
+            connection,
+            rules,
+            act,
+            random,
+            versions,
+            table_changes: Vec::new(),
+            recorded: None,
+            extent: WriteExtent::Everything,
+            next_link_id: None,
+        }
+    }
+
     /// Applies one row. A refused row changes nothing.
     ///
     /// # Errors
@@ -90,11 +125,12 @@ impl Application<'_> {
         let name = self.name_of(&valid.link);
         let previous = StoredLink::find(self.connection, &name.domain, &name.code)?;
         let text = one_line_text(record, text);
-        if let Some(refusal) = check_expected(expected, previous.as_ref(), Some(&text)) {
+        let is_same = previous.as_ref().is_some_and(|previous| previous.is_same(&text, record));
+        if let Some(refusal) = check_expected(expected, previous.as_ref(), is_same) {
             return Ok(Err(refusal));
         }
         if let Some(previous) = &previous
-            && is_same_record(&previous.record, &text)
+            && is_same
             && self.versions.keep_unchanged_link(previous.version)
         {
             let version = previous.version;
@@ -105,7 +141,8 @@ impl Application<'_> {
                 warnings: valid.warnings,
             })));
         }
-        if let Some(refusal) = self.check_against_previous(&valid.link, &name, previous.as_ref())? {
+        let gone = self.find_gone(&name, previous.as_ref())?;
+        if let Some(refusal) = self.check_against_previous(&valid.link, previous.as_ref(), gone.as_ref()) {
             return Ok(Err(refusal));
         }
         if leads_back_to(self.connection, self.rules.domains, &name, &valid.own_host_targets)? {
@@ -114,7 +151,12 @@ impl Application<'_> {
             let error = RecordError::new("url", message).with_kind(RecordErrorKind::NotAcceptedHere);
             return Ok(Err(RowRefusal::Invalid(vec![error])));
         }
-        let version = self.write_link(&name, &text, record, &valid, previous.as_ref())?;
+        let version = self.versions.take();
+        let leads_to = own_links::to_json(self.rules.domains, &valid.own_host_targets);
+        let link = &valid.link;
+        let row = LinkRow { domain: &name.domain, code: &name.code, version, text: &text, record, link, leads_to };
+        self.write_link(&row, previous.as_ref(), gone.as_ref())?;
+        self.table_changes.push(TableChange::Replace(valid.link));
         let changed = ChangedLink { name, version, record: text, warnings: valid.warnings };
         Ok(Ok(if previous.is_some() { RowOutcome::Updated(changed) } else { RowOutcome::Created(changed) }))
     }
@@ -124,7 +166,7 @@ impl Application<'_> {
         let Some(stored) = StoredLink::find(self.connection, &name.domain, &name.code)? else {
             return Ok(Err(refusal_of_absent_link(expected)));
         };
-        if let Some(refusal) = check_expected(expected, Some(&stored), None) {
+        if let Some(refusal) = check_expected(expected, Some(&stored), false) {
             return Ok(Err(refusal));
         }
         let patched = match apply_merge_patch(&stored.record, patch) {
@@ -147,33 +189,38 @@ impl Application<'_> {
         let Some(stored) = StoredLink::find(self.connection, &name.domain, &name.code)? else {
             return Ok(Err(refusal_of_absent_link(expected)));
         };
-        if let Some(refusal) = check_expected(expected, Some(&stored), None) {
+        if let Some(refusal) = check_expected(expected, Some(&stored), false) {
             return Ok(Err(refusal));
         }
         let version = self.delete_link(&name, &stored)?;
         Ok(Ok(RowOutcome::Deleted { name, version }))
     }
 
-    /// Writes a valid link, its line in the audit, and the change for the table. Returns the link's version.
+    /// Writes a valid link in the place of `previous` or `gone`, and its line in the audit. Returns the id of its row.
     fn write_link(
         &mut self,
-        name: &LinkName,
-        text: &str,
-        record: &Record,
-        valid: &ValidLink,
+        row: &LinkRow<'_>,
         previous: Option<&StoredLink>,
-    ) -> rusqlite::Result<u64> {
-        let version = self.versions.take();
-        let leads_to = own_links::to_json(self.rules.domains, &valid.own_host_targets);
-        let row =
-            LinkRow { domain: &name.domain, code: &name.code, version, text, record, link: &valid.link, leads_to };
-        row.write(self.connection, previous)?;
-        if previous.is_none() {
-            GoneRow::delete(self.connection, &name.domain, &name.code)?;
+        gone: Option<&GoneRow>,
+    ) -> rusqlite::Result<i64> {
+        let known = previous.map(|previous| previous.id).or_else(|| gone.and_then(|gone| gone.id));
+        let id = known.map_or_else(|| self.take_new_link_id(), Ok)?;
+        row.write(self.connection, id, previous)?;
+        if self.extent == WriteExtent::Everything {
+            row.write_tags_and_ready_bytes(self.connection, id, previous)?;
         }
-        self.write_audit(version, name, previous, Some(text))?;
-        self.table_changes.push(TableChange::Replace(valid.link.clone()));
-        Ok(version)
+        if gone.is_some() {
+            GoneRow::delete(self.connection, row.domain, row.code)?;
+        }
+        let name = LinkName { domain: row.domain.to_owned(), code: row.code.to_owned() };
+        self.write_audit(id, row.version, &name, previous, Some(row.text))?;
+        Ok(id)
+    }
+
+    fn take_new_link_id(&mut self) -> rusqlite::Result<i64> {
+        let id = self.next_link_id.map_or_else(|| find_new_link_id(self.connection), Ok)?;
+        self.next_link_id = Some(id + 1);
+        Ok(id)
     }
 
     /// Keeps the link of a record that `table` serves already. Returns the id of its row; `None` if the table lacks it.
@@ -191,7 +238,7 @@ impl Application<'_> {
         };
         let stored = StoredLink::find(self.connection, &name.domain, &name.code)?;
         if let Some(stored) = &stored {
-            if is_same_record(&stored.record, text) {
+            if stored.is_same(text, record) {
                 return Ok(Some(stored.id));
             }
             if link.version() == stored.version {
@@ -210,12 +257,8 @@ impl Application<'_> {
         let leads_to = own_links::to_json(self.rules.domains, &targets.unwrap_or_default());
         let version = link.version();
         let row = LinkRow { domain: &name.domain, code: &name.code, version, text, record, link: &link, leads_to };
-        let id = row.write(self.connection, stored.as_ref())?;
-        if stored.is_none() {
-            GoneRow::delete(self.connection, &name.domain, &name.code)?;
-        }
-        self.write_audit(version, &name, stored.as_ref(), Some(text))?;
-        Ok(Some(id))
+        let gone = self.find_gone(&name, stored.as_ref())?;
+        self.write_link(&row, stored.as_ref(), gone.as_ref()).map(Some)
     }
 
     /// Removes a stored link and reserves its code. Returns the version of the removal.
@@ -223,9 +266,10 @@ impl Application<'_> {
         let version = self.versions.take();
         stored.delete(self.connection)?;
         if let Some(link) = stored.as_removed(self.rules.now_ms) {
-            GoneRow { domain: name.domain.clone(), code: name.code.clone(), link }.write(self.connection)?;
+            let (domain, code) = (name.domain.clone(), name.code.clone());
+            GoneRow { domain, code, link, id: Some(stored.id) }.write(self.connection)?;
         }
-        self.write_audit(version, name, Some(stored), None)?;
+        self.write_audit(stored.id, version, name, Some(stored), None)?;
         if let Some(domain) = self.find_domain(&name.domain) {
             let key = LinkKey { domain: domain.id, code: name.code.clone().into_bytes() };
             self.table_changes.push(TableChange::Remove(key));
@@ -235,23 +279,27 @@ impl Application<'_> {
 
     fn write_audit(
         &mut self,
+        id: i64,
         version: u64,
         name: &LinkName,
         before: Option<&StoredLink>,
         after: Option<&str>,
     ) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO audit (version, act, at_ms, domain, code, before_version, before, after) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        self.connection.prepare_cached(sql)?.execute(params![
-            version,
-            self.act.id.to_string(),
-            self.rules.now_ms,
-            name.domain,
-            name.code,
-            before.map(|stored| stored.version),
-            before.map(|stored| &stored.record),
-            after
-        ])?;
+        if self.extent == WriteExtent::Everything {
+            let sql = "INSERT INTO audit (version, act, at_ms, domain, code, before_version, before, after, link) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            self.connection.prepare_cached(sql)?.execute(params![
+                version,
+                self.act.id.to_string(),
+                self.rules.now_ms,
+                name.domain,
+                name.code,
+                before.map(|stored| stored.version),
+                before.map(|stored| &stored.record),
+                after,
+                id
+            ])?;
+        }
         let now_ms = self.rules.now_ms;
         if let Some(recorded) = &mut self.recorded {
             recorded.push(RecordedLink::new(version, name, before, after, now_ms));
@@ -259,25 +307,33 @@ impl Application<'_> {
         Ok(())
     }
 
+    /// The removed link of a code that no link has.
+    fn find_gone(&self, name: &LinkName, previous: Option<&StoredLink>) -> rusqlite::Result<Option<GoneRow>> {
+        match previous {
+            Some(_) => Ok(None),
+            None => GoneRow::find(self.connection, &name.domain, &name.code),
+        }
+    }
+
     /// The refusal if the change touches what never changes, or takes a reserved code.
     fn check_against_previous(
         &self,
         link: &Link,
-        name: &LinkName,
         previous: Option<&StoredLink>,
-    ) -> rusqlite::Result<Option<RowRefusal>> {
-        let Some(is) = link.unchangeable_fields() else { return Ok(None) };
+        gone: Option<&GoneRow>,
+    ) -> Option<RowRefusal> {
+        let is = link.unchangeable_fields()?;
         if let Some(previous) = previous {
             let was = previous.as_removed(self.rules.now_ms);
             let errors =
                 was.map(|was| find_changed_unchangeable_fields(&is, &was.unchangeable_fields(), CodeState::Served));
-            return Ok(errors.filter(|errors| !errors.is_empty()).map(RowRefusal::Unchangeable));
+            return errors.filter(|errors| !errors.is_empty()).map(RowRefusal::Unchangeable);
         }
-        let Some(gone) = GoneRow::find(self.connection, &name.domain, &name.code)? else { return Ok(None) };
+        let gone = gone?;
         let reusable_at_ms = gone.link.reusable_at_ms();
         let errors = find_changed_unchangeable_fields(&is, &gone.link.unchangeable_fields(), CodeState::Reserved);
         let is_refused = reusable_at_ms > self.rules.now_ms && !errors.is_empty();
-        Ok(is_refused.then_some(RowRefusal::CodeReserved { reusable_at_ms, errors }))
+        is_refused.then_some(RowRefusal::CodeReserved { reusable_at_ms, errors })
     }
 
     fn build_link(&self, record: &Record, version: u64) -> Result<ValidLink, Vec<RecordError>> {
@@ -304,74 +360,14 @@ impl Application<'_> {
     }
 }
 
-/// The refusal if the stored link is not what is expected. `text`: the record that is to be written.
-fn check_expected(expected: ExpectedLink, stored: Option<&StoredLink>, text: Option<&str>) -> Option<RowRefusal> {
-    let is_same =
-        |stored: &StoredLink, text: Option<&str>| text.is_some_and(|text| is_same_record(&stored.record, text));
-    match (expected, stored) {
-        (ExpectedLink::Any, _) | (ExpectedLink::Absent | ExpectedLink::AbsentOrSame, None) => None,
-        (ExpectedLink::Absent, Some(stored)) => Some(RowRefusal::Exists { version: stored.version }),
-        (ExpectedLink::AtVersion(version), Some(stored)) if stored.version == version => None,
-        (ExpectedLink::AtVersion(_), stored) => {
-            Some(RowRefusal::VersionDiffers { found: stored.map(|stored| stored.version) })
-        }
-        (ExpectedLink::AbsentOrSame, Some(stored)) => {
-            (!is_same(stored, text)).then_some(RowRefusal::VersionNeeded { found: stored.version })
-        }
-        (ExpectedLink::AtVersionOrDone(version), stored) => {
-            let found = stored.map(|stored| stored.version);
-            let is_expected = found == version || stored.is_some_and(|stored| is_same(stored, text));
-            (!is_expected).then_some(match (version, found) {
-                (None, Some(version)) => RowRefusal::Exists { version },
-                _ => RowRefusal::VersionDiffers { found },
-            })
-        }
-    }
-}
-
-fn refusal_of_absent_link(expected: ExpectedLink) -> RowRefusal {
-    match expected {
-        ExpectedLink::AtVersion(_) => RowRefusal::VersionDiffers { found: None },
-        _ => RowRefusal::NotFound,
-    }
-}
-
 /// The record on one line: as it was written, if that is one line.
 pub(super) fn one_line_text(record: &Record, text: Option<&str>) -> String {
-    match text.map(str::trim).filter(|text| !text.contains(['\n', '\r'])) {
+    match text.map(str::trim).filter(|text| memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none()) {
         Some(text) => text.to_owned(),
         None => serde_json::to_string(record).unwrap_or_default(),
     }
 }
 
-/// Whether two texts are the same record.
-pub(super) fn is_same_record(one: &str, other: &str) -> bool {
-    let canonical = |text: &str| serde_json::to_value(serde_json::from_str::<Record>(text).ok()?).ok();
-    one == other || canonical(one).is_some_and(|one| Some(one) == canonical(other))
-}
-
 fn code_of_record(text: &str) -> String {
     serde_json::from_str::<Record>(text).map(|record| record.code).unwrap_or_default()
-}
-
-/// The URL on another host. Everything behind the host stays as it is, placeholders too.
-fn with_other_host(url: &str, host: &str) -> String {
-    let Some((scheme, behind)) = url.split_once("://") else { return url.to_owned() };
-    let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
-    format!("{scheme}://{host}{}", &behind[end..])
-}
-
-/// The record that a JSON merge patch (RFC 7396) makes of another. The member `host` stands for the host of `url`.
-fn apply_merge_patch(record: &str, patch: &serde_json::Value) -> Result<Record, String> {
-    let Some(changes) = patch.as_object() else { return Err("a patch is a JSON object".to_owned()) };
-    let mut value: serde_json::Value = serde_json::from_str(record).map_err(|error| error.to_string())?;
-    for (field, change) in changes {
-        if let ("host", Some(host)) = (&**field, change.as_str()) {
-            value["url"] = with_other_host(value["url"].as_str().unwrap_or_default(), host).into();
-            continue;
-        }
-        // No field of a record is an object, so a patch has one level. A null is an absent field.
-        value[field.as_str()] = change.clone();
-    }
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }

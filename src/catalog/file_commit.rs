@@ -106,16 +106,11 @@ impl FileCommit {
     ) -> Result<FileCommitState, StoreError> {
         let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let now_ms = clock::wall_ms().max(Meta::LatestMs.read_number(&transaction)?);
-        let mut application = Application {
-            connection: &transaction,
-            rules: ChangeRules { policy, domains, now_ms },
-            act: &self.act,
-            // No code is minted here.
-            random: &mut StdRng::seed_from_u64(0),
-            versions: Versions::counted(latest_version),
-            table_changes: Vec::new(),
-            recorded: None,
-        };
+        let rules = ChangeRules { policy, domains, now_ms };
+        // No code is minted here.
+        let mut random = StdRng::seed_from_u64(0);
+        let versions = Versions::counted(latest_version);
+        let mut application = Application::new(&transaction, rules, &self.act, &mut random, versions);
         let next = match self.next {
             NextPart::Lines => commit_lines(&mut self.lines, &self.table, &mut self.kept, &mut application)
                 .map_err(|error| to_store_error(&self.path, error))?,

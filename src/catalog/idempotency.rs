@@ -26,7 +26,9 @@ impl IdempotencyKey {
         now_ms: u64,
     ) -> rusqlite::Result<Option<EarlierRequest>> {
         let sql = "SELECT i.fingerprint, i.domain, i.code, i.version, a.after FROM idempotency i \
-                   LEFT JOIN audit a ON a.domain = i.domain AND a.code = i.code AND a.version = i.version \
+                   LEFT JOIN audit a ON a.version = i.version AND a.link = coalesce( \
+                   (SELECT id FROM link l WHERE l.domain = i.domain AND l.code = i.code), \
+                   (SELECT link FROM gone g WHERE g.domain = i.domain AND g.code = i.code)) \
                    WHERE i.api_key = ?1 AND i.key = ?2 AND i.at_ms > ?3";
         let oldest_ms = now_ms.saturating_sub(KEPT_MS);
         let found = connection.prepare_cached(sql)?.query_row(params![self.api_key, self.key, oldest_ms], |row| {

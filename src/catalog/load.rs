@@ -67,7 +67,7 @@ fn load_removed_links(
 ) -> rusqlite::Result<Vec<(LinkKey, RemovedLink)>> {
     let rows = GoneRow::list_reserved(connection, now_ms)?.into_iter();
     Ok(rows
-        .filter_map(|GoneRow { domain, code, link }| {
+        .filter_map(|GoneRow { domain, code, link, .. }| {
             Some((LinkKey { domain: domains.find_by_name(&domain)?.id, code: code.into_bytes() }, link))
         })
         .collect())

@@ -11,7 +11,7 @@ use super::{
     change::{Batch, BatchMode, ChangeRow, ExpectedLink, LinkChange, LinkName, RowOutcome, RowRefusal},
     error::CatalogError,
     query::{CatalogReader, LinkFilter},
-    store::StoreError,
+    store::{StoreError, find_link_id},
 };
 
 /// Rows of one chunk.
@@ -186,15 +186,16 @@ fn list_inverses(
     // SQLite takes the other columns from the row of the minimum.
     let sql = format!(
         "SELECT domain, code, before, min(position), \
-         (SELECT version FROM audit AS last WHERE last.domain = audit.domain AND last.code = audit.code \
-          AND last.{condition} ORDER BY position DESC LIMIT 1), \
-         (SELECT after IS NULL FROM audit AS last WHERE last.domain = audit.domain AND last.code = audit.code \
-          AND last.{condition} ORDER BY position DESC LIMIT 1) \
-         FROM audit WHERE {condition} AND (domain, code) > (?2, ?3) \
-         GROUP BY domain, code ORDER BY domain, code LIMIT ?4"
+         (SELECT version FROM audit AS last WHERE last.link = audit.link AND last.{condition} \
+          ORDER BY position DESC LIMIT 1), \
+         (SELECT after IS NULL FROM audit AS last WHERE last.link = audit.link AND last.{condition} \
+          ORDER BY position DESC LIMIT 1) \
+         FROM audit WHERE {condition} AND link > ?2 GROUP BY link ORDER BY link LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map((value, &after.domain, &after.code, CHUNK as i64), |row| {
+    // A link that nobody can find any more: what is done already is unchanged then.
+    let after = find_link_id(connection, &after.domain, &after.code)?.unwrap_or(0);
+    let rows = statement.query_map((value, after, CHUNK as i64), |row| {
         let name = LinkName { domain: row.get(0)?, code: row.get(1)? };
         let (before, version, is_removed): (Option<String>, u64, bool) = (row.get(2)?, row.get(4)?, row.get(5)?);
         Ok((name.clone(), inverse_of(name, before, version, is_removed)))

@@ -7,7 +7,11 @@ use std::sync::{
 
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::Value};
 
-use super::{change::LinkName, store::Meta, suspension_rows::SuspensionRow};
+use super::{
+    change::LinkName,
+    store::{Meta, find_link_id},
+    suspension_rows::SuspensionRow,
+};
 use crate::word_enum::word_enum;
 
 /// A link with its version.
@@ -160,9 +164,10 @@ impl CatalogReader {
 
     /// The changes of a link, the latest first; `limit` at most.
     pub fn list_history(&self, name: &LinkName, limit: usize) -> rusqlite::Result<Vec<AuditLine>> {
-        let sql = format!("{AUDIT} WHERE audit.domain = ?1 AND audit.code = ?2 ORDER BY position DESC LIMIT ?3");
+        let Some(link) = find_link_id(&self.0, &name.domain, &name.code)? else { return Ok(Vec::new()) };
+        let sql = format!("{AUDIT} WHERE audit.link = ?1 ORDER BY position DESC LIMIT ?2");
         let mut statement = self.0.prepare_cached(&sql)?;
-        statement.query_map((&name.domain, &name.code, limit), audit_line_of_row)?.collect()
+        statement.query_map((link, limit), audit_line_of_row)?.collect()
     }
 
     /// The changes of all links behind a position, the earliest first; `limit` at most.

@@ -130,6 +130,33 @@ fn an_acknowledged_change_is_served_at_once_and_by_the_next_start() {
 }
 
 #[test]
+fn a_code_that_comes_back_has_its_history_and_no_other_link_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::open(dir.path());
+    running.apply_one(put(record("tea"), ExpectedLink::Absent));
+    running.apply_one(put(record("mug"), ExpectedLink::Absent));
+    // The row of `mug` was the last one: SQLite by itself would give its id to the next link.
+    running.apply_one(delete("mug"));
+    let mut both = batch(vec![put(record("cup"), ExpectedLink::Absent), put(record("mug"), ExpectedLink::Absent)]);
+    both.is_dry_run = true;
+    let checked = running.handle().apply_blocking(both.clone()).unwrap();
+    assert!(checked.outcomes.iter().all(|outcome| matches!(outcome, RowOutcome::Created(_))), "{checked:?}");
+    both.is_dry_run = false;
+    running.handle().apply_blocking(both).unwrap();
+    let reader = running.handle().open_reader().unwrap();
+    let versions = |code: &str| -> Vec<u64> {
+        reader.list_history(&name(code), 10).unwrap().iter().map(|line| line.version).collect()
+    };
+    assert_eq!([versions("tea"), versions("mug"), versions("cup")], [vec![1], vec![5, 3, 2], vec![4]]);
+    assert!(versions("none").is_empty());
+    running.close();
+    // The next start has them all, so each has its bytes for the table.
+    let running = Running::open(dir.path());
+    assert_eq!((running.table.len(), running.url_of("mug").is_some()), (3, true));
+    running.close();
+}
+
+#[test]
 fn an_equal_record_changes_nothing_and_a_condition_that_does_not_hold_refuses() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::open(dir.path());

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{
     act::{Act, write_act, write_act_with_detail},
-    apply::{Application, ChangeRules, TableChange},
+    apply::{Application, ChangeRules, TableChange, WriteExtent},
     change::{Batch, BatchMode, BatchReport, RowOutcome, Write, WriteReport},
     error::{CatalogError, LinkSource},
     idempotency::EarlierRequest,
@@ -30,6 +30,8 @@ pub(super) struct WriteTransaction<'a> {
     changes: ChangesToServe,
     /// What the topic of links gets; `None`: links come from elsewhere.
     recorded: Option<Vec<RecordedWrite>>,
+    /// The id of the next new link, once one was needed: rows that are rolled back later may not stand in the audit.
+    next_link_id: Option<i64>,
 }
 
 /// What has to be served behind the commit.
@@ -39,6 +41,13 @@ pub(super) struct ChangesToServe {
     pub(super) changes_suspensions: bool,
     /// Whether links are frozen now; `None`: as before.
     pub(super) is_frozen: Option<bool>,
+}
+
+/// What rows of a batch became.
+struct AppliedRows {
+    outcomes: Vec<RowOutcome>,
+    table_changes: Vec<TableChange>,
+    recorded_links: Option<Vec<RecordedLink>>,
 }
 
 /// Done, refused, or the store fails.
@@ -63,6 +72,7 @@ impl<'a> WriteTransaction<'a> {
             frozen: Meta::Frozen.read(connection)?,
             changes: ChangesToServe::default(),
             recorded: None,
+            next_link_id: None,
         })
     }
 
@@ -124,19 +134,12 @@ impl<'a> WriteTransaction<'a> {
             return Ok(Err(CatalogError::SourceIsFile));
         }
         let version_before = self.version();
-        self.connection.execute_batch("SAVEPOINT batch")?;
-        let mut application = Application {
-            connection: self.connection,
-            rules: self.rules,
-            act: &batch.act,
-            random: self.random,
-            versions: Versions::counted(self.latest_version),
-            table_changes: Vec::new(),
-            recorded: self.recorded.as_ref().map(|_| Vec::new()),
-        };
-        let outcomes: Vec<RowOutcome> =
-            batch.rows.iter().map(|row| application.apply_row(row)).collect::<rusqlite::Result<_>>()?;
-        let Application { mut table_changes, recorded: recorded_links, .. } = application;
+        // A savepoint copies every page that is changed behind it.
+        let can_be_rolled_back = batch.is_dry_run || batch.mode == BatchMode::Atomic;
+        if can_be_rolled_back {
+            self.connection.execute_batch("SAVEPOINT batch")?;
+        }
+        let AppliedRows { outcomes, mut table_changes, recorded_links } = self.apply_rows(batch)?;
         let has_refusal = outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Refused(_)));
         let is_refused_whole = has_refusal && batch.mode == BatchMode::Atomic;
         let is_applied = !batch.is_dry_run && !is_refused_whole;
@@ -154,8 +157,25 @@ impl<'a> WriteTransaction<'a> {
             // Without a links file nobody else takes versions.
             self.latest_version.store(version_before, Ordering::Relaxed);
         }
-        self.connection.execute_batch("RELEASE batch")?;
+        if can_be_rolled_back {
+            self.connection.execute_batch("RELEASE batch")?;
+        }
         Ok(Ok(WriteReport::Batch(BatchReport { outcomes, is_applied, version: self.version() })))
+    }
+
+    fn apply_rows(&mut self, batch: &Batch) -> rusqlite::Result<AppliedRows> {
+        let versions = Versions::counted(self.latest_version);
+        let mut application = Application::new(self.connection, self.rules, &batch.act, self.random, versions);
+        application.recorded = self.recorded.as_ref().map(|_| Vec::new());
+        application.next_link_id = self.next_link_id;
+        // A request with a key finds the one before it by the audit.
+        if batch.once.is_none() && (batch.is_dry_run || self.recorded.is_some()) {
+            application.extent = WriteExtent::WhatRowsAreCheckedAgainst;
+        }
+        let outcomes = batch.rows.iter().map(|row| application.apply_row(row)).collect::<rusqlite::Result<_>>()?;
+        let Application { table_changes, recorded: recorded_links, next_link_id, .. } = application;
+        self.next_link_id = next_link_id;
+        Ok(AppliedRows { outcomes, table_changes, recorded_links })
     }
 
     fn record_link(&mut self, batch: &Batch, link: RecordedLink) {

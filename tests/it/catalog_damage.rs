@@ -139,12 +139,12 @@ fn a_catalog_of_an_older_format_is_copied_then_served_and_one_of_a_newer_format_
     let read = |connection: &Connection, sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((read(&copy, "PRAGMA user_version"), read(&copy, "SELECT count(*) FROM link")), (1, 2));
     let catalog = Connection::open(catalog_of(&site)).unwrap();
-    assert_eq!(read(&catalog, "PRAGMA user_version"), 2);
+    assert_eq!(read(&catalog, "PRAGMA user_version"), 3);
     assert_eq!(read(&catalog, "SELECT count(*) FROM audit"), 5);
-    catalog.pragma_update(None, "user_version", 3).unwrap();
+    catalog.pragma_update(None, "user_version", 4).unwrap();
     drop(catalog);
     let (code, said) = site.run_refused_start();
-    assert!(code == Some(1) && said.contains("has format 3") && said.contains("knows 2"), "{code:?}: {said}");
+    assert!(code == Some(1) && said.contains("has format 4") && said.contains("knows 3"), "{code:?}: {said}");
 }
 
 /// Puts links of these codes into the links file.

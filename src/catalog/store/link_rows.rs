@@ -1,5 +1,7 @@
 //! The rows of links, of what is ready for the table, and of codes that are gone.
 
+use std::cell::OnceCell;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
@@ -8,12 +10,14 @@ use crate::{
 };
 
 /// A link as the file has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::catalog) struct StoredLink {
     pub(in crate::catalog) id: i64,
     pub(in crate::catalog) version: u64,
     pub(in crate::catalog) record: String,
     created_ms: u64,
+    /// `record`, once somebody has asked for its fields; `None` inside: it is of a newer build.
+    parsed: OnceCell<Option<Record>>,
 }
 
 /// What is written of a link.
@@ -40,20 +44,34 @@ impl StoredLink {
     }
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredLink> {
-        Ok(StoredLink { id: row.get(0)?, version: row.get(1)?, record: row.get(2)?, created_ms: row.get(3)? })
+        let (id, version, record, created_ms) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(StoredLink { id, version, record, created_ms, parsed: OnceCell::new() })
+    }
+
+    fn parsed(&self) -> Option<&Record> {
+        self.parsed.get_or_init(|| serde_json::from_str(&self.record).ok()).as_ref()
+    }
+
+    /// Whether the link has this record, which was written as `text`.
+    pub(in crate::catalog) fn is_same(&self, text: &str, record: &Record) -> bool {
+        self.record == text || self.parsed() == Some(record)
+    }
+
+    fn may_have_tags(&self) -> bool {
+        self.parsed().is_none_or(|record| !record.tags.is_empty())
     }
 
     /// What is remembered of the link once it is removed, also if the rules of today refuse its record and nothing
     /// serves it. `None` if the record is of a newer build.
     pub(in crate::catalog) fn as_removed(&self, since_ms: u64) -> Option<RemovedLink> {
-        let record: Record = serde_json::from_str(&self.record).ok()?;
+        let record = self.parsed()?;
         Some(RemovedLink {
             since_ms,
             created_ms: self.created_ms,
             is_created_at_default: record.created_at.is_none(),
             kind: record.kind,
-            creator: record.creator.unwrap_or_default().into(),
-            partner: record.partner.unwrap_or_default().into(),
+            creator: record.creator.as_deref().unwrap_or_default().into(),
+            partner: record.partner.as_deref().unwrap_or_default().into(),
         })
     }
 
@@ -69,12 +87,13 @@ impl StoredLink {
 }
 
 impl LinkRow<'_> {
-    /// Writes the link in the place of `stored`, or as a new one. Returns its id.
+    /// Writes the link in the place of `stored`, or as a new one with the id `id`.
     pub(in crate::catalog) fn write(
         &self,
         connection: &Connection,
+        id: i64,
         stored: Option<&StoredLink>,
-    ) -> rusqlite::Result<i64> {
+    ) -> rusqlite::Result<()> {
         const INSERT: &str = "INSERT INTO link (id, domain, code, version, record, created_ms, starts_ms, ends_ms, \
             enabled, creator, partner, seller, campaign, product, host, leads_to) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
@@ -92,7 +111,7 @@ impl LinkRow<'_> {
         let starts_ms = self.link.starts_ms();
         let record = self.record;
         let values = params![
-            stored.map(|stored| stored.id),
+            id,
             self.domain,
             self.code,
             self.version,
@@ -114,21 +133,41 @@ impl LinkRow<'_> {
         } else if connection.prepare_cached(UPDATE_UNLESS_INDEXED_COLUMNS_CHANGE)?.execute(values)? == 0 {
             connection.prepare_cached(UPDATE)?.execute(values)?;
         }
-        let id = stored.map_or_else(|| connection.last_insert_rowid(), |stored| stored.id);
-        self.write_tags(connection, id, stored.is_some())?;
-        write_ready_bytes(connection, id, self.link)?;
-        Ok(id)
+        Ok(())
     }
 
-    fn write_tags(&self, connection: &Connection, id: i64, may_have_old_tags: bool) -> rusqlite::Result<()> {
-        if may_have_old_tags {
+    /// Writes what depends on the link's row: its tags, and its bytes for the table.
+    pub(in crate::catalog) fn write_tags_and_ready_bytes(
+        &self,
+        connection: &Connection,
+        id: i64,
+        stored: Option<&StoredLink>,
+    ) -> rusqlite::Result<()> {
+        if stored.is_some_and(StoredLink::may_have_tags) {
             connection.prepare_cached("DELETE FROM tag WHERE link = ?1")?.execute([id])?;
         }
         for tag in &self.record.tags {
             connection.prepare_cached("INSERT OR IGNORE INTO tag VALUES (?1, ?2)")?.execute(params![id, tag])?;
         }
-        Ok(())
+        write_ready_bytes(connection, id, self.link)
     }
+}
+
+/// An id that no link has, and none ever had: each id stands in the audit.
+pub(in crate::catalog) fn find_new_link_id(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT max(coalesce((SELECT max(id) FROM link), 0), coalesce((SELECT max(link) FROM audit), 0)) + 1";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
+}
+
+/// The id of a link that is there or gone; `None`: the catalog never had it, or its code is free again.
+pub(in crate::catalog) fn find_link_id(
+    connection: &Connection,
+    domain: &str,
+    code: &str,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT coalesce((SELECT id FROM link WHERE domain = ?1 AND code = ?2), \
+               (SELECT link FROM gone WHERE domain = ?1 AND code = ?2))";
+    connection.prepare_cached(sql)?.query_row([domain, code], |row| row.get(0))
 }
 
 /// Writes the bytes of the link that the table starts from.
@@ -151,10 +190,12 @@ pub(in crate::catalog) struct GoneRow {
     pub(in crate::catalog) domain: String,
     pub(in crate::catalog) code: String,
     pub(in crate::catalog) link: RemovedLink,
+    /// The id that the link had; `None`: this catalog never had it, or it has the id already.
+    pub(in crate::catalog) id: Option<i64>,
 }
 
 impl GoneRow {
-    const COLUMNS: &str = "domain, code, since_ms, created_ms, created_at_default, kind, creator, partner";
+    const COLUMNS: &str = "domain, code, since_ms, created_ms, created_at_default, kind, creator, partner, link";
 
     /// Finds the removed link of a code.
     pub(in crate::catalog) fn find(
@@ -187,13 +228,20 @@ impl GoneRow {
                 creator: creator.into(),
                 partner: partner.into(),
             },
+            id: row.get(8)?,
         })
     }
 
     /// Reserves the code.
     pub(in crate::catalog) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = format!("INSERT OR REPLACE INTO gone ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", GoneRow::COLUMNS);
-        let GoneRow { domain, code, link } = self;
+        let sql = format!(
+            "INSERT INTO gone ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET \
+             since_ms = excluded.since_ms, created_ms = excluded.created_ms, \
+             created_at_default = excluded.created_at_default, kind = excluded.kind, creator = excluded.creator, \
+             partner = excluded.partner, link = coalesce(excluded.link, link)",
+            GoneRow::COLUMNS
+        );
+        let GoneRow { domain, code, link, id } = self;
         connection.prepare_cached(&sql)?.execute(params![
             domain,
             code,
@@ -202,7 +250,8 @@ impl GoneRow {
             link.is_created_at_default,
             link.kind.as_str(),
             &*link.creator,
-            &*link.partner
+            &*link.partner,
+            id
         ])?;
         Ok(())
     }

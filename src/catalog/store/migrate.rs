@@ -11,12 +11,13 @@ use rusqlite::Connection;
 use super::{StoreError, free_name::find_free_name};
 
 /// The newest format. A change of the schema adds a step to [`STEPS`].
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// The statements that make the next format of each one, from format 1 on.
 const STEPS: [&str; FORMAT as usize - 1] = [
     // Format 1 lacks the changes that outlive a restart; its first builds lack domains, too.
     concat!(include_str!("domain.sql"), include_str!("kept_change.sql")),
+    include_str!("format_3.sql"),
 ];
 
 /// Copies the file, then makes it a file of the present format. Returns the path of the copy.
@@ -59,7 +60,10 @@ pub(super) fn sync_directory_of(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::store::open::{OpenOutcome, Store};
+    use crate::catalog::store::{
+        link_rows::{find_link_id, find_new_link_id},
+        open::{OpenOutcome, Store},
+    };
 
     /// A file that the first builds of format 1 wrote.
     const FORMAT_1: &str = include_str!("../../../tests/fixtures/catalog/format-1.sql");
@@ -97,6 +101,25 @@ mod tests {
         let (_, outcome) = Store::open_or_create(&path).unwrap();
         let second = dir.path().join("catalog.db.format-1.copy-2");
         assert_eq!(outcome, OpenOutcome::Migrated { from: 1, copy: second });
+    }
+
+    #[test]
+    fn the_history_of_each_link_is_found_behind_the_step_to_format_3() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        let older = format!("{FORMAT_1} {} PRAGMA user_version = 2;", STEPS[0]);
+        Connection::open(&path).unwrap().execute_batch(&older).unwrap();
+        let (store, outcome) = Store::open_or_create(&path).unwrap();
+        assert!(matches!(outcome, OpenOutcome::Migrated { from: 2, .. }), "{outcome:?}");
+        let connection = &store.connection;
+        // `old` is gone, and its id is none of the links'.
+        for (code, changes) in [("tea", 1), ("cup", 2), ("old", 2)] {
+            let id = find_link_id(connection, "*", code).unwrap().unwrap();
+            let sql = format!("SELECT count(*) FROM audit WHERE link = {id}");
+            assert_eq!(read_number(connection, &sql), changes, "{code}");
+            assert!(id < find_new_link_id(connection).unwrap());
+        }
+        assert_eq!(read_number(connection, "SELECT count(*) FROM link JOIN gone ON gone.link = link.id"), 0);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod migrate;
 mod open;
 
 pub(super) use self::{
-    link_rows::{GoneRow, LinkRow, StoredLink, delete_ready_bytes, write_ready_bytes},
+    link_rows::{GoneRow, LinkRow, StoredLink, delete_ready_bytes, find_link_id, find_new_link_id, write_ready_bytes},
     meta::Meta,
     open::{OpenOutcome, Store, open_read_only, set_aside},
 };

@@ -1,6 +1,7 @@
--- The tables of the catalog, format 2. Times are milliseconds since the epoch; a version is that of the catalog.
+-- The tables of the catalog, format 3. Times are milliseconds since the epoch; a version is that of the catalog.
 
 -- The links. `record` is the JSON object, on one line. The columns behind it are copies of its fields, to search by.
+-- A code that was gone and comes back has its `id` again, and no other link ever has it.
 CREATE TABLE link (
   id INTEGER PRIMARY KEY,
   domain TEXT NOT NULL,      -- '*', or the host in lower case
@@ -43,6 +44,7 @@ CREATE TABLE gone (
   kind TEXT NOT NULL,
   creator TEXT NOT NULL,
   partner TEXT NOT NULL,
+  link INTEGER,              -- the id that it had; NULL: this catalog never had it
   PRIMARY KEY (domain, code)
 ) STRICT, WITHOUT ROWID;
 
@@ -66,9 +68,12 @@ CREATE TABLE audit (
   code TEXT NOT NULL,
   before_version INTEGER,
   before TEXT,
-  after TEXT
+  after TEXT,
+  link INTEGER               -- its id
 ) STRICT;
-CREATE INDEX audit_link ON audit (domain, code, position);
+-- By the id and not by the code: the links of an import have ids that follow each other, and their entries lie
+-- together, but their codes are spread over the whole index, a page for each.
+CREATE INDEX audit_link ON audit (link, position);
 CREATE INDEX audit_act ON audit (act, position);
 
 CREATE TABLE suspension (

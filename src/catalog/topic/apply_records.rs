@@ -221,15 +221,10 @@ impl TopicApplication<'_> {
     ) -> rusqlite::Result<T> {
         let act = self.act_of(record);
         let domains = self.domains.clone();
-        let mut application = Application {
-            connection: self.connection,
-            rules: ChangeRules { policy: self.policy, domains: &domains, now_ms: self.time_of(record) },
-            act: &act,
-            random: self.random,
-            versions: Versions::of_offset(self.latest_version, record.offset),
-            table_changes: Vec::new(),
-            recorded: Some(Vec::new()),
-        };
+        let rules = ChangeRules { policy: self.policy, domains: &domains, now_ms: self.time_of(record) };
+        let versions = Versions::of_offset(self.latest_version, record.offset);
+        let mut application = Application::new(self.connection, rules, &act, self.random, versions);
+        application.recorded = Some(Vec::new());
         let value = apply(&mut application)?;
         let Application { mut table_changes, recorded, .. } = application;
         self.changes.table_changes.append(&mut table_changes);
@@ -300,7 +295,7 @@ impl TopicApplication<'_> {
         rejected::forget_key(connection, &record.key_text())?;
         waiting::forget_key(connection, &record.key_text())?;
         let Some(link) = gone else { return Ok(RecordOutcome::Tombstone) };
-        GoneRow { domain: name.domain, code: name.code, link }.write(connection)?;
+        GoneRow { domain: name.domain, code: name.code, link, id: None }.write(connection)?;
         Ok(RecordOutcome::Gone)
     }
 

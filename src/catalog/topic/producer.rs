@@ -43,6 +43,19 @@ pub(super) struct TopicProducer {
     topic: String,
     audit_topic: String,
     producer: Option<BaseProducer<WriterEvents>>,
+    /// The client that takes the place next. A new client takes half a second to find the broker, in which the writer
+    /// whose place is taken could write, and a suspension would wait.
+    standby: Standby,
+}
+
+/// The client that takes the place of the writer next.
+enum Standby {
+    /// It is to be made.
+    Due,
+    /// It looks for the broker, or has it.
+    Ready(BaseProducer<WriterEvents>),
+    /// It could not be made. The attempt to take the place tells why.
+    Failed,
 }
 
 /// Collects the offsets of the records that are written.
@@ -77,15 +90,32 @@ impl ProducerContext for WriterEvents {
 impl TopicProducer {
     pub(super) fn new(config: &Config, edge: &str, topic: &str, audit_topic: &str) -> TopicProducer {
         let [edge, topic, audit_topic] = [edge, topic, audit_topic].map(str::to_owned);
-        TopicProducer { config: config.clone(), edge, topic, audit_topic, producer: None }
+        TopicProducer { config: config.clone(), edge, topic, audit_topic, producer: None, standby: Standby::Due }
     }
 
-    /// Takes the place of the writer, unless this producer has it as far as it knows.
-    pub(super) fn take_place(&mut self) -> Result<(), WriteFailure> {
-        if self.producer.is_some() {
-            return Ok(());
+    /// Makes the client that takes the place next, unless there is one. Does not wait for the broker.
+    pub(super) fn prepare_standby(&mut self) {
+        if matches!(self.standby, Standby::Due) {
+            self.standby = self.build().map_or(Standby::Failed, Standby::Ready);
         }
-        let producer = self.build().map_err(WriteFailure::NotWritten)?;
+    }
+
+    /// Whether this producer has the place of the writer, as far as it knows.
+    pub(super) const fn has_place(&self) -> bool {
+        self.producer.is_some()
+    }
+
+    /// Gives the place up, because another one has taken it: to be told so costs an attempt.
+    pub(super) fn give_up_place(&mut self) {
+        self.producer = None;
+    }
+
+    /// Takes the place of the writer.
+    pub(super) fn take_place(&mut self) -> Result<(), WriteFailure> {
+        let producer = match std::mem::replace(&mut self.standby, Standby::Due) {
+            Standby::Ready(producer) => producer,
+            Standby::Due | Standby::Failed => self.build().map_err(WriteFailure::NotWritten)?,
+        };
         producer.init_transactions(STEP_TIMEOUT).map_err(|why| {
             let why = producer.context().observer.last_error().map_or(why.to_string(), |told| format!("{why}: {told}"));
             WriteFailure::NotWritten(why)

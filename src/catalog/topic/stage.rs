@@ -145,15 +145,9 @@ pub(super) fn remove_next_part(
     let Some((last_id, ..)) = rows.last() else { return Ok(None) };
     let last_id = *last_id;
     let latest = writer.latest_version.load(std::sync::atomic::Ordering::Relaxed);
-    let mut application = Application {
-        connection: &transaction,
-        rules: ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms },
-        act: &act,
-        random: &mut writer.random,
-        versions: Versions::of_offset(&writer.latest_version, latest),
-        table_changes: Vec::new(),
-        recorded: None,
-    };
+    let rules = ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms };
+    let versions = Versions::of_offset(&writer.latest_version, latest);
+    let mut application = Application::new(&transaction, rules, &act, &mut writer.random, versions);
     let mut removed = 0;
     for (_, name, _) in rows.iter().filter(|(_, _, has_record)| !has_record) {
         if let Some(stored) = StoredLink::find(&transaction, &name.domain, &name.code)? {

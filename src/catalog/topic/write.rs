@@ -80,6 +80,7 @@ impl TopicWriting {
 
     /// Carries out the requests that wait, as far as they fit into one transaction.
     pub(super) fn write_waiting(&mut self, reading: &mut TopicReading) {
+        self.producer.prepare_standby();
         let waiting = match self.take_waiting() {
             Waiting::Domain(change, reply) => return self.write_domain(reading, change, reply),
             Waiting::Writes(waiting) if waiting.is_empty() => return,
@@ -187,8 +188,18 @@ impl TopicWriting {
         reading: &mut TopicReading,
         plan: Arc<impl Fn(&mut CatalogWriter) -> rusqlite::Result<WritePlan<R>> + Send + Sync + 'static>,
     ) -> Result<WritePlan<R>, AttemptError> {
-        self.producer.take_place()?;
-        reading.read_to_end(Instant::now() + READ_TIME).map_err(CatalogError::TopicUnavailable)?;
+        if self.producer.has_place() {
+            read_to_end(reading)?;
+            if self.turn_offset.is_some_and(|own| reading.state.next_offset > own) {
+                // Somebody has written behind this edge's turn, and no edge writes without taking the place.
+                self.producer.give_up_place();
+            }
+        }
+        if !self.producer.has_place() {
+            self.producer.take_place()?;
+            // What the writer before has written is checked against, and nothing of it comes later.
+            read_to_end(reading)?;
+        }
         let mut plan = run_on_catalog_thread(&reading.catalog, move |writer| plan(writer))?;
         if plan.records.is_empty() {
             return Ok(plan);
@@ -206,6 +217,10 @@ impl TopicWriting {
         plan.offsets = offsets;
         Ok(plan)
     }
+}
+
+fn read_to_end(reading: &mut TopicReading) -> Result<(), CatalogError> {
+    reading.read_to_end(Instant::now() + READ_TIME).map_err(CatalogError::TopicUnavailable)
 }
 
 /// What is carried out next.

@@ -33,6 +33,8 @@ use crate::{
 
 /// Links of one page.
 const PAGE: usize = 1_000;
+/// Changes of one commit. Nobody else waits for it, and each page of an index that it touches is written once.
+const CHANGES_AT_ONCE: usize = 4_000;
 /// Changes of a link that are shown at most.
 const MAX_CHANGES: usize = 10_000;
 
@@ -101,6 +103,10 @@ impl LinkPlace for OfflineCatalog {
 
     fn count_links(&self) -> Result<u64> {
         Ok(self.link_count)
+    }
+
+    fn changes_at_once(&self) -> usize {
+        CHANGES_AT_ONCE
     }
 
     fn visit_records(&self, filter: &LinkFilter, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {

@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::{
     outcome_text::print_outcomes,
-    place::{CHUNK, LinkChanges, LinkPlace},
+    place::{LinkChanges, LinkPlace},
     place_args::PlaceArgs,
     progress::count_of_links,
     user_act::act_of_user,
@@ -102,7 +102,7 @@ impl AddArgs {
         let mut exit_code = ExitCode::SUCCESS;
         for file in &self.files {
             let mut lines = numbered_lines(file)?;
-            while let Some(chunk) = read_chunk(file, &mut lines)? {
+            while let Some(chunk) = read_chunk(file, &mut lines, place.changes_at_once())? {
                 let count = chunk.places.len();
                 if self.add_chunk_and_print_outcomes(&*place, &act, chunk, out)? != ExitCode::SUCCESS {
                     exit_code = ExitCode::from(SOME_REFUSED);
@@ -135,13 +135,14 @@ struct AddedChunk {
     changes: Vec<LinkChange>,
 }
 
-/// The next records of a file; `None` at its end.
+/// The next records of a file, `limit` at most; `None` at its end.
 fn read_chunk(
     file: &Path,
     lines: &mut impl Iterator<Item = std::io::Result<(usize, String)>>,
+    limit: usize,
 ) -> Result<Option<AddedChunk>> {
     let mut chunk = AddedChunk { places: Vec::new(), changes: Vec::new() };
-    for line in lines.take(CHUNK) {
+    for line in lines.take(limit) {
         let (number, text) = line.with_context(|| file.display().to_string())?;
         let place = format!("{}:{number}", file.display());
         let record = parse_record_without_code(&text).with_context(|| place.clone())?;

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use super::{
     import_report::{Report, ReportedRow, count_of},
     import_spool::{RecordSpool, SpooledRecord},
-    place::{CHUNK, ChangeOutcome, LinkChanges, LinkPlace, Refusal},
+    place::{ChangeOutcome, LinkChanges, LinkPlace, Refusal},
     progress::bar_of_links,
 };
 use crate::catalog::{
@@ -98,15 +98,16 @@ impl CatalogImport<'_> {
     ) -> Result<ImportCounts> {
         let bar = bar_of_links(pass.verb(), self.records);
         let mut counts = ImportCounts::default();
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let limit = self.place.changes_at_once();
+        let mut chunk = Vec::with_capacity(limit);
         for (number, record) in (0..).zip(spool.read_all()?) {
             let record = record?;
             if left_out.contains(&number) {
                 continue;
             }
             chunk.push((number, record));
-            if chunk.len() == CHUNK {
-                let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            if chunk.len() == limit {
+                let full = std::mem::replace(&mut chunk, Vec::with_capacity(limit));
                 self.apply_chunk(full, &mut ChunkResults { report, left_out, counts: &mut counts, bar: &bar }, pass)?;
             }
         }

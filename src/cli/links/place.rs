@@ -16,9 +16,6 @@ use crate::{
     links::suspensions::Dimension,
 };
 
-/// Rows of one request, which are one commit.
-pub(super) const CHUNK: usize = 1_000;
-
 /// Links that can be read and changed.
 pub(super) trait LinkPlace {
     /// The name as the place has it.
@@ -28,13 +25,16 @@ pub(super) trait LinkPlace {
 
     fn count_links(&self) -> Result<u64>;
 
+    /// The most changes that [`LinkPlace::change_links`] takes, which are one commit.
+    fn changes_at_once(&self) -> usize;
+
     /// Calls `visit` with the record of every link that matches, by domain and code.
     fn visit_records(&self, filter: &LinkFilter, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;
 
     /// The changes of a link as JSON objects, the latest first.
     fn list_history(&self, name: &LinkName) -> Result<Vec<Value>>;
 
-    /// Changes links, [`CHUNK`] at most; a refused row leaves the others. Gives the outcome of each, in their order.
+    /// Changes links; a refused row leaves the others. Gives the outcome of each, in their order.
     fn change_links(&self, changes: LinkChanges<'_>) -> Result<Vec<ChangeOutcome>>;
 
     /// Changes many links under one act. With `is_dry_run` nothing is written.

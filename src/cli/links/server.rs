@@ -33,6 +33,8 @@ use crate::{
 
 /// Links of one page, and changes of a link that are shown: the most that a server gives.
 const MAX_LIMIT: &str = "1000";
+/// Changes of one request, which are one commit: other requests wait for it.
+const CHANGES_AT_ONCE: usize = 1_000;
 
 /// The links of a server.
 pub(super) struct ServerLinks {
@@ -66,6 +68,10 @@ impl LinkPlace for ServerLinks {
 
     fn count_links(&self) -> Result<u64> {
         Ok(self.get_json(&ApiPath::new("/v1/status"))?["links"].as_u64().unwrap_or(0))
+    }
+
+    fn changes_at_once(&self) -> usize {
+        CHANGES_AT_ONCE
     }
 
     fn visit_records(&self, filter: &LinkFilter, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {

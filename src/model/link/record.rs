@@ -24,7 +24,7 @@ use crate::model::{
 };
 
 /// A link as people write it. Unknown fields are refused. `null` means the same as an absent field.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// 1 to 64 of `[0-9A-Za-z_-]`.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::producer::Producer;
@@ -80,6 +80,38 @@ fn a_writer_that_is_fenced_takes_its_place_again() {
     assert_eq!(one.put_link("cup", plain("cup", "https://shop.example.com/cup")).status, 201);
     assert_eq!(one.site.metric("waypost_links_topic_writes_total", "result=\"fenced\""), 1.0);
     assert_eq!(one.site.metric("waypost_links_topic_writes_total", "result=\"committed\""), 2.0);
+}
+
+/// The edge of the bulk gives way at its next transaction. What that takes is measured by `loadtest/links.sh fleet`; here
+/// the deadline is the five seconds for which a single change is tried.
+#[test]
+fn a_suspension_by_one_edge_does_not_wait_for_the_bulk_of_another() {
+    const ROWS: u32 = 5_000;
+    let Some(broker) = Broker::start_or_share() else { return };
+    let topic = "links.suspended.beside.bulk";
+    set_up(&broker, topic);
+    let (one, other) = (api_edge(&broker, topic), api_edge(&broker, topic));
+    assert_eq!(one.put_link("tea", plain("tea", "https://shop.example.com/tea")).status, 201);
+    let rows: Vec<String> =
+        (0..ROWS).map(|at| plain(&format!("c{at}"), "https://shop.example.com/").to_string()).collect();
+    std::thread::scope(|scope| {
+        let bulk = scope.spawn(|| one.bulk("mode=each", &rows));
+        until("the first rows to be written", || (one.site.metric("waypost_links", "") > 1_000.0).then_some(()));
+        let mut took = Vec::new();
+        while !bulk.is_finished() && took.len() < 4 {
+            let began = Instant::now();
+            let suspension = json!({"reason": "case 12"});
+            let answer = other.request("PUT", &format!("/v1/suspensions/creator/c_{}", took.len() + 7));
+            assert!(answer.json(&suspension).send().status < 300);
+            took.push(began.elapsed());
+        }
+        println!("suspensions beside a bulk took {took:?}");
+        assert!(!took.is_empty() && took.iter().all(|took| *took < Duration::from_secs(5)), "{took:?}");
+        let (status, lines) = bulk.join().unwrap();
+        let summary = &lines.last().unwrap()["summary"];
+        assert_eq!((status, &summary["created"]), (200, &json!(ROWS)), "{summary}");
+    });
+    wait_until_fingerprints_agree(&one.site, &other.site);
 }
 
 #[test]
