@@ -81,6 +81,8 @@ def write_links(path, count):
 class Process:
     """A child pinned to `cores`, its output in `log`. Ended by its id when the run ends."""
 
+    keep = ()  # descriptors that the child inherits
+
     def __init__(self, name, command, cores, log, env=None, cwd=None):
         self.name, self.log = name, log
         self.command, self.cores, self.env, self.cwd = [str(word) for word in command], cores, env, cwd
@@ -91,7 +93,7 @@ class Process:
         """Starts the process; after its end, once more with the same command."""
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.cwd,
+                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.cwd, pass_fds=self.keep,
                 env={**os.environ, **(self.env or {})}, preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
         self.pid = self.child.pid
 

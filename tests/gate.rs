@@ -3,7 +3,8 @@
 
 use std::{fs, process::Command};
 
-const BASELINE: &str = "# rustc 1.95.0 (59807616e 2026-04-14)\nanswer/whole.first 10000\nevent/json.first 20000\n";
+const BASELINE: &str = "# rustc 1.95.0 (59807616e 2026-04-14)\n# machine: x86-64-v3, glibc 2.36, cc 12.2.0\n\
+    answer/whole.first 10000\nevent/json.first 20000\n";
 
 /// Compares these counts with [`BASELINE`]: the exit code, and what was printed.
 fn compare(counts: &str) -> (Option<i32>, String) {
@@ -49,4 +50,12 @@ fn a_step_that_costs_less_is_new_or_is_gone_moves_the_baseline_too() {
 fn counts_of_another_compiler_are_not_compared() {
     let (code, text) = compare(&BASELINE.replace("1.95.0", "1.96.0"));
     assert!(code == Some(3) && text.contains("After a change of the toolchain"), "{text}");
+}
+
+#[test]
+fn counts_of_another_kind_of_machine_are_not_compared_and_that_is_said() {
+    for other in [BASELINE.replace("x86-64-v3", "aarch64"), BASELINE.replace("glibc 2.36", "glibc 2.41")] {
+        let (code, text) = compare(&other.replace("10000", "99999"));
+        assert!(code == Some(4) && text.contains("NOT COMPARED") && text.contains("x86-64-v3, glibc 2.36"), "{text}");
+    }
 }

@@ -15,8 +15,8 @@ use crate::fixture::{self, Setup};
 pub(crate) const IDENTITY: ClickIdentity<'static> =
     ClickIdentity { edge: "edge-7f3a", lane: 1, epoch: 1_794_900_000_000, seq: 48_213, safe: 48_190 };
 
-/// The clicks of each of five time slots that busy filters remember: about 20 000 clicks/s.
-const CLICKS_PER_SLOT: u64 = 100_000;
+/// The clicks of each of five time slots that busy filters remember: 4 000 clicks/s, two filters a slot.
+const CLICKS_PER_SLOT: u64 = 20_000;
 /// Half of the usual window.
 const SLOT_MS: u64 = 5_000;
 
@@ -32,7 +32,7 @@ pub(crate) enum Content {
 /// What the filters of duplicates remember.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Traffic {
-    /// Nothing.
+    /// Another click in each slot that is compared.
     Quiet,
     /// The same click.
     Repeated,
@@ -48,6 +48,18 @@ pub(crate) struct Step {
     pub(crate) labels: ClickLabels,
     pub(crate) verdict: DuplicateVerdict,
     pub(crate) out: Vec<u8>,
+}
+
+impl Step {
+    /// Judges five hundred clicks of other buyers.
+    pub(crate) fn judge_five_hundred(&mut self) {
+        let Step { builder, click, labels, .. } = self;
+        for number in 0..500_u32 {
+            click.click.address = Some(std::net::Ipv4Addr::from(number).into());
+            click.click.visitor = Some((u128::from(number) << 64).to_be_bytes());
+            builder.decide_duplicate_and_remember_if_it_can_count(Topic::Clicks, click, labels);
+        }
+    }
 }
 
 /// The bytes that the worker writes for a request.
@@ -98,17 +110,17 @@ fn step_of(bytes: &'static [u8], traffic: Traffic) -> Step {
     let mut remember =
         |click: &DecodedClick<'_>| builder.decide_duplicate_and_remember_if_it_can_count(Topic::Clicks, click, &labels);
     match traffic {
-        Traffic::Quiet => {}
         Traffic::Repeated => {
             remember(&click);
         }
-        Traffic::Busy => {
+        Traffic::Quiet | Traffic::Busy => {
+            let clicks_per_slot = if traffic == Traffic::Quiet { 1 } else { CLICKS_PER_SLOT };
             let mut other = DecodedClick::decode(bytes).ok().unwrap();
             for slot in 0..5 {
                 other.click.at_ms = click.click.at_ms + slot * SLOT_MS - 2 * SLOT_MS;
-                for number in 0..CLICKS_PER_SLOT {
+                for number in 0..clicks_per_slot {
                     let mut address = [0; 16];
-                    address[..8].copy_from_slice(&(slot * CLICKS_PER_SLOT + number).to_be_bytes());
+                    address[..8].copy_from_slice(&(slot * clicks_per_slot + number).to_be_bytes());
                     other.click.address = Some(std::net::Ipv6Addr::from(address).into());
                     remember(&other);
                 }

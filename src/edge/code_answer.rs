@@ -19,7 +19,7 @@ use crate::{
         snapshot::Edge,
         target::RequestedCode,
     },
-    links::Link,
+    links::{Link, LockedLink},
     model::click::CookieState,
 };
 
@@ -45,7 +45,7 @@ fn answer_second_lookup_and_encode_click<B>(
     edge: &Edge,
     request: &Request<B>,
     target: &RequestedCode<'_>,
-    link: Option<Link>,
+    link: Option<LockedLink<'_>>,
     context: &RequestContext,
     scratch: &mut ScratchBuffers,
 ) -> Answer {

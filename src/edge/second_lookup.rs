@@ -10,13 +10,13 @@ use crate::{
         snapshot::Edge,
         target::{CodeSegment, RequestedCode},
     },
-    links::{Link, domains::Domain, routes::Route},
+    links::{Link, LockedLink, domains::Domain, routes::Route},
     model::code::Code,
 };
 
 /// What a request asks for after the second look-up.
 pub(super) struct SecondLookup<'d> {
-    link: Option<Link>,
+    link: Option<LockedLink<'d>>,
     found_by: FoundBy<'d>,
     /// The queries, if they are not as the client sent them.
     query: Option<ForeignQuery>,
@@ -36,10 +36,10 @@ impl<'d> SecondLookup<'d> {
     /// Looks for what the request asks for. `link` is the link of the whole path, if there is one: then only the sub
     /// ids are read by the names of the domain.
     pub(super) fn repair_or_route_unless_found(
-        edge: &Edge,
+        edge: &'d Edge,
         path: &[u8],
         target: &RequestedCode<'d>,
-        link: Option<Link>,
+        link: Option<LockedLink<'d>>,
     ) -> SecondLookup<'d> {
         let domain = target.host.domain;
         if link.is_some() {
@@ -63,7 +63,12 @@ impl<'d> SecondLookup<'d> {
         }
     }
 
-    fn with_renamed_subs(link: Option<Link>, found_by: FoundBy<'d>, query: &[u8], domain: &Domain) -> SecondLookup<'d> {
+    fn with_renamed_subs(
+        link: Option<LockedLink<'d>>,
+        found_by: FoundBy<'d>,
+        query: &[u8],
+        domain: &Domain,
+    ) -> SecondLookup<'d> {
         let names = &domain.sub_names;
         let query = (!names.is_empty()).then(|| ForeignQuery::with_renamed_subs(names, query));
         SecondLookup { link, found_by, query }
@@ -71,7 +76,7 @@ impl<'d> SecondLookup<'d> {
 
     /// The link, if there is one.
     pub(super) fn link(&self) -> Option<&Link> {
-        self.link.as_ref()
+        self.link.as_deref()
     }
 
     /// What the request asks for, in place of `requested`.

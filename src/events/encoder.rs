@@ -225,7 +225,7 @@ fn begin_message<'o>(out: &'o mut Vec<u8>, schema_id: Option<u32>, event_type: &
 }
 
 fn add_identity_fields(writer: &mut impl EventWriter, identity: &ClickIdentity<'_>, click: &Click<'_>) {
-    writer.add_text_unless_empty(field::CLICK_ID, &format_uuid(&click.id));
+    writer.add_hex_id(field::CLICK_ID, &format_uuid(&click.id));
     writer.add_integer(field::CLICKED_AT_MS, click.at_ms);
     writer.add_text_unless_empty(field::EDGE, identity.edge.as_bytes());
     writer.add_integer(field::LANE, u64::from(identity.lane));
@@ -279,12 +279,12 @@ fn add_link_fields(writer: &mut impl EventWriter, click: &Click<'_>, link: Optio
 
 fn add_visitor_and_consent_fields(writer: &mut impl EventWriter, click: &Click<'_>) {
     if let Some(visitor) = &click.visitor {
-        writer.add_text_unless_empty(field::VISITOR_ID, &format_visitor_id(visitor));
+        writer.add_hex_id(field::VISITOR_ID, &format_visitor_id(visitor));
         writer.add_bool(field::VISITOR_NEW, click.flags.has(Flags::VISITOR_NEW));
     }
     writer.add_plain_word_unless_empty(field::COOKIE_STATE, click.cookie_state.as_str());
     if let Some(previous) = &click.previous {
-        writer.add_text_unless_empty(field::PREVIOUS_CLICK_ID, &format_uuid(previous));
+        writer.add_hex_id(field::PREVIOUS_CLICK_ID, &format_uuid(previous));
         writer.add_text_unless_empty(field::PREVIOUS_DOMAIN, click.text(Text::PreviousDomain));
         writer.add_text_unless_empty(field::PREVIOUS_CODE, click.text(Text::PreviousCode));
         writer.add_integer(field::PREVIOUS_CLICKED_AT_MS, uuid_v7_ms(previous));

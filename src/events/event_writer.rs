@@ -16,6 +16,9 @@ pub(super) trait EventWriter {
     /// Adds a word of ASCII without quotes, backslashes and control characters. An empty word is omitted.
     fn add_plain_word_unless_empty(&mut self, field: &'static Field, value: &str);
 
+    /// Adds an id of hexadecimal digits and hyphens.
+    fn add_hex_id(&mut self, field: &'static Field, value: &[u8]);
+
     /// Adds an integer of at most 53 bits.
     fn add_integer(&mut self, field: &'static Field, value: u64);
 
@@ -41,6 +44,11 @@ impl EventWriter for JsonObjectWriter<'_> {
     #[inline]
     fn add_plain_word_unless_empty(&mut self, field: &'static Field, value: &str) {
         self.add_plain_word_unless_empty(field.json_text_key, value);
+    }
+
+    #[inline]
+    fn add_hex_id(&mut self, field: &'static Field, value: &[u8]) {
+        self.add_hex_id(field.json_text_key, value);
     }
 
     #[inline]

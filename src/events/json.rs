@@ -33,6 +33,7 @@ fn is_printable_ascii_without_escapes(text: &[u8]) -> bool {
 }
 
 /// Without a branch in the loop, so that the compiler uses vector instructions.
+#[inline(always)]
 fn are_all_plain<const N: usize>(chunk: &[u8; N]) -> bool {
     chunk.iter().fold(true, |all, byte| all & is_plain(*byte))
 }
@@ -64,11 +65,22 @@ fn append_json_escaped_utf8(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[from..]);
 }
 
+/// The two digits of each byte.
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// The bytes as lower-case hexadecimal digits.
 pub(crate) fn encode_hex(bytes: &[u8; 16]) -> [u8; 32] {
     let mut text = [0; 32];
     for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        *pair = HEX_PAIRS[usize::from(*byte)];
     }
     text
 }
@@ -152,6 +164,13 @@ impl<'o> JsonObjectWriter<'o> {
             self.out.extend_from_slice(value.as_bytes());
             self.out.push(b'"');
         }
+    }
+
+    /// Adds an id of hexadecimal digits and hyphens. `encoded_key` is a [`text_key`].
+    pub(crate) fn add_hex_id(&mut self, encoded_key: &str, value: &[u8]) {
+        self.out.extend_from_slice(encoded_key.as_bytes());
+        self.out.extend_from_slice(value);
+        self.out.push(b'"');
     }
 
     /// Adds an integer. `encoded_key` is a [`key`].

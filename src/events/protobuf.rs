@@ -120,6 +120,12 @@ impl EventWriter for ProtobufWriter<'_> {
     }
 
     #[inline]
+    fn add_hex_id(&mut self, field: &'static Field, value: &[u8]) {
+        self.push_tag_and_varint(field, value.len() as u64);
+        self.out.extend_from_slice(value);
+    }
+
+    #[inline]
     fn add_integer(&mut self, field: &'static Field, value: u64) {
         self.push_tag_and_varint(field, value);
     }

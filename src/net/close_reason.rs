@@ -11,6 +11,8 @@ word_enum! {
         Done = "done",
         /// No further request, or no reading of the answer, within `idle_timeout`.
         Idle = "idle",
+        /// Idle for a second or longer while `max_connections` were open: it made room for a new one.
+        MadeRoom = "made_room",
         /// No complete request head within `header_timeout`.
         HeaderTimeout = "header_timeout",
         /// The process stops.

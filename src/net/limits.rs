@@ -22,7 +22,8 @@ pub struct Limits {
     /// Behind a load balancer it must be longer than the balancer's own.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub idle_timeout: Duration,
-    /// Open connections of the whole process, shared evenly by the workers. Further ones wait in the kernel's queue.
+    /// Open connections of the whole process, shared evenly by the workers. Beyond them one that is idle for a second
+    /// or longer makes room. Where none is, further ones wait in the kernel's queue.
     pub max_connections: usize,
     /// Open connections of one address (IPv6: of one /64), shared evenly by the workers. Further ones are closed at
     /// once. Trusted proxies and Unix sockets have no such limit.

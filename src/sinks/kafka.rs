@@ -278,15 +278,23 @@ impl Sink for KafkaSink {
         if record.timestamp_shift > 0 {
             self.metrics.timestamps_shifted.increment(1);
         }
-        let click_id = format_uuid(record.click_id);
         let mut ints = itoa::Buffer::new();
         let headers = match self.config.cloudevents {
-            true => build_cloudevents_click_headers(&self.config, &self.source, &mut self.time, &click_id, record),
+            true => build_cloudevents_click_headers(&self.config, &self.source, &mut self.time, record),
             false => build_plain_click_headers(self.config.encoding),
         };
         let headers = headers.insert(Header { key: "wp_shipped_at_ms", value: Some(ints.format(now_ms)) });
-        let visitor = record.visitor.map(format_visitor_id);
-        let key = visitor.as_ref().map_or(&click_id[..], |visitor| &visitor[..]);
+        let (visitor, click_id);
+        let key = match record.visitor {
+            Some(id) => {
+                visitor = format_visitor_id(id);
+                &visitor[..]
+            }
+            None => {
+                click_id = format_uuid(record.click_id);
+                &click_id[..]
+            }
+        };
         let topic = self.config.topics.click_topics()[self.topic as usize];
         let timestamp = shift_refused_timestamp_ms(record.at_ms, now_ms, record.timestamp_shift);
         let outgoing: Record<'_> = BaseRecord::with_opaque_to(topic, record.id.to_bits())

@@ -92,6 +92,22 @@ fn the_connections_of_an_address_are_limited_and_a_closed_one_makes_room() {
 }
 
 #[test]
+fn a_full_table_closes_the_idle_connection_and_a_new_one_takes_its_place() {
+    let site = site_with_limits(&[("MAX_CONNECTIONS", "2"), ("IDLE_TIMEOUT", "1h")]);
+    let click = request("GET", "/live", &[]);
+    let [mut busy, mut idle, mut new] = [site.connect(), site.connect(), site.connect()];
+    assert_eq!((busy.send(&click).status, idle.send(&click).status), (302, 302));
+    new.write(&click);
+    until("the idle connection makes room", || {
+        assert_eq!(busy.send(&click).status, 302, "it is never idle for long");
+        (site.metric(CLOSED, "\"made_room\"") == 1.0).then_some(())
+    });
+    assert_eq!(new.read(false).expect("an answer").status, 302);
+    assert!(idle.is_closed());
+    assert_eq!(busy.send(&click).status, 302);
+}
+
+#[test]
 fn an_ipv6_network_of_64_bits_has_the_limit_of_one_address_and_a_mapped_address_that_of_its_ipv4_address() {
     let site = Site::new(&[link("live")])
         .env("WAYPOST__EDGE__LIMITS__MAX_CONNECTIONS_PER_ADDRESS", "2")

@@ -101,7 +101,7 @@ impl LookedUp {
         scratch: &mut ScratchBuffers,
     ) {
         let first = edge.find_link(requested.host.domain, requested.code.as_bytes());
-        self.add("link_of_path", found_or_not(requested.code.as_bytes(), first.as_ref()));
+        self.add("link_of_path", found_or_not(requested.code.as_bytes(), first.as_deref()));
         let is_missed = first.is_none();
         let found = SecondLookup::repair_or_route_unless_found(edge, request.uri().path().as_bytes(), requested, first);
         let target = found.target(requested);

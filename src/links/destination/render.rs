@@ -194,10 +194,12 @@ impl Renderer<'_, '_> {
     /// Appends the stored text up to the fragment, without the parameters that incoming ones replace.
     fn push_stored_text_before_fragment_without_replaced_parameters(&mut self) {
         let template = self.template;
-        let stored = query::stored_query_range(template.text, template.insert_at);
+        let stored = template.stored_query();
         self.push_range(0..stored.start - 1);
-        for parameter in query::split_stored_parameters(template.text, stored) {
-            if template.identifies_click(&parameter.range) || !self.is_replaced_by_forwarded_parameter(parameter.name) {
+        for parameter in query::split_stored_parameters(template.text, stored.clone()) {
+            if template.identifies_click(&parameter.range)
+                || !self.is_replaced_by_forwarded_parameter(parameter.name, &stored)
+            {
                 self.push_query_separator_if_needed();
                 self.push_stored_parameter(parameter.range);
             }
@@ -205,18 +207,19 @@ impl Renderer<'_, '_> {
     }
 
     /// Whether a forwarded incoming parameter has the name of this stored one.
-    fn is_replaced_by_forwarded_parameter(&self, stored_name: &[u8]) -> bool {
+    fn is_replaced_by_forwarded_parameter(&self, stored_name: &[u8], stored_query: &Range<usize>) -> bool {
         query::named_parameters_among_first_incoming(self.values.query).any(|parameter| {
             may_backend_read_as_same_name(parameter.name, stored_name)
-                && self.template.forwards_parameter(parameter.name, self.values.token_param)
+                && self.template.forwards_parameter(parameter.name, self.values.token_param, stored_query)
         })
     }
 
     /// Appends the forwarded incoming parameters, as long as all together stay within [`query::MAX_FORWARDED_LEN`].
     fn push_forwarded_parameters_up_to_max_len(&mut self) {
         let mut remaining = query::MAX_FORWARDED_LEN;
+        let stored_query = self.template.stored_query();
         for parameter in query::named_parameters_among_first_incoming(self.values.query) {
-            if !self.template.forwards_parameter(parameter.name, self.values.token_param) {
+            if !self.template.forwards_parameter(parameter.name, self.values.token_param, &stored_query) {
                 continue;
             }
             let (len_before, query_before) = (self.out.len(), self.query);

@@ -153,9 +153,17 @@ impl<'a> UrlTemplate<'a> {
             .any(|placeholder| matches!(placeholder.kind(), PlaceholderKind::ClickId | PlaceholderKind::ClickToken))
     }
 
+    /// Where the stored query is in the text.
+    pub(super) fn stored_query(&self) -> Range<usize> {
+        match self.flags & HAS_QUERY {
+            0 => self.insert_at..self.insert_at,
+            _ => query::stored_query_range(self.text, self.insert_at),
+        }
+    }
+
     /// Whether an incoming parameter of this name is forwarded. Parameters for Waypost itself and the token's parameter
-    /// never are.
-    pub(super) fn forwards_parameter(&self, name: &[u8], token_param: &[u8]) -> bool {
+    /// never are. `stored_query`: [`UrlTemplate::stored_query`], found once for all parameters.
+    pub(super) fn forwards_parameter(&self, name: &[u8], token_param: &[u8], stored_query: &Range<usize>) -> bool {
         if LinkParameter::find_by_name(name).is_some() || may_backend_read_as_same_name(name, token_param) {
             return false;
         }
@@ -168,8 +176,7 @@ impl<'a> UrlTemplate<'a> {
             return true;
         }
         let all_stored_win = self.query_policy() == QueryPolicy::StoredWins;
-        let mut stored =
-            query::split_stored_parameters(self.text, query::stored_query_range(self.text, self.insert_at));
+        let mut stored = query::split_stored_parameters(self.text, stored_query.clone());
         !stored.any(|parameter| {
             may_backend_read_as_same_name(parameter.name, name)
                 && (all_stored_win || self.identifies_click(&parameter.range))

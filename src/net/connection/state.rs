@@ -75,6 +75,11 @@ impl ConnectionState {
         self.phase_since.set(now_ms);
     }
 
+    /// Whether the connection is idle since this time or an earlier one, and not told to end.
+    pub(super) fn is_idle_since(&self, at_ms: u64) -> bool {
+        self.phase.get() == ConnectionPhase::Idle && self.phase_since.get() <= at_ms && self.aborted.get().is_none()
+    }
+
     /// Ends the connection for this reason as soon as its task runs, and wakes the task.
     pub(super) fn abort(&self, reason: CloseReason) {
         self.aborted.set(Some(reason));

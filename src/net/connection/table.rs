@@ -37,6 +37,17 @@ const MIN_SLOTS_PER_TICK: usize = 1024;
 /// that connected just before the stop sends its request without knowing of it.
 const FIRST_BYTE_GRACE: u64 = 1000;
 
+/// How long a connection is idle before it makes room for a new one, in milliseconds: long enough for a page that the
+/// buyer opens from the last answer.
+const MIN_IDLE_TO_MAKE_ROOM: u64 = 1000;
+
+/// The idle connections of which the longest idle one makes room. To know the longest idle one of all, each request
+/// would have to move its connection in a list.
+const IDLE_CONNECTIONS_COMPARED: usize = 64;
+
+/// The most slots that are searched for these.
+const MAX_SLOTS_SEARCHED: usize = 1024;
+
 /// How long a drain waits for an HTTP/2 client's reaction to GOAWAY, in milliseconds: some round trips of a phone.
 const GOAWAY_GRACE: u64 = 2000;
 
@@ -62,8 +73,11 @@ pub struct ConnectionTable {
     free_slots: RefCell<Vec<usize>>,
     /// The slot at which the next tick goes on.
     next_checked_slot: Cell<usize>,
+    /// The slot at which the next search for room goes on.
+    next_searched_slot: Cell<usize>,
     open: Cell<usize>,
-    /// Notified at each end of a connection.
+    /// Notified at each end of a connection, and at each tick of a full table: another connection may be idle for long
+    /// enough.
     connection_ended: Notify,
     metrics: ConnectionMetrics,
     request_sampler: Rc<RequestSampler>,
@@ -89,6 +103,7 @@ impl ConnectionTable {
             slots: RefCell::default(),
             free_slots: RefCell::default(),
             next_checked_slot: Cell::new(0),
+            next_searched_slot: Cell::new(0),
             open: Cell::new(0),
             connection_ended: Notify::new(),
             metrics: ConnectionMetrics::new(),
@@ -96,10 +111,35 @@ impl ConnectionTable {
         })
     }
 
-    /// Resolves once the table has room for another connection.
+    /// Resolves once the table has room for another connection. In a full table an idle connection is closed: a buyer
+    /// who taps goes before one who may come back, and whose browser then connects again.
     pub async fn wait_for_room(&self) {
-        while self.open.get() >= self.max_connections {
+        while self.is_full() {
+            self.abort_one_idle_connection_to_make_room();
             self.connection_ended.notified().await;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.get() >= self.max_connections
+    }
+
+    /// Ends the longest idle one of the next [`IDLE_CONNECTIONS_COMPARED`] connections that are idle for
+    /// [`MIN_IDLE_TO_MAKE_ROOM`], if there is one.
+    fn abort_one_idle_connection_to_make_room(&self) {
+        let Some(idle_since) = self.now.get().checked_sub(MIN_IDLE_TO_MAKE_ROOM) else { return };
+        let slots = self.slots.borrow();
+        let searched = (0..slots.len().min(MAX_SLOTS_SEARCHED)).filter_map(|_| {
+            let slot = self.next_searched_slot.get() % slots.len();
+            self.next_searched_slot.set(slot + 1);
+            slots[slot].as_ref()
+        });
+        let longest_idle = searched
+            .filter(|state| state.is_idle_since(idle_since))
+            .take(IDLE_CONNECTIONS_COMPARED)
+            .min_by_key(|state| state.phase_since.get());
+        if let Some(state) = longest_idle {
+            state.abort(CloseReason::MadeRoom);
         }
     }
 
@@ -175,6 +215,9 @@ impl ConnectionTable {
                 self.abort_if_past_deadline(state, now);
                 state.start_or_enforce_close_if_too_old(now, self.idle_timeout);
             }
+        }
+        if self.is_full() {
+            self.connection_ended.notify_waiters();
         }
     }
 

@@ -6,6 +6,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::{
     delivery::sink::OutgoingRecord,
+    events::encoder::format_uuid,
     kafka::{Config, Encoding},
 };
 
@@ -28,17 +29,16 @@ pub(super) fn build_cloudevents_headers(encoding: Encoding, event_type: &str, so
         .insert(Header { key: "ce_source", value: Some(source) })
 }
 
-/// The headers that CloudEvents has for a click or a stub. `click_id`: as text.
+/// The headers that CloudEvents has for a click or a stub.
 pub(super) fn build_cloudevents_click_headers(
     config: &Config,
     source: &str,
     time: &mut Rfc3339Formatter,
-    click_id: &[u8; UUID_LEN],
     record: &OutgoingRecord<'_>,
 ) -> OwnedHeaders {
     // A stub is an event of its own: a reader that drops ids it knows must not take the click for its stub.
     let mut event_id = [0; UUID_LEN + STUB_ID_SUFFIX.len()];
-    event_id[..UUID_LEN].copy_from_slice(click_id);
+    event_id[..UUID_LEN].copy_from_slice(&format_uuid(record.click_id));
     event_id[UUID_LEN..].copy_from_slice(STUB_ID_SUFFIX);
     let event_id_len = if record.is_stub { event_id.len() } else { UUID_LEN };
     let event_type = if record.is_stub { "waypost.dead_lettered.v1" } else { "waypost.click.v1" };

@@ -41,12 +41,19 @@ thread_local! {
 
 /// Runs `client` against a server that answers 204. The table's clock stands at 0 until the client ticks.
 fn run_against_server<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Rc<ConnectionTable>) -> F) {
+    run_against_server_with(limits(), client);
+}
+
+fn run_against_server_with<F: Future<Output = ()>>(
+    limits: Limits,
+    client: impl FnOnce(SocketAddr, Rc<ConnectionTable>) -> F,
+) {
     let options = tokio::runtime::LocalOptions::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
     runtime.block_on(async {
-        let new_table = || ConnectionTable::new(&limits(), |_| false);
+        let new_table = || ConnectionTable::new(&limits, |_| false);
         let table = RECORDER.with(|recorder| ::metrics::with_local_recorder(recorder, new_table));
-        let server = ConnectionServer::new(&limits(), table.clone());
+        let server = ConnectionServer::new(&limits, table.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         spawn_local(async move {
@@ -210,5 +217,35 @@ fn a_drain_ends_idle_connections_at_once_and_gives_new_ones_a_second_for_their_r
         table.wait_until_empty_and_flush_metrics().await;
         assert_eq!(read_to_end(&mut silent).await, "");
         assert_eq!(closed_for(&table, "drained"), 3);
+    });
+}
+
+#[test]
+fn a_full_table_ends_the_longest_idle_connection_and_none_that_was_idle_for_less_than_a_second() {
+    let limits = Limits { max_connections: 3, ..limits() };
+    run_against_server_with(limits, |address, table| async move {
+        let [mut first, mut second, mut third] = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
+        for (now, stream) in [(500, &mut second), (1000, &mut first), (1200, &mut third)] {
+            tick(&table, now);
+            exchange(stream).await;
+        }
+        let waits = spawn_local({
+            let table = table.clone();
+            async move { table.wait_for_room().await }
+        });
+        tick(&table, 1499);
+        yield_now().await;
+        assert_eq!((aborted(&table), waits.is_finished()), (0, false));
+        // The first one was asked before the third, and the second one before both.
+        tick(&table, 2500);
+        waits.await.unwrap();
+        assert_eq!(read_to_end(&mut second).await, "");
+        exchange(&mut first).await;
+        exchange(&mut third).await;
+        assert_eq!((table.open(), closed_for(&table, "made_room")), (2, 1));
     });
 }
