@@ -229,7 +229,7 @@ pub fn forwarded(lines: &[u8]) {
         (AddressHeader::XForwardedFor, "x-forwarded-for", ", 203.0.113.9"),
         (AddressHeader::Forwarded, "forwarded", ", for=203.0.113.9"),
     ] {
-        let proxies = TrustedProxies { networks: PROXIES.clone(), header };
+        let proxies = TrustedProxies { networks: PROXIES.clone(), header, ..TrustedProxies::default() };
         let headers = header_map_of_valid_lines(name, lines);
         let untrusted = proxies.client_address(&headers, Peer::from_network(stranger));
         let expected = ClientAddress { address: stranger, source: AddressSource::Peer };

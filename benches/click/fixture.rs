@@ -167,6 +167,37 @@ pub(crate) fn visit_with(code: &str, returning: bool, setup: Setup) -> Visit {
     Visit { edge, request, context, scratch }
 }
 
+/// A first visit to a link with this many targets. The last one decides; each asks for the device, the app and the
+/// language, as the ones before it do.
+pub(crate) fn visit_with_targets(targets: usize) -> Visit {
+    let domains = Domains::new(&domains::Config::default()).unwrap();
+    let links = links_in(&domains, "*");
+    let target = |at: usize| {
+        let language = if at + 1 == targets { "ko".to_owned() } else { format!("x{}", (b'a' + at as u8) as char) };
+        serde_json::json!({
+            "when": { "os": "android", "device": "phone", "in_app": "instagram", "language": language },
+            "url": format!("https://shop.example.com/view/product/{at}?creator=c_48213"),
+        })
+    };
+    let record = serde_json::json!({
+        "code": std::str::from_utf8(CODE).unwrap(), "kind": "product", "creator": "c_48213",
+        "url": "https://shop.example.com/view/product/1729384756?creator=c_48213", "creator_type": "affiliate",
+        "partner": "tap_7", "seller": "s_311", "product": "1729384756", "plan": "targeted", "rate_bp": 1200,
+        "created_at": "2026-11-01T00:00:00Z", "targets": (0..targets).map(target).collect::<Vec<_>>(),
+    });
+    let record = serde_json::from_value(record).unwrap();
+    let valid = Link::check_and_build_from_record(&record, &DestinationPolicy::default(), &domains, NOW_MS, 0).unwrap();
+    links.table.insert_or_replace(valid.link);
+    let mut visit = visit("7Kq2ZpXa", false);
+    visit.edge = visit.edge.with_links(Arc::new(links.table));
+    let answer = visit.edge.answer_and_encode_click(&visit.request, &visit.context, &mut visit.scratch);
+    assert_eq!(answer.status, 302);
+    let chosen = Click::decode(&visit.scratch.click).unwrap().target;
+    assert_eq!(chosen.and_then(|choice| choice.index).map(usize::from), targets.checked_sub(1));
+    visit.scratch.click.clear();
+    visit
+}
+
 /// The host of every request here.
 const HOST: &str = "go.example.com";
 
@@ -280,5 +311,6 @@ pub(crate) fn click() -> Click<'static> {
         texts,
         route: b"",
         suspension: b"",
+        target: None,
     }
 }

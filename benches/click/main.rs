@@ -75,7 +75,18 @@ fn setups(mut visit: Visit) -> (Visit, Answer) {
     (visit, answer)
 }
 
-library_benchmark_group!(name = answer; benchmarks = whole, setups);
+// The first visit to a link with targets, of which the last one decides.
+#[library_benchmark(setup = fixture::visit_with_targets)]
+#[bench::none(0)]
+#[bench::one(1)]
+#[bench::five(5)]
+#[bench::twenty(20)]
+fn targets(mut visit: Visit) -> (Visit, Answer) {
+    let answer = visit.edge.answer_and_encode_click(black_box(&visit.request), &visit.context, &mut visit.scratch);
+    (visit, answer)
+}
+
+library_benchmark_group!(name = answer; benchmarks = whole, setups, targets);
 
 // --- append: the click into its lane
 

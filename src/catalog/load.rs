@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Changes with the bytes of a link in the table ([`Link::write_bytes`]).
-const BYTES_FORMAT: u32 = 1;
+const BYTES_FORMAT: u32 = 2;
 /// Refused records that are told.
 const MAX_TOLD: usize = 100;
 

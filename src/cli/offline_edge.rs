@@ -8,7 +8,6 @@ use super::kept_domains::load_domains;
 use crate::{
     attribution::keyring::Keyring,
     catalog::offline::{OfflineLinks, load_links_read_only, load_suspensions_read_only},
-    client::address::TrustedProxies,
     config::Config,
     edge::snapshot::Edge,
     links::{
@@ -41,7 +40,7 @@ pub(super) fn load_edge_without_server(config: &Config, keys: OfflineKeys, now_m
         OfflineKeys::Configured if ring_path.try_exists().unwrap_or(false) => Keyring::load(&ring_path)?,
         OfflineKeys::Configured | OfflineKeys::New => Keyring::generate_without_file(now_ms)?,
     };
-    let proxies = TrustedProxies { networks: config.edge.trusted_proxies.clone(), header: config.edge.address_header };
+    let proxies = config.edge.to_trusted_proxies();
     let edge = Edge::new(Arc::new(table), Arc::new(keyring), domains, Arc::new(proxies));
     let edge = edge.with_suspensions(Arc::new(suspensions));
     Ok(edge.with_tls(config.tls.hsts.as_deref().and_then(tls::parse_hsts), None))

@@ -43,6 +43,10 @@ pub struct TrustedProxies {
     pub networks: TrustedNetworks,
     /// `[edge] address_header`
     pub header: AddressHeader,
+    /// `[edge] country_header`
+    pub country_header: Option<HeaderName>,
+    /// `[edge] region_header`
+    pub region_header: Option<HeaderName>,
 }
 
 /// The client's address and where it was found.
@@ -81,6 +85,28 @@ impl TrustedProxies {
                 .and_then(|element| find_unquoted_forwarded_parameter(element, b"proto="))
                 .is_some_and(is_https),
         }
+    }
+
+    /// The country that a trusted proxy wrote to its header, in capitals; `None` if it wrote none. Proxies write `XX`
+    /// for an unknown country, and `T1` for Tor.
+    pub fn find_country(&self, headers: &HeaderMap, peer: Peer) -> Option<[u8; 2]> {
+        let value = self.find_only_value(self.country_header.as_ref()?, headers, peer)?;
+        let country = <[u8; 2]>::try_from(value).ok()?.map(|letter| letter.to_ascii_uppercase());
+        (country.iter().all(u8::is_ascii_uppercase) && country != *b"XX").then_some(country)
+    }
+
+    /// The region in its country that a trusted proxy wrote to its header, such as `CA`; empty if it wrote none.
+    pub fn find_region_or_empty<'h>(&self, headers: &'h HeaderMap, peer: Peer) -> &'h [u8] {
+        let value = self.region_header.as_ref().and_then(|name| self.find_only_value(name, headers, peer));
+        let is_part = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        value.filter(|value| (1..=3).contains(&value.len()) && value.iter().all(is_part)).unwrap_or_default()
+    }
+
+    /// The value of a header that a trusted proxy sets. A header that comes twice was not set by one.
+    fn find_only_value<'h>(&self, name: &HeaderName, headers: &'h HeaderMap, peer: Peer) -> Option<&'h [u8]> {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().filter(|_| values.next().is_none() && self.is_trusted(peer))?;
+        Some(value.as_bytes().trim_ascii())
     }
 
     /// Whether the peer's header is believed. A Unix socket is: its file's permissions say who may connect.

@@ -95,6 +95,11 @@ impl<'a> RequestFacts<'a> {
         }
     }
 
+    /// All headers, for what few requests are asked.
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
     /// Whether the request says that nobody tapped: a prefetch, an image, a frame, a script.
     pub fn is_no_tap(&self) -> bool {
         self.is_prefetch || self.navigation == Navigation::NoTab

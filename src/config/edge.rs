@@ -4,7 +4,11 @@ use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{client, invalid_value::InvalidValue, net};
+use crate::{
+    client::{self, address::TrustedProxies},
+    invalid_value::InvalidValue,
+    net,
+};
 
 /// `[edge]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,6 +27,11 @@ pub struct EdgeConfig {
     pub trusted_proxies: net::peer::TrustedNetworks,
     /// The header in which those proxies write the client's address: `x-forwarded-for` or `forwarded`.
     pub address_header: client::address::AddressHeader,
+    /// The header in which those proxies write the client's country, two letters of ISO 3166-1: `cf-ipcountry`,
+    /// `cloudfront-viewer-country`. Without it no country is known.
+    pub country_header: Option<String>,
+    /// The header in which those proxies write the region in the country: the second part of a code of ISO 3166-2.
+    pub region_header: Option<String>,
     /// Limits of what one client may send, and for how long.
     pub limits: net::limits::Limits,
 }
@@ -35,6 +44,8 @@ impl Default for EdgeConfig {
             workers: None,
             trusted_proxies: net::peer::TrustedNetworks::default(),
             address_header: client::address::AddressHeader::default(),
+            country_header: None,
+            region_header: None,
             limits: net::limits::Limits::default(),
         }
     }
@@ -48,6 +59,17 @@ impl EdgeConfig {
     pub fn workers(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         self.workers.unwrap_or_else(cores).clamp(1, MAX_WORKERS)
+    }
+
+    /// The proxies whose headers about the client are believed.
+    pub fn to_trusted_proxies(&self) -> TrustedProxies {
+        let name = |header: &Option<String>| header.as_ref().and_then(|name| name.to_ascii_lowercase().parse().ok());
+        TrustedProxies {
+            networks: self.trusted_proxies.clone(),
+            header: self.address_header,
+            country_header: name(&self.country_header),
+            region_header: name(&self.region_header),
+        }
     }
 
     /// Every invalid key, relative to `edge`, with what was found and what is allowed.
@@ -68,6 +90,13 @@ impl EdgeConfig {
             && !(1..=MAX_WORKERS).contains(&workers)
         {
             errors.push(InvalidValue::new("workers", format!("{workers}; allowed: 1 to {MAX_WORKERS}")));
+        }
+        for (key, header) in [("country_header", &self.country_header), ("region_header", &self.region_header)] {
+            if let Some(header) = header
+                && http::HeaderName::try_from(header).is_err()
+            {
+                errors.push(InvalidValue::new(key, format!("{header:?} is no header's name, such as cf-ipcountry")));
+            }
         }
         errors.extend(self.limits.list_invalid_values().into_iter().map(|value| value.below("limits")));
         errors

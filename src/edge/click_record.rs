@@ -17,12 +17,12 @@ const TOKEN_PLACEHOLDER: &[u8] = b"{click_token}";
 pub(super) fn encode_click_without_token_into_scratch(
     request: &CodeRequest<'_>,
     decision: &Decision<'_>,
-    minted: &MintedClick,
+    minted: &MintedClick<'_>,
     sets_cookie: bool,
     scratch: &mut ScratchBuffers,
 ) {
     copy_location_without_tokens_to_recorded_destination(minted, scratch);
-    let ScratchBuffers { click, recorded_destination, recorded_texts, .. } = scratch;
+    let ScratchBuffers { click, recorded_destination, recorded_texts, target_facts, .. } = scratch;
     recorded_texts.redact_if_needed(request);
     let token_at = minted.token_offset.map(|offset| offset.0);
     let token_at = recorded_texts.redact_destination_if_needed(request, recorded_destination, token_at);
@@ -51,6 +51,7 @@ pub(super) fn encode_click_without_token_into_scratch(
         texts: click_texts(request, recorded_texts, recorded_destination, sec_fetch),
         route: request.target.route.map_or(&[], |route| route.name().as_bytes()),
         suspension: request.suspension.map_or(&[], |suspension| suspension.name().as_bytes()),
+        target: minted.target.map(|target| target.to_record(target_facts)),
     }
     .encode(click);
 }
@@ -79,7 +80,7 @@ fn click_texts<'a>(
     ]
 }
 
-fn build_click_flags(request: &CodeRequest<'_>, minted: &MintedClick, sets_cookie: bool) -> Flags {
+fn build_click_flags(request: &CodeRequest<'_>, minted: &MintedClick<'_>, sets_cookie: bool) -> Flags {
     let mut flags = Flags::default();
     flags.set_if(Flags::COOKIE_SET, sets_cookie);
     flags.set_if(Flags::VISITOR_NEW, minted.visitor.is_some() && request.cookie.is_none());
@@ -93,7 +94,7 @@ fn build_click_flags(request: &CodeRequest<'_>, minted: &MintedClick, sets_cooki
 /// Copies the location to `scratch.recorded_destination` without its token: a leaked journal or topic holds no bearer
 /// tokens. The first token is left out; in place of each further one stands its placeholder, which no URL can hold: a
 /// brace is always encoded.
-fn copy_location_without_tokens_to_recorded_destination(minted: &MintedClick, scratch: &mut ScratchBuffers) {
+fn copy_location_without_tokens_to_recorded_destination(minted: &MintedClick<'_>, scratch: &mut ScratchBuffers) {
     let ScratchBuffers { location, recorded_destination, token, .. } = scratch;
     recorded_destination.clear();
     let Some(offset) = minted.token_offset else {

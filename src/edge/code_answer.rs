@@ -101,7 +101,7 @@ fn answer_for_link_and_encode_click<B>(
 fn build_new_or_expired_cookie_header(
     request: &CodeRequest<'_>,
     decision: &Decision<'_>,
-    minted: &MintedClick,
+    minted: &MintedClick<'_>,
     scratch: &mut ScratchBuffers,
 ) -> Option<HeaderValue> {
     match decision.cookie {
@@ -145,7 +145,7 @@ fn build_redirect_headers_if_redirect(
 fn build_body_or_empty_page(
     request: &CodeRequest<'_>,
     decision: &Decision<'_>,
-    minted: &MintedClick,
+    minted: &MintedClick<'_>,
     scratch: &ScratchBuffers,
 ) -> Page {
     if let Some(reason) = decision.reason_for_app {

@@ -7,7 +7,8 @@
 //!    for the code of another tracker's URL (`links::routes`). `/CODE+` ends with `info_page`.
 //! 2. `code_request` resolves everything about the request once: link, client facts, consent, cookie, client address.
 //! 3. `decision` chooses the outcome by the link's state and these facts, and what the answer may carry.
-//! 4. `minted_click` makes the click's ids, its URL token and its destination; `code_answer` makes the answer.
+//! 4. `minted_click` makes the click's ids, its URL token and its destination; of a link with targets `target_choice`
+//!    chooses one, by what `fact_finder` finds. `code_answer` makes the answer.
 //! 5. `click_record` encodes the click.
 //! 6. [`handler`] appends the bytes to the worker's lane, then sends the answer.
 //!
@@ -15,6 +16,7 @@
 //! with [`context`], and each failure is an outcome. So [`explain`] shows them for any request and time.
 
 pub mod acme;
+mod agent_memo;
 pub mod answer;
 mod click_record;
 mod code_answer;
@@ -26,6 +28,7 @@ mod decision;
 mod dispatch;
 mod domain_responses;
 pub mod explain;
+mod fact_finder;
 mod foreign_query;
 pub mod handler;
 mod hsts;
@@ -42,3 +45,4 @@ pub mod scratch;
 mod second_lookup;
 pub mod snapshot;
 pub mod target;
+mod target_choice;

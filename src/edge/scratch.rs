@@ -5,7 +5,7 @@ use http::HeaderValue;
 
 use crate::{
     attribution::{UrlKeyCache, token::PayloadBuffer},
-    edge::{preview_fetchers::PreviewFetchers, recorded_texts::RecordedTexts},
+    edge::{agent_memo::AgentMemo, preview_fetchers::PreviewFetchers, recorded_texts::RecordedTexts},
 };
 
 /// The bytes allocated at once for header values: about a hundred answers'.
@@ -27,6 +27,9 @@ pub struct ScratchBuffers {
     /// The destination without its token.
     pub(super) recorded_destination: Vec<u8>,
     pub(super) recorded_texts: RecordedTexts,
+    /// What the conditions of the link's targets saw.
+    pub(super) target_facts: Vec<u8>,
+    pub(super) agents: AgentMemo,
     pub(super) url_keys: UrlKeyCache,
     pub(super) preview_fetchers: PreviewFetchers,
     header_chunk: BytesMut,

@@ -15,13 +15,14 @@ use super::{
     json::{self, JsonObjectWriter},
     labels::{self, ClickLabels},
     protobuf::ProtobufWriter,
-    query_params::QueryParams,
 };
 use crate::{
+    client::query_params::QueryParams,
     kafka::Refusal,
     model::{
         click::{Click, Flags, Privacy, Text},
         link::LinkFacts,
+        target_choice::TargetChoice,
     },
     text::cut_at_character,
     uri::{
@@ -250,6 +251,21 @@ fn add_outcome_and_destination_fields(writer: &mut impl EventWriter, click: &Cli
     writer.add_bool(field::TOKEN_PLACED, click.token_at.is_some());
     if let Some(kid) = &click.token_kid {
         writer.add_text_unless_empty(field::TOKEN_KID, kid);
+    }
+    if let Some(choice) = &click.target {
+        add_target_fields(writer, choice);
+    }
+}
+
+fn add_target_fields(writer: &mut impl EventWriter, choice: &TargetChoice<'_>) {
+    if let Some(index) = choice.index {
+        writer.add_integer(field::TARGET_INDEX, u64::from(index));
+    }
+    writer.add_text_unless_empty(field::TARGET_FACTS, choice.facts);
+    if let Some(split) = &choice.split {
+        writer.add_text_unless_empty(field::SPLIT, split.variant);
+        writer.add_integer(field::SPLIT_BUCKET, u64::from(split.bucket));
+        writer.add_plain_word_unless_empty(field::SPLIT_BASIS, split.basis.as_str());
     }
 }
 

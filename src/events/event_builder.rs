@@ -7,9 +7,9 @@ use super::{
     duplicates::{Config, DuplicateFilter, DuplicateVerdict},
     encoder::{ClickIdentity, DerivedFacts, EventEncoder, ValueEncoding},
     labels::{ClickClass, ClickLabeller, ClickLabels},
-    query_params::QueryParams,
 };
 use crate::{
+    client::query_params::QueryParams,
     journal::{Frame, LaneReader, TailCoverage},
     model::{
         click::{Click, DecodeError, Outcome, Text, Topic},

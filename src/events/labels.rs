@@ -18,22 +18,22 @@ use std::hash::BuildHasher;
 
 use aho_corasick::BuildError;
 
-use super::{
-    duplicates::DuplicateVerdict,
-    query_params::QueryParams,
-    source::{find_app_of_package, find_source_of_referer_or_web, find_source_of_utm_source, is_browser_package},
-};
+use super::duplicates::DuplicateVerdict;
 use crate::{
-    client::user_agent::{
-        UserAgentMatcher,
-        agent_traits::{AgentKind, AgentTraits},
+    client::{
+        query_params::QueryParams,
+        source::{InAppBrowser, find_in_app_browser, find_source_with_reason},
+        user_agent::{
+            UserAgentMatcher,
+            agent_traits::{AgentKind, AgentTraits},
+        },
     },
     model::click::{Carrier, Click, Flags, Method, Outcome, Text},
     word_enum::word_enum,
 };
 
-/// The version of the rules in this module, `source` and `client::user_agent`. It grows with every change that can
-/// change a label.
+/// The version of the rules in this module, `client::source` and `client::user_agent`. It grows with every change that
+/// can change a label.
 pub(super) const LABELS_VERSION: u64 = 2;
 
 word_enum! {
@@ -111,16 +111,9 @@ impl ClickLabeller {
         let agent = self.find_agent_traits_cached(click.text(Text::UserAgent));
         let package = click.text(Text::AppPackage);
         let (class, class_reason) = classify_with_reason(click, &agent);
-        let (source, source_reason) = find_source_with_reason(click, params, &agent);
-        let app = find_app_of_package(package).or(agent.app);
-        ClickLabels {
-            class,
-            class_reason,
-            source,
-            source_reason,
-            in_app: app.is_some() || agent.is_webview || !package.is_empty() && !is_browser_package(package),
-            in_app_name: app.map_or("", |app| app.name),
-        }
+        let (source, source_reason) = find_source_with_reason(package, click.text(Text::Referer), params, &agent);
+        let InAppBrowser { is_in_app, name } = find_in_app_browser(package, &agent);
+        ClickLabels { class, class_reason, source, source_reason, in_app: is_in_app, in_app_name: name }
     }
 }
 
@@ -151,46 +144,6 @@ fn classify_with_reason(click: &Click<'_>, agent: &AgentTraits) -> (ClickClass, 
     match agent.kind {
         Some((_, reason)) => (ClickClass::Bot, reason),
         None => (ClickClass::Human, "browser"),
-    }
-}
-
-/// The platform, and the sign that names it. The surest sign counts: the app that shows the page, the page with the
-/// link, an ad click id, a share id, then the link's own query. `fbclid` is the last sign: Instagram and Facebook both
-/// add it.
-fn find_source_with_reason(
-    click: &Click<'_>,
-    params: &QueryParams<'_>,
-    agent: &AgentTraits,
-) -> (&'static str, &'static str) {
-    if let Some(app) = find_app_of_package(click.text(Text::AppPackage)) {
-        return (app.source, "app_package");
-    }
-    if let Some(app) = agent.app {
-        return (app.source, "user_agent");
-    }
-    let referer = find_source_of_referer_or_web(click.text(Text::Referer));
-    if let Some(source) = referer.filter(|source| *source != "web") {
-        return (source, "referer");
-    }
-    let ad = params.ad_click_id.as_ref();
-    if let Some(ad) = ad.filter(|ad| ad.name != "fbclid") {
-        return (ad.source, "ad_click_id");
-    }
-    if params.has_instagram_share_id {
-        return ("instagram", "share_id");
-    }
-    if let Some(source) = find_source_of_utm_source(params.utm_source) {
-        return (source, "utm_source");
-    }
-    if params.utm_medium.eq_ignore_ascii_case(b"email") {
-        return ("email", "utm_medium");
-    }
-    if let Some(ad) = ad {
-        return (ad.source, "ad_click_id");
-    }
-    match referer {
-        Some(source) => (source, "referer"),
-        None => ("direct", "no_referer"),
     }
 }
 

@@ -2,8 +2,8 @@
 //! JSON or Protobuf. Reads Protobuf back as JSON. Pure: no input or output.
 //!
 //! ```text
-//! journal bytes ─▶ event_builder ── decode: query_params
-//!                         ├── label: labels, source
+//! journal bytes ─▶ event_builder ── decode: client::query_params
+//!                         ├── label: labels, client::source
 //!                         ├── decide: duplicates
 //!                         └── encode: encoder, field, json, protobuf ─▶ event
 //! Protobuf value ─▶ protobuf_reader ─▶ event in JSON
@@ -19,8 +19,6 @@ pub(crate) mod json;
 pub(crate) mod labels;
 mod protobuf;
 pub(crate) mod protobuf_reader;
-mod query_params;
-mod source;
 pub mod statement;
 
 pub use duplicates::{Config as DuplicateConfig, DuplicateVerdict};

@@ -3,7 +3,8 @@
 //! ```text
 //!   header 4 bytes: code length u8 | flags u8 | facts length u16
 //!   domain id u16 | code | facts (model::link) | start u64, if it has one
-//!   fallback: u16 length and URL, if it has one | URL template (destination)
+//!   fallback: u16 length and URL, if it has one | targets: u32 length and bytes ([`targets`]), if it has some
+//!   URL template (destination)
 //! ```
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
         domains::{Domain, DomainId, Domains},
         link_key::LinkKey,
         link_urls::LinkUrls,
+        targets::{Targets, compile_targets},
     },
     model::{
         code::Code,
@@ -54,6 +56,7 @@ const ENABLED: u8 = 1;
 const HAS_START: u8 = 1 << 1;
 const HAS_FALLBACK: u8 = 1 << 2;
 const DEFAULT_CREATED_AT: u8 = 1 << 3;
+const HAS_TARGETS: u8 = 1 << 4;
 
 /// One link: its key, its facts and its destination, ready to serve.
 #[derive(Clone)]
@@ -113,6 +116,7 @@ impl Link {
         let own_host_targets = urls.check_and_list_own_host_targets(record, code.as_str(), domain, domains)?;
         let flags =
             if record.enabled { ENABLED } else { 0 } | if valid.has_created_at { 0 } else { DEFAULT_CREATED_AT };
+        let targets = compile_targets(&valid.targets, &urls.targets, &domain.name, code.as_str());
         let parts = LinkParts {
             domain,
             code: code.as_bytes(),
@@ -120,6 +124,7 @@ impl Link {
             flags,
             starts_ms: valid.starts_ms,
             fallback: urls.fallback.as_deref(),
+            targets: &targets,
             url_template: &urls.template,
         };
         let mut warnings = valid.warnings;
@@ -152,9 +157,17 @@ impl Link {
 
     /// The URL template of the destination.
     pub fn url_template(&self) -> UrlTemplate<'_> {
-        let at = self.fallback_offset();
-        let fallback = self.fallback_url_len().map_or(0, |len| 2 + len);
-        UrlTemplate::from_bytes(&self.bytes()[at + fallback..])
+        let at = self.targets_offset();
+        let targets = self.targets_len().map_or(0, |len| 4 + len);
+        UrlTemplate::from_bytes(&self.bytes()[at + targets..])
+    }
+
+    /// The targets, if the link has some.
+    #[inline]
+    pub fn targets(&self) -> Option<Targets<'_>> {
+        let len = self.targets_len()?;
+        let at = self.targets_offset() + 4;
+        Some(Targets::from_bytes(&self.bytes()[at..at + len]))
     }
 
     /// The URL to redirect to while the link is not live; normalised, ASCII.
@@ -235,6 +248,10 @@ impl Link {
             let len = bytes.get(template_at..)?.first_chunk::<2>()?;
             template_at += 2 + usize::from(u16::from_le_bytes(*len));
         }
+        if header.flags & HAS_TARGETS != 0 {
+            let len = bytes.get(template_at..)?.first_chunk::<4>()?;
+            template_at += 4 + u32::from_le_bytes(*len) as usize;
+        }
         let has_template = bytes.len() > template_at;
         has_template.then(|| Link(ThinArc::from_header_and_slice(header, bytes)))
     }
@@ -285,6 +302,19 @@ impl Link {
         let len = self.bytes()[self.fallback_offset()..].first_chunk::<2>()?;
         Some(usize::from(u16::from_le_bytes(*len)))
     }
+
+    fn targets_offset(&self) -> usize {
+        self.fallback_offset() + self.fallback_url_len().map_or(0, |len| 2 + len)
+    }
+
+    #[inline]
+    fn targets_len(&self) -> Option<usize> {
+        if self.header().flags & HAS_TARGETS == 0 {
+            return None;
+        }
+        let len = self.bytes()[self.targets_offset()..].first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*len) as usize)
+    }
 }
 
 fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -> Result<&'a Domain, RecordError> {
@@ -316,6 +346,8 @@ struct LinkParts<'a> {
     flags: u8,
     starts_ms: u64,
     fallback: Option<&'a str>,
+    /// Empty without targets.
+    targets: &'a [u8],
     url_template: &'a [u8],
 }
 
@@ -337,6 +369,11 @@ impl LinkParts<'_> {
             flags |= HAS_FALLBACK;
             bytes.extend_from_slice(&(fallback.len() as u16).to_le_bytes());
             bytes.extend_from_slice(fallback.as_bytes());
+        }
+        if !self.targets.is_empty() {
+            flags |= HAS_TARGETS;
+            bytes.extend_from_slice(&(self.targets.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(self.targets);
         }
         bytes.extend_from_slice(self.url_template);
         let header = Header { code_len: self.code.len() as u8, flags, facts_len: facts_len as u16 };

@@ -3,12 +3,14 @@
 //!
 //! [`file`](mod@file) is a source of links: it reads records and adds them to a [`batch`], which checks them by the
 //! [`rules`] and builds a [`Table`] of [`Link`]s. [`domains`] are the hosts that links are served on, [`destination`]
-//! is the URL of a link. [`routes`] turn old URLs of other trackers into codes.
+//! is the URL of a link, [`targets`] are where a click ends that meets conditions, by its [`facts`]. [`routes`] turn
+//! old URLs of other trackers into codes.
 
 pub mod batch;
 mod config;
 pub mod destination;
 pub mod domains;
+pub mod facts;
 pub mod file;
 mod link;
 mod link_key;
@@ -19,6 +21,7 @@ pub mod routes;
 pub mod rules;
 pub mod suspensions;
 mod table;
+pub mod targets;
 
 pub use config::{Config, WhenStale};
 pub use link::{Link, LinkState, UnchangeableFields, ValidLink};

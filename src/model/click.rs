@@ -17,6 +17,7 @@
 //!  96 texts
 //!     the route's name behind its length u16, if the flag ROUTED is set
 //!     the suspension's name behind its length u16, if the flag SUSPENDED is set
+//!     the choice of a target (`target_choice`), if the flag TARGETED is set
 //! ```
 //!
 //! `destination` is the `Location` without the token, which stood at byte `token_at`; further ones are replaced by
@@ -25,7 +26,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::{text::cut_at_character, word_enum::word_enum};
+use crate::{
+    model::target_choice::{self, TargetChoice},
+    text::cut_at_character,
+    word_enum::word_enum,
+};
 
 /// The version that this build writes.
 const VERSION: u8 = 1;
@@ -131,6 +136,8 @@ impl Flags {
     pub const ROUTED: Flags = Flags(1 << 7);
     /// A suspension took the link out of service; its name stands behind the route's.
     pub const SUSPENDED: Flags = Flags(1 << 8);
+    /// The link has targets; the choice of one stands behind the names.
+    pub const TARGETED: Flags = Flags(1 << 9);
 
     /// Whether every bit of `flags` is set.
     pub const fn has(self, flags: Flags) -> bool {
@@ -193,7 +200,7 @@ pub const MAX_SUSPENSION_LEN: usize = 272;
 
 /// The most bytes of an encoded click.
 pub const MAX_ENCODED_LEN: usize = {
-    let mut sum = FIXED_LEN + 2 + MAX_ROUTE_LEN + 2 + MAX_SUSPENSION_LEN;
+    let mut sum = FIXED_LEN + 2 + MAX_ROUTE_LEN + 2 + MAX_SUSPENSION_LEN + target_choice::MAX_ENCODED_LEN;
     let mut text = 0;
     while text < Text::COUNT {
         sum += 2 + Text::MAX_LENS[text];
@@ -247,6 +254,8 @@ pub struct Click<'a> {
     pub route: &'a [u8],
     /// The name of the suspension that took the link out of service; empty if none did.
     pub suspension: &'a [u8],
+    /// The choice of a target, on a link that has some.
+    pub target: Option<TargetChoice<'a>>,
 }
 
 /// Why bytes cannot be decoded as a click.
@@ -274,6 +283,7 @@ impl<'a> Click<'a> {
         flags.set_if(Flags::TRUNCATED, is_cut);
         flags.set_if(Flags::ROUTED, !self.route.is_empty());
         flags.set_if(Flags::SUSPENDED, !self.suspension.is_empty());
+        flags.set_if(Flags::TARGETED, self.target.is_some());
         out.extend_from_slice(&self.encode_fixed_part(flags));
         for (text, max_len) in self.texts.iter().zip(Text::MAX_LENS) {
             let kept = cut_at_character(text, max_len);
@@ -286,6 +296,9 @@ impl<'a> Click<'a> {
                 out.extend_from_slice(&(kept.len() as u16).to_le_bytes());
                 out.extend_from_slice(kept);
             }
+        }
+        if let Some(choice) = &self.target {
+            choice.encode(out);
         }
     }
 
@@ -342,8 +355,12 @@ impl<'a> Click<'a> {
         let flags = Flags(u16_at(84));
         let (route, rest) =
             if flags.has(Flags::ROUTED) { decode_name(rest).ok_or(Malformed)? } else { (&[][..], rest) };
-        let (suspension, _) =
+        let (suspension, rest) =
             if flags.has(Flags::SUSPENDED) { decode_name(rest).ok_or(Malformed)? } else { (&[][..], rest) };
+        let target = match flags.has(Flags::TARGETED) {
+            true => Some(TargetChoice::decode(rest).ok_or(Malformed)?),
+            false => None,
+        };
         Ok(Click {
             id: id_at(16).ok_or(Malformed)?,
             at_ms: u64::from_le_bytes(at_ms),
@@ -366,6 +383,7 @@ impl<'a> Click<'a> {
             texts,
             route,
             suspension,
+            target,
         })
     }
 }
@@ -403,6 +421,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::target_choice::{SplitBasis, SplitChoice};
 
     fn click<'a>() -> Click<'a> {
         let mut flags = Flags::default();
@@ -443,6 +462,7 @@ mod tests {
             ],
             route: b"",
             suspension: b"",
+            target: None,
         }
     }
 
@@ -480,6 +500,34 @@ mod tests {
         let read = Click::decode(&bytes).unwrap();
         assert_eq!(read.text(Text::UserAgent).len(), 512);
         assert!(read.flags.has(Flags::TRUNCATED));
+    }
+
+    #[test]
+    fn the_choice_of_a_target_stands_behind_the_names_and_newer_bytes_behind_it_are_ignored() {
+        let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
+        for choice in [
+            TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios;language=vi" },
+            TargetChoice { index: None, split: None, facts: b"" },
+        ] {
+            let chosen = Click { target: Some(choice), suspension: b"creator:c", route: b"tune", ..click() };
+            let mut bytes = encoded(&chosen);
+            let read = Click::decode(&bytes).unwrap();
+            assert!(read.target == Some(choice) && read.flags.has(Flags::TARGETED) && read.route == b"tune");
+            assert!(!Click::decode(&encoded(&click())).unwrap().flags.has(Flags::TARGETED));
+            let choice_at = bytes.len() - (2 + 4 + 1 + usize::from(choice.split.is_some()) + 2 + choice.facts.len());
+            bytes.push(7);
+            bytes[choice_at] += 1;
+            assert_eq!(Click::decode(&bytes).unwrap().target, Some(choice), "a newer build appends");
+            assert_eq!(Click::decode(&bytes[..choice_at + 4]), Err(DecodeError::Malformed));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_choice_never_change() {
+        let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
+        let choice = TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios" };
+        let bytes = encoded(&Click { target: Some(choice), ..click() });
+        assert!(bytes.ends_with(b"\x0e\x00\x03\x02\xb7\x1c\x01b\x06\x00os=ios"), "{}", bytes.escape_ascii());
     }
 
     /// Only the encoder cuts texts: a click of a build with longer texts is delivered whole.

@@ -21,6 +21,7 @@ use crate::word_enum::word_enum;
 
 mod lenient_fields;
 pub mod record;
+pub mod target;
 
 /// How long a link that may earn can be live, from its creation: 100 days, milliseconds.
 pub const LINK_LIFETIME_MS: u64 = 100 * 24 * 60 * 60 * 1000;

@@ -4,5 +4,8 @@
 pub mod ad_parameter;
 pub mod click;
 pub mod code;
+pub mod device;
+pub mod known_names;
 pub mod link;
 pub mod link_parameter;
+pub mod target_choice;

@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use crate::{
     attribution::keyring::Keyring,
     catalog::{Catalog, LinkSource, OpenedCatalog, offline::add_domains_of_catalog},
-    client::address::TrustedProxies,
     config::Config,
     edge::{https_redirect::HttpsRedirect, snapshot::Edge},
     faults::{self, log_fault},
@@ -269,7 +268,7 @@ fn build_edge(
     domains: Arc<Domains>,
     served_certificates: Option<Arc<ServedCertificates>>,
 ) -> Edge {
-    let trusted = TrustedProxies { networks: config.edge.trusted_proxies.clone(), header: config.edge.address_header };
+    let trusted = config.edge.to_trusted_proxies();
     let https_redirect = served_certificates.map(|served| HttpsRedirect::new(served, config.tls.https_port));
     let default_hsts = config.tls.hsts.as_deref().and_then(tls::parse_hsts);
     Edge::new(table, keyring, domains, Arc::new(trusted)).with_tls(default_hsts, https_redirect)

@@ -35,6 +35,20 @@ pub fn push_percent_encoded(decoded: impl Iterator<Item = u8>, out: &mut Vec<u8>
     }
 }
 
+/// Appends decoded bytes as [`push_percent_encoded`] does, and encodes the result once more: for a URL inside a value,
+/// which is decoded before the URL is read.
+pub fn push_percent_encoded_twice(decoded: impl Iterator<Item = u8>, out: &mut Vec<u8>) {
+    for byte in decoded {
+        if is_unreserved(byte) {
+            out.push(byte);
+        } else {
+            let escape_at = out.len();
+            push_escape(byte, out);
+            out.splice(escape_at..=escape_at, *b"%25");
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Decoder<'a, const PLUS_IS_SPACE: bool> {
     rest: &'a [u8],

@@ -5,6 +5,9 @@ use crate::uri::percent;
 /// The longest name that [`fold_name`] folds, bytes; the longest known one has twelve.
 pub const MAX_KNOWN_NAME_LEN: usize = 16;
 
+/// The most parameters of a query among which one is searched. It bounds the work of one click.
+pub const MAX_SEARCHED_PARAMETERS: usize = 64;
+
 /// One parameter of a query: `name=value`, or `name` alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryPair<'a> {
@@ -92,6 +95,19 @@ pub fn fold_name<'b>(name: &[u8], buffer: &'b mut [u8; MAX_KNOWN_NAME_LEN]) -> O
         len += 1;
     }
     Some(&buffer[..len])
+}
+
+/// The value of the first parameter of a name that has one, still encoded. The case and the encoding of a name do not
+/// count. Looks at the first [`MAX_SEARCHED_PARAMETERS`] parameters.
+pub fn find_value_of_parameter<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
+    let is_name = |found: &[u8]| {
+        percent::decode_form(found).map(|byte| byte.to_ascii_lowercase()).eq(name.iter().map(u8::to_ascii_lowercase))
+    };
+    split_link_query_into_pairs(query)
+        .take(MAX_SEARCHED_PARAMETERS)
+        .map(|pair| pair.split_name_and_value())
+        .find(|(found, value)| !value.is_empty() && is_name(found))
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]

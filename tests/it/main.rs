@@ -19,6 +19,7 @@
 //! - `limits`: the limits of one connection and of one address
 //! - `domains`: settings of a host
 //! - `routes`: old URLs of other trackers
+//! - `targets`: where a click ends on this device, in this app, in this country
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -153,6 +154,7 @@ mod shadow;
 mod shop;
 mod sockets;
 mod stalled_log;
+mod targets;
 mod telling;
 mod tls;
 mod tls_client;

@@ -79,6 +79,11 @@ impl FieldError {
         FieldError { field: field.to_owned(), pointer: Some(pointer), message: message.into() }
     }
 
+    /// This mistake inside the field's value; `inside` is a JSON pointer that starts there.
+    pub(in crate::api) fn inside(self, inside: &str) -> FieldError {
+        FieldError { pointer: self.pointer.map(|pointer| pointer + inside), ..self }
+    }
+
     /// A mistake in a query parameter or a header.
     pub(in crate::api) fn outside_body(name: &str, message: impl Into<String>) -> FieldError {
         FieldError { field: name.to_owned(), pointer: None, message: message.into() }

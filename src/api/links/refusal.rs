@@ -71,7 +71,7 @@ pub(in crate::api) fn problem_of_refusal(refusal: RowRefusal, existing: Existing
 }
 
 fn to_field_errors(errors: Vec<RecordError>) -> Vec<FieldError> {
-    errors.into_iter().map(|error| FieldError::in_body(error.field, error.message)).collect()
+    errors.into_iter().map(|error| FieldError::in_body(error.field, error.message).inside(&error.inside)).collect()
 }
 
 /// 422 if a mistake makes the record wrong everywhere, else 409.

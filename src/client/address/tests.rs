@@ -32,7 +32,7 @@ fn addresses_are_truncated_to_24_and_48_bits() {
 
 fn proxies(header: AddressHeader) -> TrustedProxies {
     let networks = TrustedNetworks::parse(&["10.0.0.0/8", "2001:db8:aaaa::/48", "192.0.2.1"]).unwrap();
-    TrustedProxies { networks, header }
+    TrustedProxies { networks, header, ..TrustedProxies::default() }
 }
 
 fn client_address(header: AddressHeader, peer: &str, lines: &[(&'static str, &str)]) -> (String, AddressSource) {

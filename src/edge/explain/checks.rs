@@ -9,7 +9,7 @@ use crate::{
         code_request::CodeRequest,
         context::RequestContext,
         decision::{Action, CookieAction, Decision},
-        explain::{Check, ExplainedLink},
+        explain::{Check, ExplainedLink, target_checks::list_checks_of_targets},
         scratch::ScratchBuffers,
         second_lookup::SecondLookup,
         snapshot::Edge,
@@ -125,7 +125,9 @@ impl LookedUp {
         );
         self.link = link.map(|link| describe_link(link, context.wall_ms));
         self.add_checks_of_facts(&request);
-        self.add_decision(&Decision::new(&request));
+        let decision = Decision::new(&request);
+        self.add_decision(&decision);
+        self.checks.extend(list_checks_of_targets(&request, &decision, &mut scratch.agents));
     }
 
     /// The repair, then the routes.

@@ -8,6 +8,7 @@ mod checks;
 mod explainer;
 mod redaction;
 mod request;
+mod target_checks;
 
 use serde::Serialize;
 

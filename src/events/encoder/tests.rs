@@ -10,6 +10,7 @@ use crate::{
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome},
         link::{CreatorType, Kind, LINK_LIFETIME_MS, NO_END_MS, Plan},
+        target_choice::{SplitBasis, SplitChoice, TargetChoice},
     },
 };
 
@@ -71,6 +72,7 @@ pub(crate) fn click() -> Click<'static> {
         texts,
         route: b"",
         suspension: b"",
+        target: None,
     }
 }
 
@@ -186,6 +188,13 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         partner: "",
         ..link
     };
+    let mut targeted = with(&[(Text::Destination, b"https://shop.example.vn/mug?wp=")]);
+    targeted.token_at = Some(31);
+    targeted.target = Some(TargetChoice {
+        index: Some(1),
+        split: Some(SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Visitor }),
+        facts: b"os=ios;country=VN;query.color=dark%20red",
+    });
     let mut dead = Vec::new();
     append_dead_letter_stub(&mut dead, encoding, &IDENTITY, &first, Refusal::TooLarge, 1_734);
     vec![
@@ -201,6 +210,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         ("preview", event_of(&preview, Some(&link), DuplicateVerdict::First)),
         ("hostile", event_of(&hostile, Some(&link), DuplicateVerdict::First)),
         ("test_link", event_of(&first, Some(&test), DuplicateVerdict::First)),
+        ("targeted", event_of(&targeted, Some(&link), DuplicateVerdict::First)),
     ]
 }
 

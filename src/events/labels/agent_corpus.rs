@@ -5,7 +5,7 @@ use std::{fmt::Write, path::Path};
 
 use super::{ClickClass, ClickLabeller};
 use crate::{
-    events::query_params::QueryParams,
+    client::query_params::QueryParams,
     model::click::{Flags, Text},
 };
 

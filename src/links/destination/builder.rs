@@ -5,15 +5,18 @@ use url::{Position, Url};
 use crate::{
     links::destination::{
         parameter_name::may_backend_read_as_same_name,
-        placeholder::{Placeholder, PlaceholderKind},
+        placeholder::{MAX_QUERY_NAMES, Placeholder, PlaceholderKind, PlaceholderPlace},
         policy::DestinationPolicy,
         query,
-        template::{HAS_ALLOW_LIST, HAS_FRAGMENT, HAS_PLACEHOLDERS, HAS_QUERY, TokenPlace},
+        template::{HAS_ALLOW_LIST, HAS_FRAGMENT, HAS_PLACEHOLDERS, HAS_QUERY, HAS_QUERY_NAMES, TokenPlace},
         url_error::{MAX_PLACEHOLDERS, MAX_TOKEN_PLACEHOLDERS, MAX_URL_LEN, UrlError},
     },
     model::link::QueryPolicy,
     uri::percent,
 };
+
+/// The longest name in `{query:NAME}`, bytes.
+const MAX_QUERY_NAME_LEN: usize = 32;
 
 /// A destination as its link has it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,8 @@ pub struct Destination<'a> {
     pub url: &'a str,
     /// The value of `{code}`.
     pub code: &'a str,
+    /// The value of `{domain}`: the name of the link's domain.
+    pub domain: &'a str,
     /// The value of `{creator}`; "" for none.
     pub creator: &'a str,
     /// What becomes of the incoming query.
@@ -75,7 +80,7 @@ pub fn check_destination_and_append_template(
     if has_fragment {
         out.extend_from_slice(&(insert_at as u16).to_le_bytes());
     }
-    push_count_and_placeholders_if_any(&placeholders, out);
+    push_placeholders_and_names_if_any(&placeholders, &marked.query_names, out);
     push_len_and_allow_list_if_present(destination.allow, out);
     out.extend_from_slice(text.as_bytes());
     Ok(())
@@ -88,10 +93,18 @@ fn has_stored_parameter_read_as_name(text: &str, insert_at: usize, name: &str) -
         .any(|parameter| may_backend_read_as_same_name(parameter.name, name.as_bytes()))
 }
 
-fn push_count_and_placeholders_if_any(placeholders: &[Placeholder], out: &mut Vec<u8>) {
-    if !placeholders.is_empty() {
-        out.push(placeholders.len() as u8);
-        placeholders.iter().for_each(|placeholder| out.extend_from_slice(&placeholder.encode()));
+fn push_placeholders_and_names_if_any(placeholders: &[Placeholder], query_names: &[&str], out: &mut Vec<u8>) {
+    if placeholders.is_empty() {
+        return;
+    }
+    out.push(placeholders.len() as u8 | if query_names.is_empty() { 0 } else { HAS_QUERY_NAMES });
+    placeholders.iter().for_each(|placeholder| out.extend_from_slice(&placeholder.encode()));
+    if !query_names.is_empty() {
+        out.push(query_names.len() as u8);
+        for name in query_names {
+            out.push(name.len() as u8);
+            out.extend_from_slice(name.as_bytes());
+        }
     }
 }
 
@@ -105,12 +118,14 @@ fn push_len_and_allow_list_if_present(allow: Option<&[String]>, out: &mut Vec<u8
 
 /// A URL with marks instead of its placeholders. A mark is letters and digits alone, so normalisation leaves it as it
 /// is.
-struct MarkedUrl {
+struct MarkedUrl<'a> {
     text: String,
     /// What every mark starts with; a letter for the placeholder's name follows.
     mark: String,
     /// The number of marks.
     count: usize,
+    /// The names of `{query:NAME}`, each once.
+    query_names: Vec<&'a str>,
 }
 
 /// A normalised URL and what stood in it.
@@ -120,21 +135,22 @@ struct SplitUrl {
     placeholders: Vec<Placeholder>,
 }
 
-impl MarkedUrl {
-    /// Replaces the placeholders: `{code}` and `{creator}` by their values, all others by marks.
-    fn new(destination: &Destination<'_>) -> Result<MarkedUrl, UrlError> {
+impl<'a> MarkedUrl<'a> {
+    /// Replaces the placeholders: `{code}`, `{domain}` and `{creator}` by their values, all others by marks.
+    fn new(destination: &Destination<'a>) -> Result<MarkedUrl<'a>, UrlError> {
         let url = destination.url;
         if has_brace_before_path(url) {
             return Err(UrlError::PlaceholderPosition);
         }
         if memchr::memchr2(b'{', b'}', url.as_bytes()).is_none() {
-            return Ok(MarkedUrl { text: url.to_owned(), mark: String::new(), count: 0 });
+            return Ok(MarkedUrl { text: url.to_owned(), mark: String::new(), count: 0, query_names: Vec::new() });
         }
         let mut mark = "Wp0Hole".to_owned();
         while url.contains(&mark) || destination.creator.contains(&mark) || destination.code.contains(&mark) {
             mark.push('Q');
         }
-        let mut marked = MarkedUrl { text: String::with_capacity(url.len() + 32), mark, count: 0 };
+        let mut marked =
+            MarkedUrl { text: String::with_capacity(url.len() + 32), mark, count: 0, query_names: Vec::new() };
         let mut rest = url;
         while let Some(at) = rest.find(['{', '}']) {
             marked.text.push_str(&rest[..at]);
@@ -149,18 +165,21 @@ impl MarkedUrl {
         Ok(marked)
     }
 
-    fn append_placeholder_value_or_mark(&mut self, name: &str, destination: &Destination<'_>) -> Result<(), UrlError> {
+    fn append_placeholder_value_or_mark(
+        &mut self,
+        name: &'a str,
+        destination: &Destination<'_>,
+    ) -> Result<(), UrlError> {
         match name {
             "code" => self.text.push_str(destination.code),
+            "domain" => self.push_encoded(destination.domain),
             "creator" if destination.creator.is_empty() => return Err(UrlError::NoCreator),
-            "creator" => {
-                let mut encoded = Vec::new();
-                percent::push_percent_encoded(destination.creator.bytes(), &mut encoded);
-                self.text.extend(encoded.iter().map(|byte| char::from(*byte)));
-            }
+            "creator" => self.push_encoded(destination.creator),
             _ => {
-                let Some(number) = Placeholder::find_name_number(name) else {
-                    return Err(UrlError::UnknownPlaceholder(format!("{{{name}}}")));
+                let number = match name.strip_prefix("query:") {
+                    Some(parameter) => self.number_of_parameter(parameter)?,
+                    None => Placeholder::find_name_number(name)
+                        .ok_or_else(|| UrlError::UnknownPlaceholder(format!("{{{name}}}")))?,
                 };
                 self.count += 1;
                 if self.count > MAX_PLACEHOLDERS {
@@ -171,6 +190,28 @@ impl MarkedUrl {
             }
         }
         Ok(())
+    }
+
+    fn push_encoded(&mut self, value: &str) {
+        let mut encoded = Vec::new();
+        percent::push_percent_encoded(value.bytes(), &mut encoded);
+        self.text.extend(encoded.iter().map(|byte| char::from(*byte)));
+    }
+
+    /// The number of `{query:NAME}`, whose name is plain.
+    fn number_of_parameter(&mut self, name: &'a str) -> Result<u8, UrlError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if !(1..=MAX_QUERY_NAME_LEN).contains(&name.len()) || !name.bytes().all(is_plain) {
+            return Err(UrlError::UnknownPlaceholder(format!("{{query:{name}}}")));
+        }
+        let index = self.query_names.iter().position(|known| *known == name).unwrap_or_else(|| {
+            self.query_names.push(name);
+            self.query_names.len() - 1
+        });
+        if index >= MAX_QUERY_NAMES {
+            return Err(UrlError::TooManyPlaceholders);
+        }
+        Ok(Placeholder::number_of_query_name(index))
     }
 
     /// Takes the marks out of the normalised URL, and checks where each of them stood.
@@ -193,7 +234,12 @@ impl MarkedUrl {
                 return Err(UrlError::PlaceholderPosition);
             }
             let number = full.as_bytes().get(letter_at).map_or(0, |letter| letter.wrapping_sub(b'a'));
-            split.placeholders.push(Placeholder::new(split.text.len() as u16, number, at < path.end));
+            let place = match at < path.end {
+                true => PlaceholderPlace::Path,
+                false if is_in_query && is_in_nested_url(&split.text) => PlaceholderPlace::NestedUrl,
+                false => PlaceholderPlace::QueryOrFragment,
+            };
+            split.placeholders.push(Placeholder::new(split.text.len() as u16, number, place));
         }
         split.text.push_str(&full[from..]);
         self.check_all_marks_kept_and_token_count_and_url_len(&split)?;
@@ -227,4 +273,12 @@ fn has_brace_before_path(url: &str) -> bool {
 fn is_in_parameter_name(query_before: &str) -> bool {
     let parameter = query_before.rsplit(['?', '&']).next().unwrap_or_default();
     !parameter.contains('=')
+}
+
+/// Whether the end of this part of a URL, which is in its query, belongs to a URL inside a value: a scheme and `://`
+/// stand before it in the value, encoded or not.
+fn is_in_nested_url(url_before: &str) -> bool {
+    let query = url_before.split_once('?').map_or("", |(_, query)| query);
+    let value = query.rsplit('&').next().and_then(|parameter| parameter.split_once('=')).map_or("", |(_, value)| value);
+    value.contains("://") || value.to_ascii_lowercase().contains("%3a%2f%2f")
 }

@@ -61,6 +61,9 @@ impl DestinationPolicy {
             return Err(UrlError::UserInfo);
         }
         self.check_web_host_is_reachable_and_allowed(written_url, &url)?;
+        if url.scheme() == "intent" && !url.fragment().is_some_and(has_browser_fallback) {
+            return Err(UrlError::IntentWithoutFallback);
+        }
         // Marks are longer than what they stand for; the builder checks the length without them.
         if url.as_str().len() > MAX_URL_LEN + MAX_PLACEHOLDERS * 64 {
             return Err(UrlError::TooLong(url.as_str().len()));
@@ -97,6 +100,12 @@ impl DestinationPolicy {
         }
         Ok(())
     }
+}
+
+/// Whether the fragment of an `intent:` URL names where a browser goes without the app.
+fn has_browser_fallback(fragment: &str) -> bool {
+    let fallback = fragment.split(';').find_map(|extra| extra.strip_prefix("S.browser_fallback_url="));
+    fallback.is_some_and(|url| !url.is_empty())
 }
 
 fn is_web(url: &Url) -> bool {

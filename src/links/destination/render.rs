@@ -12,19 +12,22 @@
 use std::ops::Range;
 
 use crate::{
-    links::destination::{
-        parameter_name::may_backend_read_as_same_name,
-        placeholder::{Placeholder, PlaceholderKind},
-        query,
-        template::{HAS_QUERY, QUERY_POLICY_BITS, UrlTemplate},
+    links::{
+        destination::{
+            parameter_name::may_backend_read_as_same_name,
+            placeholder::{KnownValue, Placeholder, PlaceholderKind},
+            query,
+            template::{HAS_QUERY, QUERY_POLICY_BITS, UrlTemplate},
+        },
+        facts::Facts,
     },
     model::link::QueryPolicy,
     text::cut_at_character,
-    uri::percent,
+    uri::{percent, query::find_value_of_parameter},
 };
 
-/// What stands in a path for a token that the answer does not carry: an empty segment would be another path.
-const NO_TOKEN_IN_PATH: &[u8] = b"none";
+/// What stands in a path for a value that is missing: an empty segment would be another path.
+const MISSING_IN_PATH: &[u8] = b"none";
 
 /// The values that one click fills in. `click_id` and `token` have unreserved characters alone, and are copied as they
 /// are.
@@ -45,15 +48,35 @@ pub struct PlaceholderValues<'a> {
 pub struct TokenOffset(pub u16);
 
 impl UrlTemplate<'_> {
-    /// Appends the destination to `out`. Returns where the first token stands in the destination, if it has one.
+    /// Appends the destination of a template that asks for no facts to `out`. Returns where the first token stands in
+    /// the destination, if it has one.
     pub fn render_and_return_token_offset(
         &self,
         values: &PlaceholderValues<'_>,
         out: &mut Vec<u8>,
     ) -> Option<TokenOffset> {
+        self.render(values, None, out)
+    }
+
+    /// The same for a template that asks for facts.
+    pub fn render_with_facts_and_return_token_offset(
+        &self,
+        values: &PlaceholderValues<'_>,
+        facts: &Facts<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<TokenOffset> {
+        self.render(values, Some(facts), out)
+    }
+
+    fn render(
+        &self,
+        values: &PlaceholderValues<'_>,
+        facts: Option<&Facts<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Option<TokenOffset> {
         let start = out.len();
         let mut renderer =
-            Renderer { template: self, values, start, out, query: QueryState::Absent, token_offset: None };
+            Renderer { template: self, values, facts, start, out, query: QueryState::Absent, token_offset: None };
         let forwards = !values.query.is_empty() && self.flags & QUERY_POLICY_BITS != QueryPolicy::Drop as u8;
         if forwards && self.flags & HAS_QUERY != 0 && self.query_policy() == QueryPolicy::IncomingWins {
             renderer.push_stored_text_before_fragment_without_replaced_parameters();
@@ -77,6 +100,7 @@ impl UrlTemplate<'_> {
 struct Renderer<'r, 'a> {
     template: &'r UrlTemplate<'a>,
     values: &'r PlaceholderValues<'r>,
+    facts: Option<&'r Facts<'r>>,
     out: &'r mut Vec<u8>,
     /// Where the destination starts in `out`.
     start: usize,
@@ -124,22 +148,50 @@ impl Renderer<'_, '_> {
             PlaceholderKind::ClickId => self.out.extend_from_slice(self.values.click_id),
             PlaceholderKind::ClickToken => match self.values.token {
                 Some(token) => self.push_token(token),
-                None if placeholder.is_in_path() => self.out.extend_from_slice(NO_TOKEN_IN_PATH),
+                None if placeholder.is_in_path() => self.out.extend_from_slice(MISSING_IN_PATH),
                 None => {}
             },
             PlaceholderKind::Sub { index } => {
-                self.push_encoded_sub_value_unless_dots_in_path(index, placeholder.is_in_path())
+                let value = query::find_encoded_sub_value_or_empty(self.values.query, index);
+                if !placeholder.is_in_path() || !is_dots_or_empty(value) {
+                    self.push_incoming_value_cut_to_max_len(value, placeholder);
+                }
             }
+            PlaceholderKind::Query { index } => self.push_parameter_or_missing(index, placeholder),
+            PlaceholderKind::Known(value) => self.push_known_value_or_missing(value, placeholder),
         }
     }
 
-    /// Appends the value of an incoming `sub` parameter, cut to its bound. In a path, a value of dots alone is left
-    /// out: such a segment, encoded or not, would lead to a parent directory.
-    fn push_encoded_sub_value_unless_dots_in_path(&mut self, index: u8, is_in_path: bool) {
-        let value = query::find_encoded_sub_value_or_empty(self.values.query, index);
-        if is_in_path && percent::decode_form(value).all(|byte| byte == b'.') {
-            return;
+    #[cold]
+    fn push_parameter_or_missing(&mut self, index: u8, placeholder: Placeholder) {
+        let found = find_value_of_parameter(self.values.query, self.template.query_name(index)).unwrap_or_default();
+        if placeholder.is_in_path() && is_dots_or_empty(found) {
+            return self.out.extend_from_slice(MISSING_IN_PATH);
         }
+        self.push_incoming_value_cut_to_max_len(found, placeholder);
+    }
+
+    #[cold]
+    fn push_known_value_or_missing(&mut self, value: KnownValue, placeholder: Placeholder) {
+        let mut digits = [0; 20];
+        let found = match (self.facts, value) {
+            (None, _) => &[][..],
+            (Some(facts), KnownValue::Device) => facts.device.as_str().as_bytes(),
+            (Some(facts), KnownValue::Os) => facts.os.as_str().as_bytes(),
+            (Some(facts), KnownValue::Country) => facts.country.as_ref().map_or(&[][..], |country| &country[..]),
+            (Some(facts), KnownValue::Language) => facts.language.as_bytes(),
+            (Some(facts), KnownValue::Source) => facts.source.as_bytes(),
+            (Some(facts), KnownValue::ClickMs) => write_decimal(facts.now_ms, &mut digits),
+        };
+        // Words, codes and digits need no escape anywhere.
+        match found {
+            [] if placeholder.is_in_path() => self.out.extend_from_slice(MISSING_IN_PATH),
+            found => self.out.extend_from_slice(found),
+        }
+    }
+
+    /// Appends the value of an incoming parameter, cut to its bound and encoded for its place.
+    fn push_incoming_value_cut_to_max_len(&mut self, value: &[u8], placeholder: Placeholder) {
         // One byte more than is kept shows where the character at the bound begins.
         let mut decoded = [0; query::MAX_SUB_LEN + 1];
         let mut len = 0;
@@ -147,8 +199,11 @@ impl Renderer<'_, '_> {
             *into = byte;
             len += 1;
         }
-        let kept = cut_at_character(&decoded[..len], query::MAX_SUB_LEN);
-        percent::push_percent_encoded(kept.iter().copied(), self.out);
+        let kept = cut_at_character(&decoded[..len], query::MAX_SUB_LEN).iter().copied();
+        match placeholder.is_in_nested_url() {
+            false => percent::push_percent_encoded(kept, self.out),
+            true => percent::push_percent_encoded_twice(kept, self.out),
+        }
     }
 
     fn push_token(&mut self, token: &[u8]) {
@@ -231,6 +286,25 @@ impl Renderer<'_, '_> {
                 return;
             };
             remaining = left;
+        }
+    }
+}
+
+/// Whether a value is empty, or of dots alone: such a segment of a path, encoded or not, would lead to a parent
+/// directory.
+fn is_dots_or_empty(value: &[u8]) -> bool {
+    percent::decode_form(value).all(|byte| byte == b'.')
+}
+
+/// Writes a number to the end of `digits`, and returns what was written.
+fn write_decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
         }
     }
 }

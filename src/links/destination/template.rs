@@ -5,7 +5,9 @@
 //! ```text
 //!   flags u8: query policy 0-1, place of the token 2-3, placeholders 4, allow-list 5, fragment 6, query 7
 //!   with "fragment":     u16 where the fragment starts; parameters are added in front of it, else at the end
-//!   with "placeholders": u8 count, then for each: u16 offset in the text, u8 number of its name (bit 7: in the path)
+//!   with "placeholders": u8 count (bit 7: names follow), then for each: u16 offset in the text, u8 number of its name
+//!                        (bit 7: in the path, bit 6: in a URL inside a value)
+//!   with names:          u8 count of the names of `{query:NAME}`, then each behind its length u8
 //!   with "allow-list":   u16 length, then the names, joined by '&'
 //!   the URL's text without its placeholders
 //! ```
@@ -13,10 +15,13 @@
 use std::ops::Range;
 
 use crate::{
-    links::destination::{
-        parameter_name::may_backend_read_as_same_name,
-        placeholder::{Placeholder, PlaceholderKind},
-        query,
+    links::{
+        destination::{
+            parameter_name::may_backend_read_as_same_name,
+            placeholder::{KnownValue, Placeholder, PlaceholderKind},
+            query,
+        },
+        facts::{Fact, FactSet},
     },
     model::{link::QueryPolicy, link_parameter::LinkParameter},
 };
@@ -27,6 +32,8 @@ pub(super) const HAS_PLACEHOLDERS: u8 = 1 << 4;
 pub(super) const HAS_ALLOW_LIST: u8 = 1 << 5;
 pub(super) const HAS_FRAGMENT: u8 = 1 << 6;
 pub(super) const HAS_QUERY: u8 = 1 << 7;
+/// Set in the count of placeholders if names of parameters follow.
+pub(super) const HAS_QUERY_NAMES: u8 = 1 << 7;
 
 /// Where a destination has the click's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +68,8 @@ pub struct UrlTemplate<'a> {
     /// Where parameters are added: in front of the fragment.
     pub(super) insert_at: usize,
     placeholders: &'a [u8],
+    /// Each behind its length.
+    query_names: &'a [u8],
     allowed_names: &'a [u8],
     pub(super) text: &'a [u8],
 }
@@ -68,28 +77,33 @@ pub struct UrlTemplate<'a> {
 impl<'a> UrlTemplate<'a> {
     /// The template in these bytes. Bytes that are no template give an empty one.
     pub fn from_bytes(bytes: &'a [u8]) -> UrlTemplate<'a> {
-        let empty = UrlTemplate { flags: 0, insert_at: 0, placeholders: &[], allowed_names: &[], text: &[] };
+        let empty =
+            UrlTemplate { flags: 0, insert_at: 0, placeholders: &[], query_names: &[], allowed_names: &[], text: &[] };
         UrlTemplate::try_from_bytes(bytes).unwrap_or(empty)
     }
 
     fn try_from_bytes(bytes: &'a [u8]) -> Option<UrlTemplate<'a>> {
         let (&flags, mut rest) = bytes.split_first()?;
         let mut insert_at = usize::MAX;
-        let (mut placeholders, mut allowed_names) = (&[][..], &[][..]);
+        let (mut placeholders, mut query_names, mut allowed_names) = (&[][..], &[][..], &[][..]);
         if flags & HAS_FRAGMENT != 0 {
             let (at, behind) = rest.split_first_chunk::<2>()?;
             (insert_at, rest) = (usize::from(u16::from_le_bytes(*at)), behind);
         }
         if flags & HAS_PLACEHOLDERS != 0 {
             let (count, behind) = rest.split_first()?;
-            (placeholders, rest) = behind.split_at_checked(usize::from(*count) * Placeholder::ENCODED_LEN)?;
+            let len = usize::from(*count & !HAS_QUERY_NAMES) * Placeholder::ENCODED_LEN;
+            (placeholders, rest) = behind.split_at_checked(len)?;
+            if *count & HAS_QUERY_NAMES != 0 {
+                (query_names, rest) = split_names(rest)?;
+            }
         }
         if flags & HAS_ALLOW_LIST != 0 {
             let (len, behind) = rest.split_first_chunk::<2>()?;
             (allowed_names, rest) = behind.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
         }
         let insert_at = insert_at.min(rest.len());
-        Some(UrlTemplate { flags, insert_at, placeholders, allowed_names, text: rest })
+        Some(UrlTemplate { flags, insert_at, placeholders, query_names, allowed_names, text: rest })
     }
 
     /// Where the destination has the click's token.
@@ -128,7 +142,12 @@ impl<'a> UrlTemplate<'a> {
         for placeholder in self.placeholders() {
             let at = placeholder.offset();
             out.push_str(&String::from_utf8_lossy(&self.text[from..at]));
-            out.push_str(&format!("{{{}}}", placeholder.name()));
+            match placeholder.kind() {
+                PlaceholderKind::Query { index } => {
+                    out.push_str(&format!("{{query:{}}}", String::from_utf8_lossy(self.query_name(index))));
+                }
+                _ => out.push_str(&format!("{{{}}}", placeholder.name())),
+            }
             from = at;
         }
         out.push_str(&String::from_utf8_lossy(&self.text[from..]));
@@ -139,6 +158,34 @@ impl<'a> UrlTemplate<'a> {
     pub(super) fn placeholders(&self) -> impl Iterator<Item = Placeholder> + 'a {
         let (placeholders, _) = self.placeholders.as_chunks::<{ Placeholder::ENCODED_LEN }>();
         placeholders.iter().map(|bytes| Placeholder::decode(*bytes))
+    }
+
+    /// The name of a parameter of `{query:NAME}`; empty if there is none.
+    pub(super) fn query_name(&self, index: u8) -> &'a [u8] {
+        let mut rest = self.query_names;
+        for _ in 0..index {
+            let Some((_, behind)) = split_name(rest) else { return &[] };
+            rest = behind;
+        }
+        split_name(rest).map_or(&[], |(name, _)| name)
+    }
+
+    /// The facts about a click that the placeholders ask for; `None` if no placeholder needs what is known of a click.
+    pub fn asked_facts(&self) -> Option<FactSet> {
+        let mut asked = None;
+        for placeholder in self.placeholders() {
+            let PlaceholderKind::Known(value) = placeholder.kind() else { continue };
+            let facts: &mut FactSet = asked.get_or_insert_default();
+            match value {
+                KnownValue::Device => facts.insert(Fact::Device),
+                KnownValue::Os => facts.insert(Fact::Os),
+                KnownValue::Country => facts.insert(Fact::Country),
+                KnownValue::Language => facts.insert(Fact::Language),
+                KnownValue::Source => facts.insert(Fact::Source),
+                KnownValue::ClickMs => {}
+            }
+        }
+        asked
     }
 
     /// The placeholders in a range of the text, those at both of its ends included.
@@ -182,4 +229,20 @@ impl<'a> UrlTemplate<'a> {
                 && (all_stored_win || self.identifies_click(&parameter.range))
         })
     }
+}
+
+/// The names behind their count, each behind its length, and the bytes behind them.
+fn split_names(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, names) = bytes.split_first()?;
+    let mut rest = names;
+    for _ in 0..*count {
+        (_, rest) = split_name(rest)?;
+    }
+    names.split_at_checked(names.len() - rest.len())
+}
+
+/// A name behind its length, and the bytes behind it.
+fn split_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(*len))
 }

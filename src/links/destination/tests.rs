@@ -10,7 +10,7 @@ use super::{
     policy::{DestinationPolicy, check_and_normalize_web_url},
     url_error::{MAX_URL_LEN, UrlError},
 };
-use crate::model::link::QueryPolicy;
+use crate::{model::link::QueryPolicy, uri::percent};
 
 const TOKEN: &[u8] = b"v1.abcdefgh.cGF5bG9hZA.bWFj";
 
@@ -18,6 +18,7 @@ fn destination(url: &str) -> Destination<'_> {
     Destination {
         url,
         code: "7Kq2ZpXa",
+        domain: "go.example.com",
         creator: "c 48/213",
         query: QueryPolicy::StoredWins,
         allow: None,
@@ -348,5 +349,37 @@ proptest! {
     fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let template = UrlTemplate::from_bytes(&bytes);
         let _ = (template.token_place(), template.query_policy());
+    }
+}
+
+proptest! {
+    /// What a shop finds in a URL inside a value, after it has decoded the value and then the URL's own parameter.
+    #[test]
+    fn a_value_in_a_nested_url_comes_back_whole_and_stays_in_its_parameter(value in "[ -~\u{e4}]{1,40}") {
+        let mut query = b"q=".to_vec();
+        percent::push_percent_encoded(value.bytes(), &mut query);
+        let url = plain(
+            "https://a.example/?deep=https%3A%2F%2Fb.example%2F%3Fq%3D{query:q}%26x%3D1",
+            std::str::from_utf8(&query).unwrap(),
+        );
+        let outer = Url::parse(&url).unwrap();
+        let inner = outer.query_pairs().find(|(name, _)| name == "deep").unwrap().1.into_owned();
+        let inner = Url::parse(&inner).unwrap();
+        let pairs: Vec<(String, String)> = inner.query_pairs().into_owned().collect();
+        prop_assert_eq!(pairs, [("q".to_owned(), value), ("x".to_owned(), "1".to_owned())]);
+    }
+}
+
+#[test]
+fn a_template_of_named_parameters_is_written_again_as_it_was_read() {
+    let url = "https://a.example/{query:a}/{os}?b={query:b-1}&a={query:a}&t={click_ms}#{country}";
+    let bytes = built(&destination(url)).unwrap();
+    assert_eq!(UrlTemplate::from_bytes(&bytes).to_url_text_with_placeholders(), url);
+    assert_eq!(plain(url, "a=x&b-1=%26"), "https://a.example/x/none?b=%26&a=x&t=&b-1=%26#");
+    let nine = (0..9).map(|at| format!("{{query:a{at}}}")).collect::<String>();
+    assert_eq!(built(&destination(&format!("https://a.example/{nine}"))), Err(UrlError::TooManyPlaceholders));
+    for bad in ["{query:}", "{query:a b}", "{query:a/b}", "{query}", "{Os}"] {
+        let refused = built(&destination(&format!("https://a.example/{bad}")));
+        assert!(matches!(refused, Err(UrlError::UnknownPlaceholder(_))), "{bad}");
     }
 }

@@ -73,9 +73,13 @@ pub enum UrlError {
     /// A host outside the allow-list.
     #[error("names the host {0:?}, which links.allowed_hosts does not list")]
     Host(String),
+    /// An `intent:` URL that leaves buyers without the app at an error.
+    #[error("is an intent: URL without S.browser_fallback_url=, where buyers without the app go")]
+    IntentWithoutFallback,
     /// A placeholder of an unknown name, or a brace that belongs to none.
     #[error(
-        "holds {0:?}; placeholders are {{click_id}} {{click_token}} {{code}} {{creator}} {{sub1}}…{{sub5}}, \
+        "holds {0:?}; placeholders are {{click_id}} {{click_token}} {{code}} {{creator}} {{sub1}}…{{sub5}} {{device}} \
+         {{os}} {{country}} {{language}} {{source}} {{query:NAME}} {{domain}} {{click_ms}}, \
          and a plain brace is %7B or %7D"
     )]
     UnknownPlaceholder(String),
@@ -88,7 +92,7 @@ pub enum UrlError {
     /// More placeholders than allowed.
     #[error(
         "has too many placeholders; allowed are {MAX_PLACEHOLDERS}, \
-         {MAX_TOKEN_PLACEHOLDERS} {{click_token}} among them"
+         {MAX_TOKEN_PLACEHOLDERS} {{click_token}} among them, and 8 names of {{query:NAME}}"
     )]
     TooManyPlaceholders,
     /// `{creator}` on a link without one.
@@ -119,7 +123,7 @@ impl UrlError {
             UrlError::HtmlAmpersand { .. } => "url-entity",
             UrlError::Relative => "url-relative",
             UrlError::HostName { .. } | UrlError::NotAbsolute(_) => "url-malformed",
-            UrlError::Scheme { .. } => "url-scheme",
+            UrlError::Scheme { .. } | UrlError::IntentWithoutFallback => "url-scheme",
             UrlError::UserInfo => "url-userinfo",
             UrlError::Host(_) => "url-host",
             UrlError::UnknownPlaceholder(_)

@@ -11,7 +11,10 @@
 //! `created_at` may be absent only with `"test": true`, and is then the time of loading. The rules here need the record
 //! alone; `links` checks its URLs and its domain.
 
+mod field_errors;
 mod rules;
+mod target_rules;
+mod time_rules;
 
 use std::fmt;
 
@@ -20,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{
     code::Code,
-    link::{CreatorType, Kind, LinkFacts, Plan, QueryPolicy, lenient_fields},
+    link::{CreatorType, Kind, LinkFacts, Plan, QueryPolicy, lenient_fields, target::LinkTargets},
 };
 
 /// A link as people write it. Unknown fields are refused. `null` means the same as an absent field.
@@ -128,13 +131,21 @@ pub struct Record {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub tags: Vec<String>,
-    /// Reserved for rules by country and device. Must be empty in this version.
+    /// Where a click ends that meets conditions, in the order in which they are tried. Read with the other rules, so
+    /// that each mistake has its place.
     #[serde(
         default,
         deserialize_with = "lenient_fields::deserialize_null_as_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub targets: Vec<serde_json::Value>,
+    /// The split of visitors into variants, which targets ask for. Read as `targets` is.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub split: Vec<serde_json::Value>,
 }
 
 fn default_true() -> bool {
@@ -179,6 +190,8 @@ pub enum RecordErrorKind {
 pub struct RecordError {
     /// The field's name in JSON.
     pub field: &'static str,
+    /// Where in the field's value, as a JSON pointer; empty for the whole value.
+    pub inside: String,
     /// The name of the rule that the field breaks, for programs: `url-scheme`, or the field's name where the field has
     /// one rule.
     pub rule: &'static str,
@@ -196,7 +209,13 @@ impl RecordError {
 
     /// An error about `field`, which breaks `rule`.
     pub fn of_rule(field: &'static str, rule: &'static str, message: impl Into<String>) -> RecordError {
-        RecordError { field, rule, kind: RecordErrorKind::Invalid, message: message.into() }
+        RecordError { field, inside: String::new(), rule, kind: RecordErrorKind::Invalid, message: message.into() }
+    }
+
+    /// This error about a part of the field's value, named by a JSON pointer.
+    #[must_use]
+    pub fn inside(self, pointer: &str) -> RecordError {
+        RecordError { inside: pointer.to_owned(), ..self }
     }
 
     /// This error as one of another kind than [`RecordErrorKind::Invalid`].
@@ -208,7 +227,7 @@ impl RecordError {
 
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
+        write!(f, "{}{}: {}", self.field, self.inside, self.message)
     }
 }
 
@@ -225,6 +244,8 @@ pub struct ValidRecord<'a> {
     pub starts_ms: u64,
     /// Whether the record has a `created_at`. If not, the time of loading counts.
     pub has_created_at: bool,
+    /// Where clicks end that meet conditions.
+    pub targets: LinkTargets<'a>,
     /// Values that are allowed but unusual.
     pub warnings: Vec<RecordError>,
 }
@@ -259,6 +280,7 @@ impl Record {
             title: None,
             tags: Vec::new(),
             targets: Vec::new(),
+            split: Vec::new(),
         }
     }
 }
@@ -433,10 +455,9 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_reserved_ones_are_refused() {
+    fn unknown_fields_and_bad_texts_are_refused() {
         let error = serde_json::from_str::<Record>(r#"{"code":"a","url":"https://a.example/","kynd":"plain"}"#);
         assert!(error.unwrap_err().to_string().contains("unknown field `kynd`"));
-        assert!(errors_of(json!({"targets":[{"country":"DE"}]}))[0].contains("not built yet"));
         assert!(errors_of(json!({"creator":""}))[0].contains("is empty"));
         assert!(errors_of(json!({"creator":"a\nb"}))[0].contains("control character"));
         assert!(errors_of(json!({"code":"a/b"}))[0].contains("character 2"));

@@ -142,3 +142,36 @@ fn links_of_a_file_are_read_and_not_changed() {
     let refused = api.post_link(plain("https://shop.example.com/mug"));
     assert_eq!((refused.status, &body(&refused)["type"]), (409, &json!("urn:waypost:problem:source-is-file")));
 }
+
+#[test]
+fn a_link_with_targets_is_kept_as_it_was_written_and_a_bad_target_is_refused_by_its_pointer() {
+    let api = ApiSite::start();
+    let mut record = plain("https://shop.example.com/mug");
+    record["split"] = json!([{"name":"a","weight":50},{"name":"b","weight":50}]);
+    record["targets"] = json!([
+        {"when":{"os":"ios","not":{"in_app":true}},"url":"https://app.example.com/{os}"},
+        {"when":{"split":["b"],"time":{"zone":"Asia/Seoul","hours":"18:00-24:00"}},"url":"https://shop.example.com/b"},
+    ]);
+    assert_eq!(api.put_link("mug", record.clone()).status, 201);
+    let read = body(&api.get("/v1/links/*/mug"));
+    assert_eq!((&read["targets"], &read["split"]), (&record["targets"], &record["split"]));
+    let export = api.get("/v1/export");
+    let line = export.text().lines().find(|line| line.contains("\"mug\"")).unwrap().to_owned();
+    let again = api.request("PUT", "/v1/links/*/mug").typed("application/json", line.clone().into()).send();
+    assert_eq!((again.status, again.header("etag")), (200, Some("\"1\"")), "the same text changes nothing: {line}");
+    assert_eq!(api.get("/v1/export").text(), export.text());
+
+    record["targets"][0]["when"]["os"] = json!("symbian");
+    record["targets"][1]["url"] = json!("shop.example.com");
+    let refused = api.request("PUT", "/v1/links/*/cup").json(&record).send();
+    let pointers: Vec<String> = body(&refused)["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((refused.status, pointers), (422, vec!["/targets/0/when/os".to_owned()]));
+    record["targets"][0]["when"]["os"] = json!("ios");
+    let refused = api.request("PUT", "/v1/links/*/cup").json(&record).send();
+    assert_eq!(body(&refused)["errors"][0]["pointer"], "/targets/1/url");
+}

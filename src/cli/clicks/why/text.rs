@@ -58,6 +58,9 @@ pub(super) fn print_sinks_not_searched_to_the_end(report: &ClickReport, out: &mu
 
 fn print_event_facts_as_rows(event: &Value, duplicate_undecided: bool, out: &mut impl Write) -> Result<()> {
     print_labelled_row(out, "answer", &describe_outcome_status_and_destination(event))?;
+    if let Some(target) = describe_target(event) {
+        print_labelled_row(out, "target", &target)?;
+    }
     print_labelled_row(out, "carrier", &describe_carrier_cookie_and_token(event))?;
     print_labelled_row(out, "link", &describe_link_domain_and_owners(event))?;
     print_labelled_row(out, "class", &describe_label(event, "class", "class_reason"))?;
@@ -90,6 +93,23 @@ fn describe_outcome_status_and_destination(event: &Value) -> String {
     let status = event["status"].as_u64().unwrap_or_default();
     let answer = format!("{} ({status})", text_field(event, "outcome"));
     event["destination"].as_str().map_or(answer.clone(), |to| format!("{answer} to {to}"))
+}
+
+/// The target that was chosen at the click, and what its conditions saw; `None` on a link without targets.
+fn describe_target(event: &Value) -> Option<String> {
+    let (index, facts, split) = (event["target_index"].as_u64(), event["target_facts"].as_str(), &event["split"]);
+    if index.is_none() && facts.is_none() && split.is_null() {
+        return None;
+    }
+    let mut text = index.map_or("the link's own url".to_owned(), |index| format!("targets/{index}"));
+    if let Some(facts) = facts {
+        text.push_str(&format!(", saw {facts}"));
+    }
+    if let Some(variant) = split.as_str() {
+        let (bucket, basis) = (event["split_bucket"].as_u64().unwrap_or_default(), text_field(event, "split_basis"));
+        text.push_str(&format!(", variant {variant} (bucket {bucket} of 10000, by {basis} id)"));
+    }
+    Some(text)
 }
 
 fn describe_carrier_cookie_and_token(event: &Value) -> String {

@@ -124,7 +124,7 @@ proptest! {
         let link = LinkFacts { version, ..facts() };
         let identity = ClickIdentity { lane, epoch, seq, safe, ..IDENTITY };
         let event = |encoding| {
-            let params = crate::events::query_params::QueryParams::parse_known_params(click.text(Text::Query));
+            let params = crate::client::query_params::QueryParams::parse_known_params(click.text(Text::Query));
             let labels = super::LABELLER.lock().unwrap().compute_labels(&click, &params);
             let link = with_link.then_some(&link);
             let derived = DerivedFacts { link, params: &params, labels: &labels, duplicate: DuplicateVerdict::Visitor };

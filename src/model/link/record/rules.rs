@@ -42,12 +42,7 @@ impl Record {
         self.add_errors_and_warnings_of_rate(&mut errors, &mut warnings);
         self.add_errors_of_allow_list(&mut errors);
         self.add_errors_of_title_and_tags(&mut errors);
-        if !self.targets.is_empty() {
-            errors.push(RecordError::new(
-                "targets",
-                "rules by country or device are not built yet; leave it out or empty",
-            ));
-        }
+        let targets = self.read_targets_and_add_errors(&mut errors);
         let times = self.resolve_times_and_add_errors(now_ms, &mut errors);
         let (Ok(code), true) = (code, errors.is_empty()) else { return Err(errors) };
         let facts = LinkFacts {
@@ -66,7 +61,14 @@ impl Record {
             product: id_or_empty(&self.product),
             product_set: id_or_empty(&self.product_set),
         };
-        Ok(ValidRecord { code, facts, starts_ms: times.starts_ms, has_created_at: self.created_at.is_some(), warnings })
+        Ok(ValidRecord {
+            code,
+            facts,
+            starts_ms: times.starts_ms,
+            has_created_at: self.created_at.is_some(),
+            targets,
+            warnings,
+        })
     }
 
     fn add_errors_of_fields_that_kind_requires_or_refuses(&self, errors: &mut Vec<RecordError>) {

@@ -11,30 +11,30 @@ use crate::{
 
 /// The id that an ad platform adds to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AdClickId<'a> {
+pub(crate) struct AdClickId<'a> {
     /// The parameter's name.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Its value, encoded.
-    pub(super) value: &'a [u8],
+    pub(crate) value: &'a [u8],
     /// The platform.
-    pub(super) source: &'static str,
+    pub(crate) source: &'static str,
 }
 
 /// The parameters that the event names. Of a parameter given twice the first counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueryParams<'a> {
     /// `sub1` to `sub5`.
-    pub(super) subs: [&'a [u8]; 5],
+    pub(crate) subs: [&'a [u8]; 5],
     /// The first ad click id.
-    pub(super) ad_click_id: Option<AdClickId<'a>>,
+    pub(crate) ad_click_id: Option<AdClickId<'a>>,
     /// The query has Instagram's mark on a shared link (`igsh`, formerly `igshid`).
-    pub(super) has_instagram_share_id: bool,
+    pub(crate) has_instagram_share_id: bool,
     /// `utm_source`
-    pub(super) utm_source: &'a [u8],
+    pub(crate) utm_source: &'a [u8],
     /// `utm_medium`
-    pub(super) utm_medium: &'a [u8],
+    pub(crate) utm_medium: &'a [u8],
     /// `utm_campaign`
-    pub(super) utm_campaign: &'a [u8],
+    pub(crate) utm_campaign: &'a [u8],
 }
 
 impl<'a> QueryParams<'a> {

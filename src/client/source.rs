@@ -1,13 +1,75 @@
-//! Names the platform that a click came from, by tables of app packages, sites and `utm_source` words. No allocation,
-//! no state.
+//! Names the platform that a click came from and the app whose browser shows it, by tables of app packages, sites and
+//! `utm_source` words. No allocation, no state.
 
 use crate::{
-    client::user_agent::agent_traits::KnownApp,
+    client::{
+        query_params::QueryParams,
+        user_agent::agent_traits::{AgentTraits, KnownApp},
+    },
     uri::host::{SchemeAndHost, find_scheme_and_host},
 };
 
+/// The app's own browser that shows the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InAppBrowser {
+    /// Whether there is one.
+    pub(crate) is_in_app: bool,
+    /// The app's name; empty if unknown.
+    pub(crate) name: &'static str,
+}
+
+/// The app's own browser, by the package that Android sends and by the user agent.
+pub(crate) fn find_in_app_browser(app_package: &[u8], agent: &AgentTraits) -> InAppBrowser {
+    let app = find_app_of_package(app_package).or(agent.app);
+    InAppBrowser {
+        is_in_app: app.is_some() || agent.is_webview || !app_package.is_empty() && !is_browser_package(app_package),
+        name: app.map_or("", |app| app.name),
+    }
+}
+
+/// The platform, and the sign that names it. The surest sign counts: the app that shows the page, the page with the
+/// link, an ad click id, a share id, then the link's own query. `fbclid` is the last sign: Instagram and Facebook both
+/// add it.
+pub(crate) fn find_source_with_reason(
+    app_package: &[u8],
+    referer: &[u8],
+    params: &QueryParams<'_>,
+    agent: &AgentTraits,
+) -> (&'static str, &'static str) {
+    if let Some(app) = find_app_of_package(app_package) {
+        return (app.source, "app_package");
+    }
+    if let Some(app) = agent.app {
+        return (app.source, "user_agent");
+    }
+    let referer = find_source_of_referer_or_web(referer);
+    if let Some(source) = referer.filter(|source| *source != "web") {
+        return (source, "referer");
+    }
+    let ad = params.ad_click_id.as_ref();
+    if let Some(ad) = ad.filter(|ad| ad.name != "fbclid") {
+        return (ad.source, "ad_click_id");
+    }
+    if params.has_instagram_share_id {
+        return ("instagram", "share_id");
+    }
+    if let Some(source) = find_source_of_utm_source(params.utm_source) {
+        return (source, "utm_source");
+    }
+    if params.utm_medium.eq_ignore_ascii_case(b"email") {
+        return ("email", "utm_medium");
+    }
+    if let Some(ad) = ad {
+        return (ad.source, "ad_click_id");
+    }
+    match referer {
+        Some(source) => (source, "referer"),
+        None => ("direct", "no_referer"),
+    }
+}
+
 /// The known app of an Android package (`X-Requested-With`).
-pub(super) fn find_app_of_package(package: &[u8]) -> Option<KnownApp> {
+fn find_app_of_package(package: &[u8]) -> Option<KnownApp> {
     let (name, source) = match package {
         b"com.instagram.android" | b"com.instagram.lite" => ("instagram", "instagram"),
         b"com.instagram.barcelona" => ("threads", "threads"),
@@ -54,7 +116,7 @@ pub(super) fn find_app_of_package(package: &[u8]) -> Option<KnownApp> {
 
 /// Whether the package is a browser, not an app that shows a page. Browsers that use a webview send their own package;
 /// most have the word in it. jQuery sends `XMLHttpRequest`.
-pub(super) fn is_browser_package(package: &[u8]) -> bool {
+fn is_browser_package(package: &[u8]) -> bool {
     const STARTS: &[&[u8]] = &[
         b"com.android.chrome",
         b"com.chrome.",
@@ -80,7 +142,7 @@ pub(super) fn is_browser_package(package: &[u8]) -> bool {
 
 /// The platform of a `Referer`: by the longest known suffix of its host, or by the package of an `android-app:` one;
 /// `web` for an unknown site. `None` if the `Referer` has no host.
-pub(super) fn find_source_of_referer_or_web(referer: &[u8]) -> Option<&'static str> {
+fn find_source_of_referer_or_web(referer: &[u8]) -> Option<&'static str> {
     let SchemeAndHost { scheme, host } = find_scheme_and_host(referer)?;
     if host.is_empty() {
         return None;
@@ -160,7 +222,7 @@ fn find_source_of_site(site: &[u8]) -> Option<&'static str> {
 }
 
 /// The platform that a `utm_source` names, in the spellings that creators and newsletter tools use.
-pub(super) fn find_source_of_utm_source(word: &[u8]) -> Option<&'static str> {
+fn find_source_of_utm_source(word: &[u8]) -> Option<&'static str> {
     const WORDS: &[(&[&str], &str)] = &[
         (&["instagram", "ig", "insta"], "instagram"),
         (&["youtube", "yt"], "youtube"),
@@ -194,4 +256,37 @@ pub(super) fn find_source_of_utm_source(word: &[u8]) -> Option<&'static str> {
     }
     let named = |names: &[&str]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(word));
     WORDS.iter().find(|(names, _)| named(names)).map(|(_, source)| *source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::model::known_names::{APPS, SOURCES};
+
+    /// The names in the tables of a file: what stands in quotes and is a name.
+    fn quoted_names(file: &str) -> BTreeSet<String> {
+        let text = std::fs::read_to_string(format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let quoted = code.split('"').skip(1).step_by(2);
+        let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        quoted.filter(is_name).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_target_may_ask_for_each_app_and_each_source_of_the_tables_and_for_no_other() {
+        let mut names = quoted_names("client/source.rs");
+        names.extend(quoted_names("client/user_agent/app_tokens.rs"));
+        names.extend(quoted_names("model/ad_parameter.rs"));
+        for known in APPS.iter().chain(SOURCES) {
+            assert!(names.contains(*known), "no table has {known:?}");
+        }
+        // Every name that a table has behind a token is an app's or a platform's.
+        let tokens =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/user_agent/app_tokens.rs"));
+        for row in tokens.unwrap().lines().filter_map(|line| line.trim().strip_prefix("app_row(\"")) {
+            let words: Vec<&str> = row.split('"').collect();
+            assert!(APPS.contains(&words[2]) && SOURCES.contains(&words[4]), "{row}");
+        }
+    }
 }

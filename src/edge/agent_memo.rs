@@ -1,0 +1,68 @@
+//! What a worker remembers of user agents, for links whose targets ask for the device, the app or the source: to judge
+//! an agent costs thousands of instructions.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher},
+};
+
+use crate::client::{
+    device::Device,
+    user_agent::{UserAgentMatcher, agent_traits::AgentTraits},
+};
+
+/// The bits of a hash that choose its place in the memo.
+const MEMO_BITS: u32 = 10;
+
+/// What is known of one agent.
+#[derive(Clone, Copy)]
+pub(super) struct JudgedAgent {
+    pub(super) traits: AgentTraits,
+    pub(super) device: Device,
+}
+
+/// One worker's judged agents. Empty until the first link asks.
+#[derive(Default)]
+pub(super) struct AgentMemo {
+    /// The hash of an agent, seeded, so that nobody can construct two agents with one hash; and what the agent is.
+    memo: Vec<(u64, JudgedAgent)>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl fmt::Debug for AgentMemo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AgentMemo")
+    }
+}
+
+impl AgentMemo {
+    /// What the agent is.
+    pub(super) fn judge(&mut self, user_agent: &[u8]) -> JudgedAgent {
+        if self.memo.is_empty() {
+            self.memo = vec![(self.hash(b""), judge_agent(b"")); 1 << MEMO_BITS];
+        }
+        let hash = self.hash(user_agent);
+        // This hash mixes its upper bits best.
+        let remembered = &mut self.memo[(hash >> (u64::BITS - MEMO_BITS)) as usize];
+        if remembered.0 != hash {
+            *remembered = (hash, judge_agent(user_agent));
+        }
+        remembered.1
+    }
+
+    fn hash(&self, user_agent: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(user_agent);
+        hasher.finish()
+    }
+}
+
+#[cold]
+fn judge_agent(user_agent: &[u8]) -> JudgedAgent {
+    // Without its table the delivery does not start either.
+    let matcher = UserAgentMatcher::shared().ok();
+    JudgedAgent {
+        traits: matcher.map(|matcher| matcher.find_agent_traits(user_agent)).unwrap_or_default(),
+        device: Device::of_agent(user_agent),
+    }
+}

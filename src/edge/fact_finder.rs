@@ -1,0 +1,77 @@
+//! Finds the facts that a link's targets and destination ask for: each at most once a click, and only if it is asked
+//! for. A link without targets and without their placeholders asks for none.
+
+use crate::{
+    client::{
+        device::DeviceHints,
+        language::find_preferred_language,
+        query_params::QueryParams,
+        source::{InAppBrowser, find_in_app_browser, find_source_with_reason},
+    },
+    edge::{agent_memo::AgentMemo, code_request::CodeRequest},
+    links::facts::{Fact, FactSet, Facts, LanguageTag},
+    model::{click::Text, link::target::Visitor},
+};
+
+/// The facts of one click, as far as they are found.
+pub(super) struct FactFinder<'r, 'a> {
+    request: &'r CodeRequest<'a>,
+    found: FactSet,
+    /// What was found. Facts that were not asked for have no meaning here.
+    pub(super) facts: Facts<'a>,
+}
+
+impl<'r, 'a> FactFinder<'r, 'a> {
+    /// A finder that has found nothing.
+    pub(super) fn new(request: &'r CodeRequest<'a>) -> FactFinder<'r, 'a> {
+        let facts = Facts::of_click(request.context.wall_ms, request.target.query);
+        FactFinder { request, found: FactSet::default(), facts }
+    }
+
+    /// Finds what is asked for and not found yet, but for the split.
+    pub(super) fn find(&mut self, asked: FactSet, agents: &mut AgentMemo) {
+        let missing = asked.without(self.found);
+        if missing.is_empty() {
+            return;
+        }
+        self.found = self.found.union(missing);
+        if missing.has(Fact::Os) || missing.has(Fact::Device) || missing.has(Fact::InApp) || missing.has(Fact::Source) {
+            self.find_by_agent(missing, agents);
+        }
+        let (request, headers) = (self.request, self.request.facts.headers());
+        if missing.has(Fact::Country) {
+            self.facts.country = request.edge.trusted_proxies.find_country(headers, request.context.peer);
+        }
+        if missing.has(Fact::Region) {
+            self.facts.region = request.edge.trusted_proxies.find_region_or_empty(headers, request.context.peer);
+        }
+        if missing.has(Fact::Language) {
+            let language = find_preferred_language(request.facts.accept_language);
+            self.facts.language = LanguageTag::parse(language).unwrap_or_default();
+        }
+        if missing.has(Fact::Visitor) && request.cookie.is_some() {
+            self.facts.visitor = Visitor::Returning;
+        }
+    }
+
+    fn find_by_agent(&mut self, missing: FactSet, agents: &mut AgentMemo) {
+        let request = &self.request.facts;
+        // As much as the click keeps, so that the answer and the labels of the event agree.
+        let kept = |text: &'a [u8], kind: Text| &text[..text.len().min(Text::MAX_LENS[kind as usize])];
+        let package = kept(request.app_package, Text::AppPackage);
+        let agent = agents.judge(kept(request.user_agent, Text::UserAgent));
+        if missing.has(Fact::Os) || missing.has(Fact::Device) {
+            let device = agent.device.corrected_by(DeviceHints::read(request.headers()));
+            (self.facts.os, self.facts.device) = (device.os, device.class);
+        }
+        if missing.has(Fact::InApp) {
+            let InAppBrowser { is_in_app, name } = find_in_app_browser(package, &agent.traits);
+            (self.facts.is_in_app, self.facts.app) = (is_in_app, name);
+        }
+        if missing.has(Fact::Source) {
+            let params = QueryParams::parse_known_params(self.request.target.query);
+            let referer = kept(request.referer, Text::Referer);
+            (self.facts.source, _) = find_source_with_reason(package, referer, &params, &agent.traits);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Chooses the target of a click on a link that has some: the first one whose conditions all hold, else the link's own
+//! URL. Writes down what the conditions asked for and what they saw, and nothing else about the click.
+
+use crate::{
+    edge::{agent_memo::AgentMemo, fact_finder::FactFinder},
+    links::{
+        Link,
+        destination::UrlTemplate,
+        facts::{Fact, FactSet},
+        targets::{Target, Targets},
+    },
+    model::target_choice::{SplitBasis, SplitChoice, TargetChoice},
+    uri::{percent, query::find_value_of_parameter},
+};
+
+/// The ids that a split hashes.
+#[derive(Clone, Copy)]
+pub(super) struct SplitIds<'i> {
+    /// The visitor's, if the click has one.
+    pub(super) visitor: Option<&'i [u8; 16]>,
+    pub(super) click: &'i [u8; 16],
+}
+
+/// The target of a click. Its facts are in a buffer.
+#[derive(Clone, Copy)]
+pub(super) struct ChosenTarget<'a> {
+    pub(super) template: UrlTemplate<'a>,
+    index: Option<u8>,
+    split: Option<SplitChoice<'a>>,
+}
+
+impl<'a> ChosenTarget<'a> {
+    /// Chooses the target, and leaves the record of the facts in `record`.
+    pub(super) fn choose_and_record_facts(
+        link: &'a Link,
+        targets: Targets<'a>,
+        finder: &mut FactFinder<'_, 'a>,
+        ids: SplitIds<'_>,
+        agents: &mut AgentMemo,
+        record: &mut Vec<u8>,
+    ) -> ChosenTarget<'a> {
+        let mut chosen = ChosenTarget { template: link.url_template(), index: None, split: None };
+        let mut asked = FactSet::default();
+        let mut tried = 0;
+        for (index, target) in targets.iter().enumerate() {
+            asked = asked.union(target.asks);
+            tried += 1;
+            finder.find(target.asks, agents);
+            if target.asks.has(Fact::Split) && chosen.split.is_none() {
+                chosen.split = split_by_visitor_else_click(targets, finder, ids);
+            }
+            if target.matches(&finder.facts) {
+                (chosen.template, chosen.index) = (target.template, Some(index as u8));
+                break;
+            }
+        }
+        record.clear();
+        record_facts(asked, finder, record);
+        if asked.has(Fact::Query) {
+            record_parameters(targets, tried, finder.facts.query, record);
+        }
+        chosen
+    }
+
+    /// The choice as the click records it.
+    pub(super) fn to_record<'r>(self, facts: &'r [u8]) -> TargetChoice<'r>
+    where
+        'a: 'r,
+    {
+        TargetChoice { index: self.index, split: self.split, facts }
+    }
+}
+
+/// Finds the variant of the click, for the facts and for the record; `None` if the link has no split.
+pub(super) fn split_by_visitor_else_click<'a>(
+    targets: Targets<'a>,
+    finder: &mut FactFinder<'_, 'a>,
+    ids: SplitIds<'_>,
+) -> Option<SplitChoice<'a>> {
+    let (id, basis) = match ids.visitor {
+        Some(visitor) => (visitor, SplitBasis::Visitor),
+        None => (ids.click, SplitBasis::Click),
+    };
+    let bucket = targets.bucket_of(id);
+    let (index, variant) = targets.variant_of(bucket)?;
+    finder.facts.variant = index;
+    Some(SplitChoice { variant, bucket, basis })
+}
+
+/// Writes `name=value` for each fact that was asked for, separated by `;`. Values are words or short codes, so that
+/// nothing in them needs an escape.
+fn record_facts(asked: FactSet, finder: &FactFinder<'_, '_>, record: &mut Vec<u8>) {
+    let facts = &finder.facts;
+    let app = match (facts.is_in_app, facts.app) {
+        (false, _) => "no",
+        (true, "") => "unknown",
+        (true, app) => app,
+    };
+    let country = facts.country.as_ref().map_or(&b"unknown"[..], |country| country);
+    let region = or_unknown(facts.region);
+    let language = or_unknown(facts.language.as_bytes());
+    for (fact, name, value) in [
+        (Fact::Os, "os", facts.os.as_str().as_bytes()),
+        (Fact::Device, "device", facts.device.as_str().as_bytes()),
+        (Fact::InApp, "in_app", app.as_bytes()),
+        (Fact::Source, "source", facts.source.as_bytes()),
+        (Fact::Country, "country", country),
+        (Fact::Region, "region", region),
+        (Fact::Language, "language", language),
+        (Fact::Visitor, "visitor", facts.visitor.as_str().as_bytes()),
+    ] {
+        if asked.has(fact) {
+            push_name(&[name.as_bytes()], record);
+            record.extend_from_slice(value);
+        }
+    }
+}
+
+/// Writes for each parameter that the tried targets asked for the value that one of them lists, else `present` or
+/// `absent`: a value that no target names is not recorded here.
+fn record_parameters(targets: Targets<'_>, tried: usize, query: &[u8], record: &mut Vec<u8>) {
+    let conditions = || targets.iter().take(tried).flat_map(|target: Target<'_>| target.conditions());
+    let asked = || conditions().filter_map(|condition| condition.parameter());
+    for (at, name) in asked().enumerate() {
+        if asked().take(at).any(|earlier| earlier.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        push_name(&[b"query.", name], record);
+        let of_name = conditions()
+            .filter(|condition| condition.parameter().is_some_and(|parameter| parameter.eq_ignore_ascii_case(name)));
+        match of_name.filter_map(|condition| condition.find_listed_value(query)).next() {
+            Some(value) => percent::push_percent_encoded(value.iter().copied(), record),
+            None if find_value_of_parameter(query, name).is_some() => record.extend_from_slice(b"present"),
+            None => record.extend_from_slice(b"absent"),
+        }
+    }
+}
+
+fn or_unknown(text: &[u8]) -> &[u8] {
+    if text.is_empty() { b"unknown" } else { text }
+}
+
+/// Appends a name of these parts and `=`, behind a separator if it is not the first.
+fn push_name(parts: &[&[u8]], record: &mut Vec<u8>) {
+    if !record.is_empty() {
+        record.push(b';');
+    }
+    parts.iter().for_each(|part| record.extend_from_slice(part));
+    record.push(b'=');
+}

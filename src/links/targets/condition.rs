@@ -1,0 +1,189 @@
+//! One condition in its bytes: what it asks, and whether it holds.
+//!
+//! | kind | operand |
+//! |---|---|
+//! | os, device, split | u16: a bit for each value |
+//! | visitor | u8: the number of the word |
+//! | in_app | nothing |
+//! | app, source, country, region, language | texts, each behind its length u8 |
+//! | query | the name, then the values, each behind its length u8 |
+//! | time | from u64, until u64, weekly spans u8, each two u16; zone offsets u8, each u64 and i16 |
+
+use crate::{
+    links::facts::Facts,
+    uri::{percent, query::find_value_of_parameter},
+};
+
+/// Set in the kind of a negated condition.
+pub(super) const NEGATED: u8 = 0x80;
+/// Minutes from Monday, 00:00, to the epoch, which was a Thursday.
+const EPOCH_MINUTE: i64 = 3 * 24 * 60;
+const WEEK_MINUTES: i64 = 7 * 24 * 60;
+
+/// What a condition asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Os,
+    Device,
+    InApp,
+    App,
+    Source,
+    Country,
+    Region,
+    Language,
+    Time,
+    Query,
+    Visitor,
+    Split,
+}
+
+impl Kind {
+    const ALL: [Kind; 12] = [
+        Kind::Os,
+        Kind::Device,
+        Kind::InApp,
+        Kind::App,
+        Kind::Source,
+        Kind::Country,
+        Kind::Region,
+        Kind::Language,
+        Kind::Time,
+        Kind::Query,
+        Kind::Visitor,
+        Kind::Split,
+    ];
+}
+
+/// A condition, borrowed from its link.
+#[derive(Clone, Copy, Debug)]
+pub struct Condition<'a> {
+    pub(super) kind: Kind,
+    pub(super) is_negated: bool,
+    pub(super) operand: &'a [u8],
+}
+
+/// Whether a condition holds, and what it saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether what it asks for is unknown. Then neither it nor its negation holds.
+    pub is_unknown: bool,
+}
+
+/// The conditions in these bytes, as far as they are some.
+pub(super) fn split_conditions(mut bytes: &[u8]) -> impl Iterator<Item = Condition<'_>> {
+    std::iter::from_fn(move || {
+        let (head, rest) = bytes.split_first_chunk::<3>()?;
+        let (operand, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([head[1], head[2]])))?;
+        bytes = rest;
+        let kind = *Kind::ALL.get(usize::from(head[0] & !NEGATED))?;
+        Some(Condition { kind, is_negated: head[0] & NEGATED != 0, operand })
+    })
+}
+
+impl<'a> Condition<'a> {
+    /// Whether the condition holds. What is unknown holds neither way: a buyer in an unknown country is not known to be
+    /// in one of these, and not known to be in another.
+    pub fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let is_true = match self.kind {
+            Kind::Os => self.has_bit(facts.os as u8),
+            Kind::Device => self.has_bit(facts.device as u8),
+            Kind::Split => self.has_bit(facts.variant),
+            Kind::Visitor => self.operand.first() == Some(&(facts.visitor as u8)),
+            Kind::InApp => facts.is_in_app,
+            Kind::App => self.lists(facts.app.as_bytes()),
+            Kind::Source => self.lists(facts.source.as_bytes()),
+            Kind::Language => self.lists(facts.language.as_bytes()),
+            Kind::Time => is_in_window(self.operand, facts.now_ms).unwrap_or(false),
+            Kind::Query => self.matches_query(facts.query),
+            Kind::Country => match facts.country {
+                Some(country) => self.lists(&country),
+                None => return Verdict { holds: false, is_unknown: true },
+            },
+            Kind::Region => match facts.country {
+                Some(country) if !facts.region.is_empty() => {
+                    let is_same = |text: &[u8]| {
+                        matches!(text, [a, b, b'-', region @ ..]
+                        if [*a, *b] == country && *region == *facts.region)
+                    };
+                    self.texts().any(is_same)
+                }
+                _ => return Verdict { holds: false, is_unknown: true },
+            },
+        };
+        Verdict { holds: is_true != self.is_negated, is_unknown: false }
+    }
+
+    fn has_bit(&self, number: u8) -> bool {
+        self.operand.first_chunk::<2>().is_some_and(|bits| u16::from_le_bytes(*bits) & 1 << (number & 15) != 0)
+    }
+
+    fn lists(&self, found: &[u8]) -> bool {
+        self.texts().any(|text| text == found)
+    }
+
+    /// The texts of the operand.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.operand;
+        std::iter::from_fn(move || {
+            let (len, behind) = rest.split_first()?;
+            let (text, behind) = behind.split_at_checked(usize::from(*len))?;
+            rest = behind;
+            Some(text)
+        })
+    }
+
+    /// The name of the parameter that the condition asks for; `None` if it asks for something else.
+    pub fn parameter(&self) -> Option<&'a [u8]> {
+        (self.kind == Kind::Query).then(|| self.texts().next()).flatten()
+    }
+
+    /// The value that the condition lists and the query's parameter has; `None` if it has none of them.
+    pub fn find_listed_value(&self, query: &[u8]) -> Option<&'a [u8]> {
+        let mut texts = self.texts();
+        let found = find_value_of_parameter(query, texts.next()?)?;
+        texts.find(|value| percent::decode_form(found).eq(value.iter().copied()))
+    }
+
+    fn matches_query(&self, query: &[u8]) -> bool {
+        let mut texts = self.texts();
+        let Some(found) = texts.next().and_then(|name| find_value_of_parameter(query, name)) else { return false };
+        let mut values = texts.peekable();
+        values.peek().is_none() || values.any(|value| percent::decode_form(found).eq(value.iter().copied()))
+    }
+}
+
+/// Whether a time is in the window of an operand; `None` if the operand is none.
+fn is_in_window(operand: &[u8], now_ms: u64) -> Option<bool> {
+    let (from, rest) = operand.split_first_chunk::<8>()?;
+    let (until, rest) = rest.split_first_chunk::<8>()?;
+    if now_ms < u64::from_le_bytes(*from) || now_ms >= u64::from_le_bytes(*until) {
+        return Some(false);
+    }
+    let (count, rest) = rest.split_first()?;
+    if *count == 0 {
+        return Some(true);
+    }
+    let (weekly, rest) = rest.split_at_checked(usize::from(*count) * 4)?;
+    let minute = minute_of_week(now_ms, offset_minutes_at(rest.get(1..)?, now_ms));
+    let (spans, _) = weekly.as_chunks::<4>();
+    let is_in = |span: &[u8; 4]| {
+        (u16::from_le_bytes([span[0], span[1]])..u16::from_le_bytes([span[2], span[3]])).contains(&minute)
+    };
+    Some(spans.iter().any(is_in))
+}
+
+/// The distance of a zone's clock from UTC at a time: the last one that began before.
+fn offset_minutes_at(offsets: &[u8], now_ms: u64) -> i16 {
+    let (offsets, _) = offsets.as_chunks::<10>();
+    let starts = |offset: &&[u8; 10]| offset.first_chunk::<8>().is_some_and(|at| u64::from_le_bytes(*at) <= now_ms);
+    offsets.iter().rev().find(starts).map_or(0, |offset| i16::from_le_bytes([offset[8], offset[9]]))
+}
+
+/// The minute of the week that starts on Monday, on a clock at this distance from UTC.
+fn minute_of_week(now_ms: u64, offset_minutes: i16) -> u16 {
+    let minute = (now_ms / 60_000) as i64 + i64::from(offset_minutes) + EPOCH_MINUTE;
+    minute.rem_euclid(WEEK_MINUTES) as u16
+}

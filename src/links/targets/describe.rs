@@ -1,0 +1,107 @@
+//! A condition and what it saw, in words, for an explanation.
+
+use std::fmt::Write;
+
+use crate::{
+    links::{
+        facts::Facts,
+        targets::{
+            Targets,
+            condition::{Condition, Kind},
+        },
+    },
+    model::{
+        device::{DeviceClass, Os},
+        link::target::Visitor,
+    },
+    uri::query::find_value_of_parameter,
+};
+
+impl Condition<'_> {
+    /// What the condition asks and what it saw: `os is ios: saw android: no`.
+    pub fn describe(&self, targets: &Targets<'_>, facts: &Facts<'_>) -> String {
+        let verdict = self.judge(facts);
+        let (asked, saw) = (self.describe_asked(targets), self.describe_seen(targets, facts));
+        let answer = match (verdict.is_unknown, verdict.holds) {
+            (true, _) => "no, because it is unknown",
+            (false, true) => "yes",
+            (false, false) => "no",
+        };
+        format!("{}{asked}: saw {saw}: {answer}", if self.is_negated { "not: " } else { "" })
+    }
+
+    fn describe_asked(&self, targets: &Targets<'_>) -> String {
+        let of = |name: &str, words: Vec<String>| format!("{name} is {}", words.join(" or "));
+        match self.kind {
+            Kind::Os => of("os", self.words_of_bits(Os::ALL.iter().map(|os| os.as_str().to_owned()))),
+            Kind::Device => {
+                of("device", self.words_of_bits(DeviceClass::ALL.iter().map(|class| class.as_str().to_owned())))
+            }
+            Kind::Split => of("split", self.words_of_bits(targets.variant_names().map(lossy))),
+            Kind::InApp => "in an app's own browser".to_owned(),
+            Kind::App => of("in_app", self.texts().map(lossy).collect()),
+            Kind::Source => of("source", self.texts().map(lossy).collect()),
+            Kind::Country => of("country", self.texts().map(lossy).collect()),
+            Kind::Region => of("region", self.texts().map(lossy).collect()),
+            Kind::Language => of("language", self.texts().map(lossy).collect()),
+            Kind::Time => "the time is in the window".to_owned(),
+            Kind::Visitor => {
+                let visitor = self.operand.first().and_then(|number| Visitor::ALL.get(usize::from(*number)));
+                of("visitor", visitor.map(|visitor| visitor.as_str().to_owned()).into_iter().collect())
+            }
+            Kind::Query => self.describe_asked_parameter(),
+        }
+    }
+
+    fn describe_asked_parameter(&self) -> String {
+        let mut texts = self.texts().map(lossy);
+        let name = texts.next().unwrap_or_default();
+        let values: Vec<String> = texts.collect();
+        match values.is_empty() {
+            true => format!("query has {name}"),
+            false => format!("query has {name} = {}", values.join(" or ")),
+        }
+    }
+
+    fn describe_seen(&self, targets: &Targets<'_>, facts: &Facts<'_>) -> String {
+        let or_unknown = |text: &[u8]| if text.is_empty() { "unknown".to_owned() } else { lossy(text) };
+        match self.kind {
+            Kind::Os => facts.os.as_str().to_owned(),
+            Kind::Device => facts.device.as_str().to_owned(),
+            Kind::Split => targets.variant_names().nth(usize::from(facts.variant)).map(lossy).unwrap_or_default(),
+            Kind::InApp | Kind::App => match (facts.is_in_app, facts.app) {
+                (false, _) => "no app".to_owned(),
+                (true, "") => "an unknown app".to_owned(),
+                (true, app) => app.to_owned(),
+            },
+            Kind::Source => facts.source.to_owned(),
+            Kind::Country => or_unknown(facts.country.as_ref().map_or(&[][..], |country| country)),
+            Kind::Region => {
+                let mut text = facts.country.as_ref().map_or(String::new(), |country| lossy(country));
+                if !facts.region.is_empty() {
+                    let _ = write!(text, "-{}", lossy(facts.region));
+                }
+                or_unknown(text.as_bytes())
+            }
+            Kind::Language => or_unknown(facts.language.as_bytes()),
+            Kind::Time => {
+                let time = i64::try_from(facts.now_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+                time.map_or_else(|| facts.now_ms.to_string(), |time| time.to_string())
+            }
+            Kind::Visitor => facts.visitor.as_str().to_owned(),
+            Kind::Query => {
+                let value = self.parameter().and_then(|name| find_value_of_parameter(facts.query, name));
+                value.map_or("no such parameter".to_owned(), lossy)
+            }
+        }
+    }
+
+    fn words_of_bits(&self, words: impl Iterator<Item = String>) -> Vec<String> {
+        let bits = self.operand.first_chunk::<2>().map_or(0, |bits| u16::from_le_bytes(*bits));
+        words.enumerate().filter(|(at, _)| *at < 16 && bits & 1 << at != 0).map(|(_, word)| word).collect()
+    }
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}

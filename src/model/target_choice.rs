@@ -1,0 +1,92 @@
+//! The target that a click was led to, as the click records it. It is chosen once, on the click path; whoever reads the
+//! click reads the choice.
+//!
+//! ```text
+//!   length u16 of what follows
+//!   target index u8, 0xff for the link's own URL | split basis u8, 0 for none | bucket u16
+//!   length u8, the variant's name | length u16, the facts: `os=ios;language=vi`
+//! ```
+//!
+//! A reader ignores bytes behind the facts: newer builds may add some.
+
+use crate::word_enum::word_enum;
+
+/// The most bytes of a variant's name. The record's validation refuses a longer one.
+pub const MAX_VARIANT_LEN: usize = 32;
+/// The most bytes of the facts. Those of a link's conditions are bounded below it.
+pub const MAX_FACTS_LEN: usize = 2048;
+/// The most bytes of an encoded choice.
+pub(super) const MAX_ENCODED_LEN: usize = 2 + 4 + 1 + MAX_VARIANT_LEN + 2 + MAX_FACTS_LEN;
+/// The index of the link's own URL.
+const OWN_URL: u8 = u8::MAX;
+
+word_enum! {
+    /// Whose id the split hashed.
+    pub enum SplitBasis {
+        /// The visitor's: the next click of the visitor has the same variant.
+        Visitor = "visitor",
+        /// The click's, because there is no cookie: the next click can have another variant.
+        Click = "click",
+    }
+}
+
+/// The choice of one click on a link with targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetChoice<'a> {
+    /// The target, from 0; `None`: the link's own URL.
+    pub index: Option<u8>,
+    /// The split, if a target asked for it.
+    pub split: Option<SplitChoice<'a>>,
+    /// What the conditions asked for and what they saw.
+    pub facts: &'a [u8],
+}
+
+/// The variant of a click.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitChoice<'a> {
+    /// The variant's name.
+    pub variant: &'a [u8],
+    /// The bucket, of 10 000.
+    pub bucket: u16,
+    /// Whose id was hashed.
+    pub basis: SplitBasis,
+}
+
+impl<'a> TargetChoice<'a> {
+    /// Appends the encoded choice. Longer texts than the bounds are cut.
+    #[cold]
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let variant = self.split.map_or(&[][..], |split| split.variant);
+        let variant = &variant[..variant.len().min(MAX_VARIANT_LEN)];
+        let facts = &self.facts[..self.facts.len().min(MAX_FACTS_LEN)];
+        let len = 4 + 1 + variant.len() + 2 + facts.len();
+        out.extend_from_slice(&(len as u16).to_le_bytes());
+        out.push(self.index.unwrap_or(OWN_URL));
+        out.push(self.split.map_or(0, |split| split.basis as u8 + 1));
+        out.extend_from_slice(&self.split.map_or(0, |split| split.bucket).to_le_bytes());
+        out.push(variant.len() as u8);
+        out.extend_from_slice(variant);
+        out.extend_from_slice(&(facts.len() as u16).to_le_bytes());
+        out.extend_from_slice(facts);
+    }
+
+    /// Decodes a choice; `None` if the bytes are none.
+    #[cold]
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<TargetChoice<'a>> {
+        let (len, rest) = bytes.split_first_chunk::<2>()?;
+        let (&[index, basis, low, high], rest) =
+            rest.get(..usize::from(u16::from_le_bytes(*len)))?.split_first_chunk::<4>()?;
+        let (len, rest) = rest.split_first()?;
+        let (variant, rest) = rest.split_at_checked(usize::from(*len))?;
+        let (len, rest) = rest.split_first_chunk::<2>()?;
+        let facts = rest.get(..usize::from(u16::from_le_bytes(*len)))?;
+        let split = match basis.checked_sub(1) {
+            None => None,
+            Some(number) => {
+                let basis = *SplitBasis::ALL.get(usize::from(number))?;
+                Some(SplitChoice { variant, bucket: u16::from_le_bytes([low, high]), basis })
+            }
+        };
+        Some(TargetChoice { index: Some(index).filter(|index| *index != OWN_URL), split, facts })
+    }
+}
