@@ -9,7 +9,10 @@ use crate::{
         source::{InAppBrowser, find_in_app_browser, find_source_with_reason},
     },
     edge::{agent_memo::AgentMemo, code_request::CodeRequest},
-    links::facts::{Fact, FactSet, Facts, LanguageTag},
+    links::{
+        facts::{Fact, FactSet, Facts, LanguageTag},
+        targets::Target,
+    },
     model::{click::Text, link::target::Visitor},
 };
 
@@ -28,7 +31,15 @@ impl<'r, 'a> FactFinder<'r, 'a> {
         FactFinder { request, found: FactSet::default(), facts }
     }
 
-    /// Finds what is asked for and not found yet, but for the split.
+    /// Finds what a target asks for, but for the split.
+    pub(super) fn find_for_target(&mut self, target: &Target<'_>, agents: &mut AgentMemo) {
+        self.find(target.asks, agents);
+        if target.asks.has(Fact::Query) {
+            target.find_parameters(&mut self.facts);
+        }
+    }
+
+    /// Finds what is asked for and not found yet, but for the split and for parameters.
     pub(super) fn find(&mut self, asked: FactSet, agents: &mut AgentMemo) {
         let missing = asked.without(self.found);
         if missing.is_empty() {

@@ -6,11 +6,11 @@ use crate::{
     links::{
         Link,
         destination::UrlTemplate,
-        facts::{Fact, FactSet},
-        targets::{Target, Targets},
+        facts::{Fact, FactSet, Facts},
+        targets::{AskedParameter, Target, Targets},
     },
     model::target_choice::{SplitBasis, SplitChoice, TargetChoice},
-    uri::{percent, query::find_value_of_parameter},
+    uri::percent,
 };
 
 /// The ids that a split hashes.
@@ -45,7 +45,7 @@ impl<'a> ChosenTarget<'a> {
         for (index, target) in targets.iter().enumerate() {
             asked = asked.union(target.asks);
             tried += 1;
-            finder.find(target.asks, agents);
+            finder.find_for_target(&target, agents);
             if target.asks.has(Fact::Split) && chosen.split.is_none() {
                 chosen.split = split_by_visitor_else_click(targets, finder, ids);
             }
@@ -57,7 +57,7 @@ impl<'a> ChosenTarget<'a> {
         record.clear();
         record_facts(asked, finder, record);
         if asked.has(Fact::Query) {
-            record_parameters(targets, tried, finder.facts.query, record);
+            record_parameters(targets, tried, &finder.facts, record);
         }
         chosen
     }
@@ -118,19 +118,21 @@ fn record_facts(asked: FactSet, finder: &FactFinder<'_, '_>, record: &mut Vec<u8
 
 /// Writes for each parameter that the tried targets asked for the value that one of them lists, else `present` or
 /// `absent`: a value that no target names is not recorded here.
-fn record_parameters(targets: Targets<'_>, tried: usize, query: &[u8], record: &mut Vec<u8>) {
+fn record_parameters(targets: Targets<'_>, tried: usize, facts: &Facts<'_>, record: &mut Vec<u8>) {
     let conditions = || targets.iter().take(tried).flat_map(|target: Target<'_>| target.conditions());
-    let asked = || conditions().filter_map(|condition| condition.parameter());
-    for (at, name) in asked().enumerate() {
-        if asked().take(at).any(|earlier| earlier.eq_ignore_ascii_case(name)) {
+    let mut recorded = 0u8;
+    for AskedParameter { number, name } in conditions().filter_map(|condition| condition.parameter()) {
+        let bit = 1u8.checked_shl(number.into()).unwrap_or(0);
+        if recorded & bit != 0 {
             continue;
         }
+        recorded |= bit;
         push_name(&[b"query.", name], record);
-        let of_name = conditions()
-            .filter(|condition| condition.parameter().is_some_and(|parameter| parameter.eq_ignore_ascii_case(name)));
-        match of_name.filter_map(|condition| condition.find_listed_value(query)).next() {
+        let of_number =
+            conditions().filter(|condition| condition.parameter().is_some_and(|parameter| parameter.number == number));
+        match of_number.filter_map(|condition| condition.find_listed_value(facts)).next() {
             Some(value) => percent::push_percent_encoded(value.iter().copied(), record),
-            None if find_value_of_parameter(query, name).is_some() => record.extend_from_slice(b"present"),
+            None if facts.has_parameter(number) => record.extend_from_slice(b"present"),
             None => record.extend_from_slice(b"absent"),
         }
     }

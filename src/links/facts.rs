@@ -1,8 +1,11 @@
 //! The facts about a click that targets ask for. `edge` finds a fact at most once a click, and only if it is asked for.
 
-use crate::model::{
-    device::{DeviceClass, Os},
-    link::target::Visitor,
+use crate::{
+    model::{
+        device::{DeviceClass, Os},
+        link::target::{MAX_ASKED_PARAMETERS, Visitor},
+    },
+    uri::query::find_value_of_parameter,
 };
 
 /// A fact that a target can ask for. The time and the query are known of every click.
@@ -81,6 +84,10 @@ pub struct Facts<'a> {
     pub now_ms: u64,
     /// The incoming query, without `?`.
     pub query: &'a [u8],
+    /// The values of the parameters that were asked for, still encoded, by their numbers in the link; `None` if absent.
+    pub(super) parameters: [Option<&'a [u8]>; MAX_ASKED_PARAMETERS],
+    /// A bit for each parameter that was looked for.
+    pub(super) searched_parameters: u8,
     /// The operating system.
     pub os: Os,
     /// The class of the device.
@@ -109,6 +116,8 @@ impl<'a> Facts<'a> {
         Facts {
             now_ms,
             query,
+            parameters: [None; MAX_ASKED_PARAMETERS],
+            searched_parameters: 0,
             os: Os::Other,
             device: DeviceClass::Other,
             is_in_app: false,
@@ -119,6 +128,22 @@ impl<'a> Facts<'a> {
             language: LanguageTag::default(),
             visitor: Visitor::New,
             variant: 0,
+        }
+    }
+
+    /// Whether the query has the parameter of a number, which was looked for.
+    pub fn has_parameter(&self, number: u8) -> bool {
+        self.parameters.get(usize::from(number)).is_some_and(Option::is_some)
+    }
+
+    /// Looks for a parameter of the query, once. The case and the encoding of its name do not count.
+    pub(super) fn find_parameter(&mut self, number: u8, name: &[u8]) {
+        let bit = 1u8.checked_shl(number.into()).unwrap_or(0);
+        if self.searched_parameters & bit == 0
+            && let Some(value) = self.parameters.get_mut(usize::from(number))
+        {
+            self.searched_parameters |= bit;
+            *value = find_value_of_parameter(self.query, name);
         }
     }
 }

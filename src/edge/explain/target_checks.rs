@@ -29,7 +29,7 @@ pub(super) fn list_checks_of_targets<'a>(
     let click = ClickId::mint(request.context.id_ms, &request.context.entropy.click_id);
     let mut is_split = false;
     for (index, target) in targets.iter().enumerate() {
-        finder.find(target.asks, agents);
+        finder.find_for_target(&target, agents);
         if target.asks.has(Fact::Split) && !is_split {
             is_split = true;
             let ids = SplitIds { visitor: visitor.as_ref(), click: &click.0 };

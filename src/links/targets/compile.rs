@@ -38,11 +38,12 @@ pub(in crate::links) fn compile_targets(
         out.push(variant.name.len() as u8);
         out.extend_from_slice(variant.name.as_bytes());
     }
+    let mut names = Vec::new();
     for compiled in targets {
         let (mut conditions, mut facts) = (Vec::new(), FactSet::default());
         for condition in &compiled.target.conditions {
             facts = facts.union(asked_fact(&condition.test));
-            push_condition(condition, &mut conditions);
+            push_condition(condition, &mut names, &mut conditions);
         }
         let len = 4 + conditions.len() + compiled.template.len();
         out.extend_from_slice(&(len as u32).to_le_bytes());
@@ -82,8 +83,8 @@ fn asked_fact(test: &Test<'_>) -> FactSet {
     facts
 }
 
-/// Appends the bytes of a condition.
-fn push_condition(condition: &Condition<'_>, out: &mut Vec<u8>) {
+/// Appends the bytes of a condition. `names` are the parameters that the conditions before it ask for.
+fn push_condition<'a>(condition: &Condition<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) {
     let mut operand = Vec::new();
     let bits = |numbers: &mut dyn Iterator<Item = u8>| numbers.fold(0u16, |bits, at| bits | 1 << at).to_le_bytes();
     let kind = match &condition.test {
@@ -110,6 +111,7 @@ fn push_condition(condition: &Condition<'_>, out: &mut Vec<u8>) {
         Test::Region(codes) => push_texts(codes, Kind::Region, &mut operand),
         Test::Language(tags) => push_texts(tags, Kind::Language, &mut operand),
         Test::Query { name, values } => {
+            operand.push(number_of_parameter(name, names));
             push_texts(&[name], Kind::Query, &mut operand);
             push_texts(values, Kind::Query, &mut operand)
         }
@@ -121,6 +123,15 @@ fn push_condition(condition: &Condition<'_>, out: &mut Vec<u8>) {
     out.push(kind as u8 | if condition.is_negated { NEGATED } else { 0 });
     out.extend_from_slice(&(operand.len() as u16).to_le_bytes());
     out.extend_from_slice(&operand);
+}
+
+/// The number of a parameter in the link: each is looked for once a click.
+fn number_of_parameter<'a>(name: &'a str, names: &mut Vec<&'a str>) -> u8 {
+    let number = names.iter().position(|known| known.eq_ignore_ascii_case(name)).unwrap_or_else(|| {
+        names.push(name);
+        names.len() - 1
+    });
+    number as u8
 }
 
 fn push_texts(texts: &[&str], kind: Kind, out: &mut Vec<u8>) -> Kind {

@@ -6,13 +6,10 @@
 //! | visitor | u8: the number of the word |
 //! | in_app | nothing |
 //! | app, source, country, region, language | texts, each behind its length u8 |
-//! | query | the name, then the values, each behind its length u8 |
+//! | query | u8: the parameter's number in the link; the name, then the values, each behind its length u8 |
 //! | time | from u64, until u64, weekly spans u8, each two u16; zone offsets u8, each u64 and i16 |
 
-use crate::{
-    links::facts::Facts,
-    uri::{percent, query::find_value_of_parameter},
-};
+use crate::{links::facts::Facts, uri::percent};
 
 /// Set in the kind of a negated condition.
 pub(super) const NEGATED: u8 = 0x80;
@@ -63,6 +60,15 @@ pub struct Condition<'a> {
     pub(super) operand: &'a [u8],
 }
 
+/// A parameter of the query that a condition asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedParameter<'a> {
+    /// Its number in the link.
+    pub number: u8,
+    /// Its name.
+    pub name: &'a [u8],
+}
+
 /// Whether a condition holds, and what it saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -97,7 +103,7 @@ impl<'a> Condition<'a> {
             Kind::Source => self.lists(facts.source.as_bytes()),
             Kind::Language => self.lists(facts.language.as_bytes()),
             Kind::Time => is_in_window(self.operand, facts.now_ms).unwrap_or(false),
-            Kind::Query => self.matches_query(facts.query),
+            Kind::Query => self.matches_parameter(facts),
             Kind::Country => match facts.country {
                 Some(country) => self.lists(&country),
                 None => return Verdict { holds: false, is_unknown: true },
@@ -126,7 +132,7 @@ impl<'a> Condition<'a> {
 
     /// The texts of the operand.
     pub(super) fn texts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut rest = self.operand;
+        let mut rest = if self.kind == Kind::Query { self.operand.get(1..).unwrap_or_default() } else { self.operand };
         std::iter::from_fn(move || {
             let (len, behind) = rest.split_first()?;
             let (text, behind) = behind.split_at_checked(usize::from(*len))?;
@@ -135,23 +141,27 @@ impl<'a> Condition<'a> {
         })
     }
 
-    /// The name of the parameter that the condition asks for; `None` if it asks for something else.
-    pub fn parameter(&self) -> Option<&'a [u8]> {
-        (self.kind == Kind::Query).then(|| self.texts().next()).flatten()
+    /// The parameter that the condition asks for; `None` if it asks for something else.
+    pub fn parameter(&self) -> Option<AskedParameter<'a>> {
+        if self.kind != Kind::Query {
+            return None;
+        }
+        Some(AskedParameter { number: *self.operand.first()?, name: self.texts().next()? })
     }
 
-    /// The value that the condition lists and the query's parameter has; `None` if it has none of them.
-    pub fn find_listed_value(&self, query: &[u8]) -> Option<&'a [u8]> {
-        let mut texts = self.texts();
-        let found = find_value_of_parameter(query, texts.next()?)?;
-        texts.find(|value| percent::decode_form(found).eq(value.iter().copied()))
+    /// The value of the parameter that the condition asks for, still encoded.
+    pub(super) fn found_value<'f>(&self, facts: &Facts<'f>) -> Option<&'f [u8]> {
+        *facts.parameters.get(usize::from(*self.operand.first()?))?
     }
 
-    fn matches_query(&self, query: &[u8]) -> bool {
-        let mut texts = self.texts();
-        let Some(found) = texts.next().and_then(|name| find_value_of_parameter(query, name)) else { return false };
-        let mut values = texts.peekable();
-        values.peek().is_none() || values.any(|value| percent::decode_form(found).eq(value.iter().copied()))
+    /// The value that the condition lists and the click's parameter has; `None` if it has none of them.
+    pub fn find_listed_value(&self, facts: &Facts<'_>) -> Option<&'a [u8]> {
+        let found = self.found_value(facts)?;
+        self.texts().skip(1).find(|value| percent::decode_form(found).eq(value.iter().copied()))
+    }
+
+    fn matches_parameter(&self, facts: &Facts<'_>) -> bool {
+        self.found_value(facts).is_some() && (self.texts().nth(1).is_none() || self.find_listed_value(facts).is_some())
     }
 }
 

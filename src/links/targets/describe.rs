@@ -14,7 +14,6 @@ use crate::{
         device::{DeviceClass, Os},
         link::target::Visitor,
     },
-    uri::query::find_value_of_parameter,
 };
 
 impl Condition<'_> {
@@ -89,10 +88,7 @@ impl Condition<'_> {
                 time.map_or_else(|| facts.now_ms.to_string(), |time| time.to_string())
             }
             Kind::Visitor => facts.visitor.as_str().to_owned(),
-            Kind::Query => {
-                let value = self.parameter().and_then(|name| find_value_of_parameter(facts.query, name));
-                value.map_or("no such parameter".to_owned(), lossy)
-            }
+            Kind::Query => self.found_value(facts).map_or("no such parameter".to_owned(), lossy),
         }
     }
 

@@ -21,7 +21,7 @@ mod hash;
 mod tests;
 
 pub(super) use self::compile::{CompiledTarget, compile_targets};
-pub use self::condition::{Condition, Verdict};
+pub use self::condition::{AskedParameter, Condition, Verdict};
 use self::hash::{BUCKETS, finish_hash, fnv1a_step};
 use crate::links::{
     destination::UrlTemplate,
@@ -114,6 +114,13 @@ impl<'a> Target<'a> {
     /// Its conditions.
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'a>> + use<'a> {
         condition::split_conditions(self.conditions)
+    }
+
+    /// Looks for the parameters of the query that the conditions ask for, unless a target before did.
+    pub fn find_parameters(&self, facts: &mut Facts<'_>) {
+        for AskedParameter { number, name } in self.conditions().filter_map(|condition| condition.parameter()) {
+            facts.find_parameter(number, name);
+        }
     }
 
     /// Whether every condition holds. `facts` has what the target asks for.

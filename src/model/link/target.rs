@@ -6,6 +6,9 @@ use crate::{
     word_enum::word_enum,
 };
 
+/// The most parameters of the query that the targets of a link ask for.
+pub const MAX_ASKED_PARAMETERS: usize = 8;
+
 /// One target, read from a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {

@@ -6,15 +6,13 @@ use super::{Record, RecordError, field_errors::FieldErrors, time_rules::read_tim
 use crate::model::{
     device::{DeviceClass, Os},
     known_names::{APPS, COUNTRIES, SOURCES},
-    link::target::{Condition, LinkTargets, Target, Test, Variant, Visitor},
+    link::target::{Condition, LinkTargets, MAX_ASKED_PARAMETERS, Target, Test, Variant, Visitor},
 };
 
 /// The most targets of a link.
 const MAX_TARGETS: usize = 32;
 /// The most variants of a split.
 const MAX_VARIANTS: usize = 16;
-/// The most parameters that the targets of a link ask for. It bounds what a click records of them.
-const MAX_PARAMETERS: usize = 8;
 /// The longest name of a variant or of a parameter, bytes.
 const MAX_NAME: usize = 32;
 /// The longest value of a parameter, bytes.
@@ -343,9 +341,11 @@ impl TargetReader<'_, '_> {
                 names.push(name);
             }
         }
-        if names.len() > MAX_PARAMETERS {
-            self.errors
-                .add("", format!("ask for {} parameters of the query, allowed are {MAX_PARAMETERS}", names.len()));
+        if names.len() > MAX_ASKED_PARAMETERS {
+            self.errors.add(
+                "",
+                format!("ask for {} parameters of the query, allowed are {MAX_ASKED_PARAMETERS}", names.len()),
+            );
         }
     }
 }
