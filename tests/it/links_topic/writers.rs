@@ -82,8 +82,8 @@ fn a_writer_that_is_fenced_takes_its_place_again() {
     assert_eq!(one.site.metric("waypost_links_topic_writes_total", "result=\"committed\""), 2.0);
 }
 
-/// The edge of the bulk gives way at its next transaction. What that takes is measured by `loadtest/links.sh fleet`; here
-/// the deadline is the five seconds for which a single change is tried.
+/// The edge of the bulk gives way at its next transaction. What that takes is measured by `loadtest/links.sh fleet`;
+/// here the deadline is the five seconds for which a single change is tried.
 #[test]
 fn a_suspension_by_one_edge_does_not_wait_for_the_bulk_of_another() {
     const ROWS: u32 = 5_000;
