@@ -45,8 +45,8 @@ class Store:
     def file_bytes(self):
         return sum(path.stat().st_size for path in self.data.glob("catalog.db*"))
 
-    def serve(self, cores, workers=1, kafka=None):
-        return harness.Waypost(self.binary, self.directory, None, cores, kafka=kafka, workers=workers)
+    def serve(self, cores):
+        return harness.Waypost(self.binary, self.directory, None, cores)
 
 
 def url_bytes(count):
@@ -152,7 +152,8 @@ def bulk(binary, directory, options):
     """A bulk of upserts into a full catalog while clicks come, against the same clicks alone."""
     store = Store(binary, directory / "store", options.count)
     first = json.loads(store.run("links", "show", harness.code_of(0)))
-    waypost = store.serve({0, 1}, workers=1).ready(600)
+    waypost, ready_seconds = start(store, 600)
+    resident = harness.status_bytes(waypost.pid, "VmRSS")
     requests, generator = write_requests(directory, options.count), steady.Steady(directory)
     rounds, rows = {"quiet": [], "same_class": [], "idle_class": []}, options.rows // options.rounds
 
@@ -169,7 +170,9 @@ def bulk(binary, directory, options):
     middle = {name: {field: statistics.median(one[field] for one in ones) for field in ones[0] if field.endswith("_us")}
               for name, ones in rounds.items()}
     quiet = middle["quiet"]
-    text = (f"{rows * options.rounds} upserts into {options.count} links in {2 * options.rounds} requests; clicks beside them, "
+    text = (f"{options.count} links added in {store.fill_seconds:.0f} s, ready after {ready_seconds:.1f} s, resident "
+            f"{resident / 2**20:.0f} MiB\n"
+            f"{rows * options.rounds} upserts into {options.count} links in {2 * options.rounds} requests; clicks beside them, "
             f"{options.rate}/s, medians of rounds, µs\n"
             f"{'no upserts':54} p50 {quiet['p50_us']:5.0f}   p99 {quiet['p99_us']:5.0f}            most {quiet['most_us']:6.0f}\n")
     for name, words in (("same_class", "a client that shares the cores with the server"),
@@ -177,7 +180,7 @@ def bulk(binary, directory, options):
         one = middle[name]
         text += (f"{words:54} p50 {one['p50_us']:5.0f}   p99 {one['p99_us']:5.0f} = {one['p99_us'] / quiet['p99_us']:4.2f} ×   "
                  f"most {one['most_us']:6.0f}   {one['row_us']:4.0f} µs a row\n")
-    return text, {"fill_seconds": store.fill_seconds, "rounds": rounds}
+    return text, {"fill_seconds": store.fill_seconds, "ready_seconds": ready_seconds, "resident": resident, "rounds": rounds}
 
 
 # --- write ----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ use crate::{
     file_watch::FileVersion,
     links::{Table, destination::policy::DestinationPolicy, domains::Domains},
     model::link::record::Record,
+    work_pauses::WorkPauses,
 };
 
 /// Rows of one part: some 300 ms, for which another request may wait.
@@ -160,8 +161,9 @@ fn commit_lines(
     kept: &mut RowSet,
     application: &mut Application<'_>,
 ) -> Result<Option<NextPart>, PartError> {
-    let mut line = Vec::new();
+    let (mut line, mut pauses) = (Vec::new(), WorkPauses::starting_now());
     for _ in 0..ROWS_PER_PART {
+        pauses.pause_if_due();
         line.clear();
         if lines.read_until(b'\n', &mut line).map_err(PartError::Io)? == 0 {
             return Ok(Some(NextPart::Removals { after_id: 0 }));

@@ -16,7 +16,7 @@ use super::{
     suspension_rows::{NewSuspension, SuspensionRow, detail_of_suspension},
     versions::Versions,
 };
-use crate::links::suspensions::Dimension;
+use crate::{links::suspensions::Dimension, work_pauses::WorkPauses};
 
 /// The writes of one transaction.
 pub(super) struct WriteTransaction<'a> {
@@ -30,6 +30,8 @@ pub(super) struct WriteTransaction<'a> {
     changes: ChangesToServe,
     /// What the topic of links gets; `None`: links come from elsewhere.
     recorded: Option<Vec<RecordedWrite>>,
+    /// The pauses for the workers; `None`: there are none.
+    pauses: Option<WorkPauses>,
     /// The id of the next new link, once one was needed: rows that are rolled back later may not stand in the audit.
     next_link_id: Option<i64>,
 }
@@ -72,6 +74,7 @@ impl<'a> WriteTransaction<'a> {
             frozen: Meta::Frozen.read(connection)?,
             changes: ChangesToServe::default(),
             recorded: None,
+            pauses: None,
             next_link_id: None,
         })
     }
@@ -79,6 +82,11 @@ impl<'a> WriteTransaction<'a> {
     /// This transaction, which records what the topic of links gets of it.
     pub(super) fn recording(self) -> WriteTransaction<'a> {
         WriteTransaction { recorded: Some(Vec::new()), ..self }
+    }
+
+    /// This transaction, which pauses now and then if workers serve beside it.
+    pub(super) fn pausing_if(self, has_workers: bool) -> WriteTransaction<'a> {
+        WriteTransaction { pauses: has_workers.then(WorkPauses::starting_now), ..self }
     }
 
     /// Writes one of them. A refused one changes nothing.
@@ -172,7 +180,11 @@ impl<'a> WriteTransaction<'a> {
         if batch.once.is_none() && (batch.is_dry_run || self.recorded.is_some()) {
             application.extent = WriteExtent::WhatRowsAreCheckedAgainst;
         }
-        let outcomes = batch.rows.iter().map(|row| application.apply_row(row)).collect::<rusqlite::Result<_>>()?;
+        let apply = |row| {
+            self.pauses.iter_mut().for_each(WorkPauses::pause_if_due);
+            application.apply_row(row)
+        };
+        let outcomes = batch.rows.iter().map(apply).collect::<rusqlite::Result<_>>()?;
         let Application { table_changes, recorded: recorded_links, next_link_id, .. } = application;
         self.next_link_id = next_link_id;
         Ok(AppliedRows { outcomes, table_changes, recorded_links })

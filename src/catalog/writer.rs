@@ -33,6 +33,7 @@ use crate::{
         domains::{Config, Domains},
         suspensions::Suspensions,
     },
+    work_pauses::WorkPauses,
 };
 
 /// Requests that share one commit at most.
@@ -202,7 +203,8 @@ impl CatalogWriter {
         let transaction = self.store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rules = ChangeRules { policy: &self.policy, domains: &self.domains, now_ms: clock::wall_ms() };
         let mut rows =
-            WriteTransaction::begin(&transaction, rules, self.source, &mut self.random, &self.latest_version)?;
+            WriteTransaction::begin(&transaction, rules, self.source, &mut self.random, &self.latest_version)?
+                .pausing_if(self.publish_suspensions.is_some());
         let results: Vec<_> = writes.into_iter().map(|write| rows.write(write)).collect::<rusqlite::Result<_>>()?;
         let committed = rows.finish()?;
         transaction.commit()?;
@@ -230,7 +232,9 @@ impl CatalogWriter {
 
     /// Serves changes of links.
     pub(super) fn serve_table_changes(&self, changes: Vec<TableChange>) {
+        let mut pauses = WorkPauses::starting_now();
         for change in changes {
+            pauses.pause_if_due();
             serve_change(&self.table, change);
         }
         self.links.set(self.table.len() as f64);

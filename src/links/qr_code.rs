@@ -52,9 +52,23 @@ impl QrFormat {
     }
 }
 
-/// The URL that a code holds: `https://HOST/CODE?sub1=qr`.
-pub fn url_to_scan(host: &str, code: &str, sub: ScanSub) -> String {
-    format!("https://{host}/{code}?{}={SCANNED}", sub.as_str())
+/// The URL that a code holds: `https://HOST/CODE?sub1=qr`. `sub_names` are the domain's names of the sub ids; none: they
+/// have their own.
+///
+/// # Errors
+/// The domain has names, but none for this sub id; the text says so.
+pub fn url_to_scan<'n>(
+    host: &str,
+    code: &str,
+    sub: ScanSub,
+    mut sub_names: impl ExactSizeIterator<Item = &'n str>,
+) -> Result<String, String> {
+    let count = sub_names.len();
+    let name = if count == 0 { Some(sub.as_str()) } else { sub_names.nth(sub as usize) };
+    match name {
+        Some(name) => Ok(format!("https://{host}/{code}?{name}={SCANNED}")),
+        None => Err(format!("is {}; the domain's sub_names name {count} sub ids", sub.as_str())),
+    }
 }
 
 impl QrImage {
@@ -199,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_reader_finds_the_link_in_every_form_and_with_every_error_correction() {
-        let url = url_to_scan("go.example.com", "Mug-2026", ScanSub::Sub3);
+        let url = url_to_scan("go.example.com", "Mug-2026", ScanSub::Sub3, [].into_iter()).unwrap();
         assert_eq!(url, "https://go.example.com/Mug-2026?sub3=qr");
         for error_correction in ErrorCorrection::ALL {
             for size_px in [200, 300, 601] {
@@ -212,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_png_too_small_for_its_code_names_the_size_that_it_needs() {
-        let url = url_to_scan(&"a".repeat(240), &"b".repeat(64), ScanSub::Sub1);
+        let url = url_to_scan(&"a".repeat(240), &"b".repeat(64), ScanSub::Sub1, [].into_iter()).unwrap();
         let image = QrImage { format: QrFormat::Png, error_correction: ErrorCorrection::High, size_px: 64 };
         let error = image.draw(&url).unwrap_err();
         let needed: u32 = error.split("needs ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::client::{ApiSite, new_key},
-    dsl::{Site, link, until},
+    dsl::{Site, link, request, until},
 };
 
 /// Where commands run.
@@ -165,6 +165,32 @@ fn links_files_are_checked_by_the_rules_of_the_configuration_and_every_mistake_h
     let (code, out, error) = place.run(&["check", &path("good.jsonl"), &path("bad.jsonl")]);
     assert!(code == 2 && out.contains("good.jsonl"), "{code}: {out}{error}");
     assert!(error.contains("bad.jsonl:2") && error.contains("bad.jsonl:3"), "{error}");
+}
+
+#[test]
+fn a_qr_code_takes_the_names_that_its_domain_has_for_sub_ids_so_that_the_scan_is_recorded() {
+    for place in Place::both() {
+        place.succeed(&["domains", "set", "old.example.com", "sub_names=[\"aff_sub\",\"aff_sub2\"]"]);
+        let file = place.site().path("links.jsonl");
+        let mug = link("mug").replacen('{', "{\"domain\":\"old.example.com\",", 1);
+        std::fs::write(&file, mug).unwrap();
+        place.succeed(&["add", file.to_str().unwrap()]);
+        let (code, _, url) = place.run(&["qr", "mug", "--domain", "old.example.com", "--sub", "sub2"]);
+        assert_eq!((code, url.trim()), (0, "https://old.example.com/mug?aff_sub2=qr"));
+        let refused = place.fail(&["qr", "mug", "--domain", "old.example.com", "--sub", "sub3"]);
+        assert!(refused.contains("--sub: is sub3; the domain's sub_names name 2 sub ids"), "{refused}");
+        if let Place::Server(api) = &place {
+            let drawn = place.run(&["qr", "mug", "--domain", "old.example.com"]).1;
+            assert_eq!(api.request("GET", "/v1/links/old.example.com/mug/qr").send().text(), drawn);
+            let refused = api.request("GET", "/v1/links/old.example.com/mug/qr?sub=sub5").send();
+            assert!(refused.status == 400 && refused.text().contains("name 2 sub ids"), "{}", refused.text());
+            let click = request("GET", "/mug?aff_sub=qr", &[]).replace("go.example.com", "old.example.com");
+            let click = api.site.send(&click);
+            assert_eq!(click.status, 302);
+            let event = &api.site.wait_for_events("clicks", 1)[0];
+            assert_eq!(event["sub1"], "qr", "{event}");
+        }
+    }
 }
 
 #[test]

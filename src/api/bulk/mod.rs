@@ -38,9 +38,12 @@ use super::{
         response::{ApiResponse, ResponseBody, response_of_type},
     },
 };
-use crate::catalog::{
-    act::Act,
-    change::{BatchMode, ExpectedLink},
+use crate::{
+    catalog::{
+        act::Act,
+        change::{BatchMode, ExpectedLink},
+    },
+    work_pauses::WorkPauses,
 };
 
 /// Rows of an atomic request that are one commit.
@@ -180,10 +183,12 @@ async fn apply_next_chunk(
 /// The next rows; fewer than [`ROWS_PER_CHUNK`] only at the end of the body.
 async fn read_chunk(lines: &mut LineReader, existing: ExpectedLink) -> Result<Chunk, Problem> {
     let mut chunk = Chunk::default();
+    let mut pauses = WorkPauses::starting_now();
     while chunk.rows.len() < ROWS_PER_CHUNK
         && let Some(line) = lines.next_line().await?
     {
         chunk.push_line(line, existing);
+        pauses.pause_if_due();
     }
     Ok(chunk)
 }

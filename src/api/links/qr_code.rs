@@ -34,7 +34,11 @@ pub(in crate::api) async fn draw_qr_code(context: RequestContext, name: LinkName
     let link = find_link(&context, &name).await?.reached().ok_or_else(Problem::not_found)?;
     let host = find_host(query.get("host"), &link.name.domain)?;
     let image = QrImage { format, error_correction, size_px: u32::try_from(size).unwrap_or(DEFAULT_SIZE_PX) };
-    let drawn = image.draw(&url_to_scan(host, &link.name.code, sub));
+    let edge = context.state.edge.load();
+    let domain = edge.domains().find_by_name(&link.name.domain).ok_or_else(Problem::not_found)?;
+    let url = url_to_scan(host, &link.name.code, sub, domain.sub_names.iter());
+    let url = url.map_err(|error| Problem::of_parameter("sub", error))?;
+    let drawn = image.draw(&url);
     let bytes = drawn.map_err(|error| Problem::of_parameter("size", error))?;
     Ok(response_of_type(StatusCode::OK, format.media_type(), ResponseBody::whole(bytes)))
 }

@@ -34,6 +34,7 @@ use crate::{
     },
     model::link::record::Record,
     word_enum::word_enum,
+    work_pauses::WorkPauses,
 };
 
 /// Records that waited for the end of a freeze and are taken at once.
@@ -155,7 +156,9 @@ pub(super) struct TopicApplication<'a> {
 
 impl TopicApplication<'_> {
     fn apply_all_and_write_state(&mut self, records: &[TopicRecord], position: ReadPosition) -> rusqlite::Result<()> {
+        let mut pauses = WorkPauses::starting_now();
         for record in records {
+            pauses.pause_if_due();
             self.state.next_offset = record.offset + 1;
             let outcome = self.apply_record(record)?;
             self.outcomes.push((outcome, record.at_ms));

@@ -62,8 +62,9 @@ fn plan_and_roll_back(writer: &mut CatalogWriter, writes: &[Write]) -> rusqlite:
     let rules = ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms };
     // By the rules for requests.
     let source = LinkSource::Store;
-    let mut rows =
-        WriteTransaction::begin(&transaction, rules, source, &mut writer.random, &writer.latest_version)?.recording();
+    let mut rows = WriteTransaction::begin(&transaction, rules, source, &mut writer.random, &writer.latest_version)?
+        .recording()
+        .pausing_if(writer.publish_suspensions.is_some());
     let reports = writes.iter().map(|write| rows.write(write.clone())).collect::<rusqlite::Result<_>>()?;
     let mut records: Vec<OutgoingRecord> =
         rows.into_recorded().into_iter().map(|write| OutgoingRecord::new(write, now_ms)).collect();

@@ -8,7 +8,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use super::{edit::LinkArgs, place_args::PlaceArgs};
+use super::{edit::LinkArgs, place::LinkPlace, place_args::PlaceArgs};
 use crate::{
     links::qr_code::{DEFAULT_SIZE_PX, ErrorCorrection, QrFormat, QrImage, SIZE_BOUNDS_PX, ScanSub, url_to_scan},
     uri::host::find_valid_host_of_authority,
@@ -73,7 +73,9 @@ impl QrArgs {
             bail!("--host {host}: is no host; one is go.example.com");
         }
         let image = QrImage { format: self.format, error_correction: self.error_correction, size_px: self.size };
-        let url = url_to_scan(host, &name.code, self.sub);
+        let sub_names = find_sub_names(&*place, &name.domain)?;
+        let url = url_to_scan(host, &name.code, self.sub, sub_names.iter().map(String::as_str));
+        let url = url.map_err(|error| anyhow!("--sub: {error}"))?;
         let bytes = image.draw(&url).map_err(|error| anyhow!("--size {}: {error}", self.size))?;
         match &self.output {
             Some(path) => fs::write(path, bytes).with_context(|| path.display().to_string())?,
@@ -82,4 +84,12 @@ impl QrArgs {
         eprintln!("{url}");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The domain's own names of the sub ids; none if they have the usual ones.
+fn find_sub_names(place: &dyn LinkPlace, domain: &str) -> Result<Vec<String>> {
+    let domains = place.list_domains()?;
+    let names = domains.iter().find(|found| found["host"] == domain).map(|found| &found["settings"]["sub_names"]);
+    let names = names.and_then(serde_json::Value::as_array).into_iter().flatten();
+    Ok(names.filter_map(|name| Some(name.as_str()?.to_owned())).collect())
 }
