@@ -148,6 +148,14 @@ def bulk_under_clicks(store, waypost, generator, requests, numbers, created, opt
         yield name, len(part), result, sorted(busy)
 
 
+def give_worker_a_core(waypost):
+    """The worker's thread has core 0 to itself; the other threads of the server, the generator and the client share core 1."""
+    for task in pathlib.Path(f"/proc/{waypost.pid}/task").iterdir():
+        is_worker = (task / "comm").read_text().startswith("wp-worker")
+        os.sched_setaffinity(int(task.name), {0} if is_worker else {1})
+    os.sched_setaffinity(0, {1})
+
+
 def bulk(binary, directory, options):
     """A bulk of upserts into a full catalog while clicks come, against the same clicks alone."""
     store = Store(binary, directory / "store", options.count)
@@ -155,31 +163,40 @@ def bulk(binary, directory, options):
     waypost, ready_seconds = start(store, 600)
     resident = harness.status_bytes(waypost.pid, "VmRSS")
     requests, generator = write_requests(directory, options.count), steady.Steady(directory)
-    rounds, rows = {"quiet": [], "same_class": [], "idle_class": []}, options.rows // options.rounds
+    names = ("quiet", "same_class", "idle_class")
+    rounds = {name + core: [] for core in ("", "_own_core") for name in names}
+    rows = options.rows // options.rounds
 
     def figures(us):
         return {"p50_us": steady.at(0.5, us), "p99_us": steady.at(0.99, us), "most_us": us[-1], "clicks": len(us)}
 
-    for turn in range(options.rounds):
-        rounds["quiet"].append(figures(generator.run(waypost.port, requests, options.rate, 10)["us"]))
+    def run_round(turn, core):
+        rounds["quiet" + core].append(figures(generator.run(waypost.port, requests, options.rate, 10)["us"]))
         numbers = range(turn * rows, (turn + 1) * rows)
         for name, count, result, busy in bulk_under_clicks(store, waypost, generator, requests, numbers, first["created_at"], options):
-            rounds[name].append({**figures(busy), **result, "rows": count, "row_us": 1e6 * result["seconds"] / count})
-            say(f"{name}: {rounds[name][-1]}")
+            rounds[name + core].append({**figures(busy), **result, "rows": count, "row_us": 1e6 * result["seconds"] / count})
+            say(f"{name + core}: {rounds[name + core][-1]}")
+
+    for turn in range(options.rounds):
+        run_round(turn, "")
+    give_worker_a_core(waypost)
+    for turn in range(options.rounds):
+        run_round(options.rounds + turn, "_own_core")
     waypost.stop(120)
     middle = {name: {field: statistics.median(one[field] for one in ones) for field in ones[0] if field.endswith("_us")}
               for name, ones in rounds.items()}
-    quiet = middle["quiet"]
     text = (f"{options.count} links added in {store.fill_seconds:.0f} s, ready after {ready_seconds:.1f} s, resident "
             f"{resident / 2**20:.0f} MiB\n"
-            f"{rows * options.rounds} upserts into {options.count} links in {2 * options.rounds} requests; clicks beside them, "
-            f"{options.rate}/s, medians of rounds, µs\n"
-            f"{'no upserts':54} p50 {quiet['p50_us']:5.0f}   p99 {quiet['p99_us']:5.0f}            most {quiet['most_us']:6.0f}\n")
-    for name, words in (("same_class", "a client that shares the cores with the server"),
-                        ("idle_class", "a client that takes what the server leaves")):
-        one = middle[name]
-        text += (f"{words:54} p50 {one['p50_us']:5.0f}   p99 {one['p99_us']:5.0f} = {one['p99_us'] / quiet['p99_us']:4.2f} ×   "
-                 f"most {one['most_us']:6.0f}   {one['row_us']:4.0f} µs a row\n")
+            f"{2 * rows * options.rounds} upserts in {4 * options.rounds} requests; clicks beside them, {options.rate}/s, medians of "
+            f"{options.rounds} rounds, µs\n")
+    for core, where in (("", "all threads on both cores"), ("_own_core", "the worker on a core of its own, all else on the other")):
+        quiet = middle["quiet" + core]
+        text += f"{where}\n{'  no upserts':54} p50 {quiet['p50_us']:5.0f}   p99 {quiet['p99_us']:5.0f}            most {quiet['most_us']:6.0f}\n"
+        for name, words in (("same_class", "  a client that shares the cores with the server"),
+                            ("idle_class", "  a client that takes what the server leaves")):
+            one = middle[name + core]
+            text += (f"{words:54} p50 {one['p50_us']:5.0f}   p99 {one['p99_us']:5.0f} = {one['p99_us'] / quiet['p99_us']:4.2f} ×   "
+                     f"most {one['most_us']:6.0f}   {one['row_us']:4.0f} µs a row\n")
     return text, {"fill_seconds": store.fill_seconds, "ready_seconds": ready_seconds, "resident": resident, "rounds": rounds}
 
 
