@@ -8,5 +8,6 @@ mod freeze;
 mod java_producer;
 mod reread;
 mod site;
+mod targets;
 mod trouble;
 mod writers;
