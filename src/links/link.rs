@@ -29,7 +29,6 @@ use crate::{
             record::{Record, RecordError, RecordErrorKind},
         },
     },
-    uri::host::find_scheme_and_host,
 };
 
 /// Whether a link redirects at a time.
@@ -218,12 +217,6 @@ impl Link {
             && self.header().flags == other.header().flags
             && LinkFacts::are_same_except_version(self.facts(), other.facts(), ignore_times)
             && self.bytes()[self.starts_ms_offset()..] == other.bytes()[other.starts_ms_offset()..]
-    }
-
-    /// The host of the destination, in lower case; `None` if an app opens it.
-    pub fn destination_host(&self) -> Option<&str> {
-        let parts = find_scheme_and_host(self.url_template().text_without_placeholders())?;
-        matches!(parts.scheme, b"http" | b"https").then(|| str::from_utf8(parts.host).ok())?
     }
 
     /// Appends the link's bytes, from which [`Link::from_bytes`] makes it again.

@@ -1,7 +1,7 @@
 //! Suspensions: all links of a creator, a seller, a host… are switched off at once, and not one link is changed. A
 //! click asks this small set; where it is empty, that is one load.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter};
 
 use foldhash::fast::RandomState;
 
@@ -26,7 +26,7 @@ word_enum! {
         Product = "product",
         /// The domain of the code.
         Domain = "domain",
-        /// The host of the destination.
+        /// The host of the destination, or of a target's.
         Host = "host",
     }
 }
@@ -81,22 +81,20 @@ impl Suspensions {
         !self.has_some
     }
 
-    /// The first suspension that holds for a link at `now_ms`, in the order of the dimensions.
+    /// The first suspension that holds for a link at `now_ms`, in the order of the dimensions. A link with several
+    /// destinations is suspended with the host of any: no click may end there.
     #[cold]
     pub fn find(&self, link: &Link, domain: &Domain, now_ms: u64) -> Option<&Suspension> {
         let facts = LinkFacts::decode(link.facts())?;
-        let values = [
-            facts.creator,
-            facts.partner,
-            facts.seller,
-            facts.campaign,
-            facts.product,
-            &domain.name,
-            link.destination_host().unwrap_or_default(),
-        ];
+        let ids = [facts.creator, facts.partner, facts.seller, facts.campaign, facts.product, &domain.name];
         // An absent id is an empty text, and no value of a suspension.
-        let given = self.by_value.iter().zip(values).filter(|(_, value)| !value.is_empty());
-        given.filter_map(|(by_value, value)| by_value.get(value)).find(|suspension| suspension.holds_at(now_ms))
+        let given = self.by_value.iter().zip(ids).filter(|(_, value)| !value.is_empty());
+        let of_ids = given.filter_map(|(by_value, value)| by_value.get(value));
+        let hosts = &self.by_value[Dimension::Host as usize];
+        let targets = link.targets().into_iter().flat_map(|targets| targets.iter().map(|target| target.template));
+        let destinations = iter::once(link.url_template()).chain(targets);
+        let of_hosts = destinations.filter_map(|template| hosts.get(template.web_host()?));
+        of_ids.chain(of_hosts).find(|suspension| suspension.holds_at(now_ms))
     }
 }
 

@@ -274,3 +274,27 @@ fn explain_tells_each_condition_with_the_value_it_saw() {
     assert!(results("split")[0].ends_with("by the click's id, which differs each time"), "{checks:?}");
     assert_eq!(results("target").len(), 1);
 }
+
+#[test]
+fn a_suspended_host_switches_off_a_link_whose_target_leads_there() {
+    let mut site = Site::without_links_file();
+    let mut mug = link("mug", &[json!({"os": "ios"})]);
+    mug["targets"][0]["url"] = "https://app.example.com/mug".into();
+    site.write("links.jsonl", &format!("{mug}\n{}\n", link("cup", &[json!({"os": "ios"})])));
+    let run = |site: &Site, args: &[&str]| {
+        let data = site.data().display().to_string();
+        let output = site.command(&[&["links"], args, &["--data-dir", &data]].concat()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&site, &["add", "links.jsonl"]);
+    run(&site, &["disable", "--host", "App.example.com", "--reason", "broken in"]);
+    site = site.start();
+    for agent in [IPHONE, DESKTOP] {
+        assert_eq!(site.get("/mug", &[agent]).status, 410, "{agent}");
+    }
+    assert_eq!(path_of(&site, "/cup", &[IPHONE]), "/0", "no destination of this link is on the host");
+    site.stop();
+    run(&site, &["enable", "--host", "app.example.com"]);
+    site.restart();
+    assert_eq!(site.get("/mug", &[IPHONE]).header("location"), Some("https://app.example.com/mug"));
+}

@@ -125,7 +125,7 @@ impl LinkRow<'_> {
             record.seller,
             record.campaign,
             record.product,
-            self.link.destination_host(),
+            self.link.url_template().web_host(),
             self.leads_to
         ];
         if stored.is_none() {

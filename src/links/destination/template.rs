@@ -24,6 +24,7 @@ use crate::{
         facts::{Fact, FactSet},
     },
     model::{link::QueryPolicy, link_parameter::LinkParameter},
+    uri::host::find_scheme_and_host,
 };
 
 pub(super) const QUERY_POLICY_BITS: u8 = 3;
@@ -124,6 +125,12 @@ impl<'a> UrlTemplate<'a> {
     /// The URL in its normal form, without its placeholders.
     pub fn text_without_placeholders(&self) -> &'a [u8] {
         self.text
+    }
+
+    /// The host of a page of the web, in lower case; `None` if an app opens the URL.
+    pub fn web_host(&self) -> Option<&'a str> {
+        let parts = find_scheme_and_host(self.text)?;
+        matches!(parts.scheme, b"http" | b"https").then(|| str::from_utf8(parts.host).ok())?
     }
 
     /// What becomes of the incoming query.
