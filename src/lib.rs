@@ -13,7 +13,7 @@
 //! 4  events       clicks become events    catalog   links, in SQLite    import    commission, receipts   who earns
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
-//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka   geoip   file_series   access_log
+//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS  kafka  geoip  file_series  access_log
 //! 0  metrics · faults · lifecycle · file_watch · clock · size · text · uri · invalid_value · word_enum · lock_holder
 //! ```
 

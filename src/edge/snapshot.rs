@@ -37,7 +37,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// A snapshot without files of countries and without TLS: no HSTS, no redirect to `https`, no ACME challenges. Formats every domain's responses.
+    /// A snapshot without MMDB files and without TLS: no HSTS, no redirect to `https`, no ACME challenges. Formats
+    /// every domain's responses.
     pub fn new(
         links: Arc<Table>,
         keys: Arc<Keyring>,

@@ -3,9 +3,10 @@
 //! reason, and the size of the refused event.
 //!
 //! The value depends only on the journaled click, its identity, the label rules and the MMDB files, so a click that is
-//! delivered twice has the same facts twice, and the same labels unless a file changed in between. A field whose value is unknown or empty is omitted; the schema says which fields are
-//! always present. The first tap from an in-app browser with sub id, ad click id and utm is about 1.7 KB (a test states
-//! the figure), without a link 1.0 KB. The destination never contains its token: `{click_token}` replaces it.
+//! delivered twice has the same facts twice, and the same labels unless a file changed in between. A field whose value
+//! is unknown or empty is omitted; the schema says which fields are always present. The first tap from an in-app
+//! browser with sub id, ad click id and utm is about 1.7 KB (a test states the figure), without a link 1.0 KB. The
+//! destination never contains its token: `{click_token}` replaces it.
 
 use super::{
     duplicates::{DuplicateVerdict, uuid_v7_ms},

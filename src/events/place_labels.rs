@@ -1,5 +1,6 @@
-//! Labels of the address: country, region, network, data centre. They come from the MMDB files by as much of the address
-//! as the click keeps, so a truncated address is known less exactly. Under `strict` nothing is concluded from it.
+//! Labels of the address: country, region, network, data centre. They come from the MMDB files by as much of the
+//! address as the click keeps, so a truncated address is known less exactly. Under `strict` nothing is concluded from
+//! it.
 
 use crate::{
     geoip::{DatabaseKind, Databases, Network},

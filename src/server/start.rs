@@ -76,8 +76,8 @@ pub(super) struct PreparedServer {
     pub(super) source: LinkSource,
 }
 
-/// Step 2: locks the data directory, then loads the edge's name, keys, certificates, links and MMDB files. Opens no journal.
-/// `on_progress` is called while the links load, from several threads.
+/// Step 2: locks the data directory, then loads the edge's name, keys, certificates, MMDB files and links. Opens no
+/// journal. `on_progress` is called while the links load, from several threads.
 ///
 /// # Errors
 /// Anything that cannot be loaded; the journal is then as the last run left it.

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::json;
 
 use super::{MmdbWriter, address, city, load};
-use crate::geoip::{Config, DatabaseKind, Databases};
+use crate::geoip::{Config, DatabaseKind, Databases, LoadError};
 
 fn whole_file() -> Vec<u8> {
     let networks = [
@@ -57,7 +57,7 @@ fn every_file_that_cannot_be_used_is_named_with_its_key() {
         let expected = expected.replace("DIR", &dir.path().display().to_string());
         assert!(error.starts_with(&expected), "{error}");
     }
-    let unreadable: Vec<bool> = errors.iter().map(super::super::LoadError::is_unreadable).collect();
+    let unreadable: Vec<bool> = errors.iter().map(LoadError::is_unreadable).collect();
     assert_eq!(unreadable, [true, false, true]);
 }
 

@@ -1,4 +1,4 @@
-//! Keeps links, keys, certificates, ACME challenges and MMDB files up to date with their files while the process serves.
+//! Keeps links, keys, certificates, ACME challenges and MMDB files up to date while the process serves.
 //!
 //! One thread, `wp-reload`, does the same for each of them: check the files for a change, or obey SIGHUP; read and
 //! validate them; publish the content if it is good, else keep what is published; log and count the result. No other
