@@ -162,6 +162,10 @@ faults_table! {
         "The key ring's file cannot be read.";
     KEYRING_REFUSED = "keyring_refused", Bounded, "key-ring-stale",
         "A version of the key ring was refused.";
+    GEOIP_UNREADABLE = "geoip_unreadable", None, "geoip-stale",
+        "An MMDB file cannot be read any more.";
+    GEOIP_REFUSED = "geoip_refused", None, "geoip-stale",
+        "A version of an MMDB file was refused.";
     RELOAD_STUCK = "reload_stuck", Bounded, "links-stale",
         "A file system hangs: links, keys and certificates are not read again.";
 }

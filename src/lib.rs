@@ -13,8 +13,8 @@
 //! 4  events       clicks become events    catalog   links, in SQLite    import    commission, receipts   who earns
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
-//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS    kafka    file_series    access_log
-//! 0  metrics · faults · lifecycle · file_watch · clock · size · text · uri · invalid_value · word_enum · lock_holder · work_pauses
+//! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS  kafka  geoip  file_series  access_log
+//! 0  metrics  faults  lifecycle  file_watch  clock  work_pauses  size  text  uri  invalid_value  word_enum  lock_holder
 //! ```
 
 pub mod access_log;
@@ -36,6 +36,7 @@ pub mod file_watch;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod geoip;
 pub mod import;
 pub mod invalid_value;
 pub mod journal;

@@ -115,6 +115,12 @@ metrics_table! {
         "Keys of the key ring, by their present role.";
     KEYRING_RELOADS = "waypost_keyring_reloads_total", Kind::Counter, ["result"],
         "Changes of the key ring file, by result: ok; refused or failed, which keep the old key ring.";
+    // geoip
+    GEOIP_RELOADS = "waypost_geoip_reloads_total", Kind::Counter, ["database", "result"],
+        "Changes of the MMDB files (country, network, data_centre), by result: ok, or refused, which keeps the version \
+         before.";
+    GEOIP_BUILD_TIME = "waypost_geoip_build_timestamp_seconds", Kind::Gauge, ["database"],
+        "When the MMDB file in use was built, in seconds since the epoch; 0 if none is configured.";
     // links
     LINKS = "waypost_links", Kind::Gauge, [],
         "Links in the served table.";

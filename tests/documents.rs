@@ -15,8 +15,20 @@ use waypost::metrics;
 const FOLDERS: [&str; 7] = ["src/", "deploy/", "docs/", "loadtest/", "benches/", "tests/", ".ci/"];
 
 /// The sections of the configuration.
-const SECTIONS: [&str; 11] =
-    ["server", "edge", "admin", "tls", "journal", "links", "domains", "routes", "delivery", "attribution", "kafka"];
+const SECTIONS: [&str; 12] = [
+    "server",
+    "edge",
+    "admin",
+    "tls",
+    "journal",
+    "links",
+    "domains",
+    "routes",
+    "delivery",
+    "attribution",
+    "geoip",
+    "kafka",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

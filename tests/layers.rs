@@ -37,7 +37,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (4, &["events", "catalog", "import", "commission", "receipts"]),
     (3, &["links", "attribution", "client"]),
     (2, &["model"]),
-    (1, &["journal", "net", "kafka", "file_series", "access_log"]),
+    (1, &["journal", "net", "kafka", "file_series", "access_log", "geoip"]),
     (
         0,
         &[
@@ -52,6 +52,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "invalid_value",
             "word_enum",
             "lock_holder",
+            "work_pauses",
         ],
     ),
 ];

@@ -13,7 +13,7 @@ const LOWEST_VERSIONS: &[(&str, &str, &str)] = &[
     ("bytes", "1.11.1", "an overflow when a buffer grows"),
     ("crossbeam-channel", "0.5.15", "RUSTSEC-2025-0024: double free on drop"),
     ("h2", "0.4.16", "RUSTSEC-2026-0258: empty DATA frames; RUSTSEC-2024-0332 and 2024-0003 before it"),
-    ("maxminddb", "0.27.0", "a memory-mapped database may change while it is read; not a dependency today"),
+    ("maxminddb", "0.27.0", "a memory-mapped database may change while it is read"),
     ("memmap2", "0.9.11", "RUSTSEC-2026-0186"),
     ("quinn-proto", "0.11.15", "panics on bytes of a peer; not a dependency today"),
     ("rustls", "0.23.18", "RUSTSEC-2024-0399: panic in the acceptor"),

@@ -3,6 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use crate::{
     attribution::keyring::Keyring,
@@ -13,6 +14,7 @@ use crate::{
     },
     clock,
     config::Config,
+    geoip::{DatabaseKind, Databases, LoadedFiles},
     net::tls::{self, CertificateSet, ClientCaRoots},
 };
 
@@ -30,6 +32,7 @@ pub(super) fn validate_what_serve_would_read_and_print_results(
         describe_links_topic_and_format_summary(&config).unwrap_or_else(|| load_links_file_and_format_summary(&config)),
         load_keyring_and_format_summary(&config),
         validate_tls_certificates_and_format_summary(&config),
+        load_geoip_files_and_format_summary(&config),
     ];
     for check in checks.into_iter().chain(validate_admin_certificates_if_tls_and_format_summary(&config)) {
         match check {
@@ -89,6 +92,21 @@ fn load_valid_certificates_and_list_names(section: &str, config: &tls::Config) -
     }
     let names: Vec<String> = certificates.all().iter().map(|certificate| certificate.display_name()).collect();
     Ok(names.join(", "))
+}
+
+/// Returns the line about the MMDB files.
+fn load_geoip_files_and_format_summary(config: &Config) -> Result<String> {
+    let LoadedFiles { databases, refused } = Databases::load(&config.geoip);
+    if !refused.is_empty() {
+        let lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        return Err(anyhow::Error::msg(lines.join("\n")));
+    }
+    let describe = |kind: DatabaseKind| {
+        let built_at = Timestamp::from_second(databases.built_at_secs(kind)?.try_into().ok()?).ok()?;
+        Some(format!("{} from {} of {built_at}", kind.as_str(), databases.database_type(kind)?))
+    };
+    let files: Vec<String> = DatabaseKind::ALL.into_iter().filter_map(describe).collect();
+    Ok(if files.is_empty() { "geoip: none".to_owned() } else { format!("geoip: good, {}", files.join(", ")) })
 }
 
 /// Returns the line about the key ring.

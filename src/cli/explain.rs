@@ -1,6 +1,6 @@
 //! `waypost explain`
 
-use std::io::Write;
+use std::{io::Write, net::IpAddr};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -40,6 +40,9 @@ pub(super) struct ExplainArgs {
     /// The method of the request
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     method: String,
+    /// The address of the other end of the connection, such as 203.0.113.7 [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -71,6 +74,7 @@ impl ExplainArgs {
         };
         let request = ExplainedRequest::describe(&self.url, &self.method, headers.iter().copied(), at_ms);
         let request = request.map_err(|invalid| usage_error(flag_of(invalid.part), invalid.message))?;
+        let request = request.from_client(self.client);
         let edge = load_edge_without_server(&config, OfflineKeys::Configured, clock::wall_ms())?;
         let explanation = Explainer::new().map_err(anyhow::Error::msg)?.explain(&edge, &request);
         serde_json::to_string(&explanation).context("cannot write the explanation")
@@ -87,6 +91,7 @@ impl ExplainArgs {
             "method": self.method,
             "headers": headers,
             "at": self.at.map(|at| at.to_string()),
+            "client": self.client,
         });
         Ok(client.send("POST", &ApiPath::new("/v1/explain"), "application/json", body.to_string().as_bytes())?.body)
     }

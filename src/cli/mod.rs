@@ -12,6 +12,7 @@ mod config_args;
 mod config_show;
 mod exit;
 mod explain;
+mod geoip_files;
 mod healthcheck;
 mod journal;
 mod json_line;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::kept_domains::load_domains;
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     catalog::offline::{OfflineLinks, load_links_read_only, load_suspensions_read_only},
     config::Config,
     edge::snapshot::Edge,
+    geoip::{Databases, LoadedFiles},
     links::{
         batch::BatchRules,
         domains::Domains,
@@ -42,7 +43,11 @@ pub(super) fn load_edge_without_server(config: &Config, keys: OfflineKeys, now_m
     };
     let proxies = config.edge.to_trusted_proxies();
     let edge = Edge::new(Arc::new(table), Arc::new(keyring), domains, Arc::new(proxies));
-    let edge = edge.with_suspensions(Arc::new(suspensions));
+    let LoadedFiles { databases, refused } = Databases::load(&config.geoip);
+    if let Some(error) = refused.first() {
+        bail!("{error}");
+    }
+    let edge = edge.with_suspensions(Arc::new(suspensions)).with_geoip(Arc::new(databases));
     Ok(edge.with_tls(config.tls.hsts.as_deref().and_then(tls::parse_hsts), None))
 }
 

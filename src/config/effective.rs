@@ -24,7 +24,7 @@ pub struct EffectiveValue {
 
 /// Every key in the order of the sections; within a table plain keys come before inner tables.
 pub(super) fn list_effective_values(config: &Config, values: &ConfigValues) -> Vec<EffectiveValue> {
-    let sections: [(&str, Value); 11] = [
+    let sections: [(&str, Value); 12] = [
         ("server", to_json(&config.server)),
         ("edge", to_json(&config.edge)),
         ("tls", to_json(&config.tls)),
@@ -35,6 +35,7 @@ pub(super) fn list_effective_values(config: &Config, values: &ConfigValues) -> V
         ("journal", to_json(&config.journal)),
         ("links", to_json(&config.links)),
         ("delivery", to_json(&config.delivery)),
+        ("geoip", to_json(&config.geoip)),
         ("kafka", to_json(&config.kafka)),
     ];
     let mut list = Vec::new();

@@ -12,14 +12,26 @@ use super::{
     values::ConfigValues,
 };
 use crate::{
-    admin, attribution, delivery, journal, kafka,
+    admin, attribution, delivery, geoip, journal, kafka,
     links::{self, domains, routes},
     net,
 };
 
 /// The sections, in the order in which the error about an unknown one lists them.
-pub(super) const SECTIONS: &[&str] =
-    &["server", "edge", "admin", "tls", "journal", "links", "domains", "routes", "delivery", "attribution", "kafka"];
+pub(super) const SECTIONS: &[&str] = &[
+    "server",
+    "edge",
+    "admin",
+    "tls",
+    "journal",
+    "links",
+    "domains",
+    "routes",
+    "delivery",
+    "attribution",
+    "geoip",
+    "kafka",
+];
 
 /// The values that flags of the command line set; they win over all others.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +131,7 @@ pub(super) fn parse_and_validate_sections(values: &mut ConfigValues) -> (Config,
         routes: values.parse_and_validate_section("routes", routes::Config::list_invalid_values),
         delivery: values.parse_and_validate_section("delivery", delivery::Config::list_invalid_values),
         attribution: values.parse_and_validate_section("attribution", attribution::Config::list_invalid_values),
+        geoip: values.parse_and_validate_section("geoip", geoip::Config::list_invalid_values),
         kafka: values.parse_and_validate_section("kafka", kafka::Config::list_invalid_values),
         origin: ConfigOrigin { file: values.take_file(), overridden: values.take_overridden_values() },
     };

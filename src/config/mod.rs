@@ -17,7 +17,7 @@ mod type_error;
 mod values;
 
 use crate::{
-    admin, attribution, delivery, journal, kafka,
+    admin, attribution, delivery, geoip, journal, kafka,
     links::{self, domains, routes},
     net,
 };
@@ -52,6 +52,8 @@ pub struct Config {
     pub delivery: delivery::Config,
     /// `[attribution]`
     pub attribution: attribution::Config,
+    /// `[geoip]`
+    pub geoip: geoip::Config,
     /// `[kafka]`
     pub kafka: kafka::Config,
     /// Where the values come from.

@@ -32,12 +32,15 @@ pub(crate) mod simulation;
 pub(crate) mod sink;
 mod summary;
 
-use std::{io, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+
+use arc_swap::ArcSwap;
 
 use self::{dead_letters::DeadLetterFiles, engine::Engine, lane::LaneProgress, sink::Sink};
 use crate::{
     clock,
     events::event_builder::EventBuilder,
+    geoip::Databases,
     journal::{LaneReader, SinkNote},
     lifecycle::StopSignal,
     model::click::Topic,
@@ -58,6 +61,8 @@ pub struct EngineInputs {
     pub edge: String,
     /// The reader of each lane, adopted lanes included.
     pub readers: Vec<LaneReader>,
+    /// What addresses are labelled by; a reload replaces it.
+    pub geoip: Arc<ArcSwap<Databases>>,
 }
 
 impl EngineInputs {
@@ -128,7 +133,7 @@ pub(crate) fn build_engine<S: Sink>(inputs: EngineInputs, sink: S) -> Result<Eng
 }
 
 fn build_engine_with<S: Sink>(mut events: EventBuilder, inputs: EngineInputs, sink: S) -> Engine<S> {
-    let EngineInputs { topic, config, dead_letter_dir, edge, readers } = inputs;
+    let EngineInputs { topic, config, dead_letter_dir, edge, readers, geoip } = inputs;
     let mut dead_letters = DeadLetterFiles::new(dead_letter_dir, config.files.rotate_bytes.0);
     if sink.can_refuse_clicks() {
         dead_letters.open_reserve_or_log_error(topic);
@@ -140,5 +145,6 @@ fn build_engine_with<S: Sink>(mut events: EventBuilder, inputs: EngineInputs, si
         LaneProgress::new(reader, delivered_at_open, checkpoints_cover_lane)
     });
     let lanes: Vec<LaneProgress> = lanes.collect();
+    let events = events.with_geoip(geoip);
     Engine::new(topic, edge, config.max_in_flight as usize, sink, lanes, dead_letters, events)
 }

@@ -5,7 +5,7 @@ mod at_least_once;
 pub(crate) mod cluster;
 mod exactly_once;
 
-use std::{ops::Range, path::Path, time::Instant};
+use std::{ops::Range, path::Path, sync::Arc, time::Instant};
 
 use self::{
     at_least_once::AtLeastOnceSink,
@@ -41,7 +41,8 @@ impl SimulatedDelivery {
         let files = FilesConfig { rotate_bytes: Bytes::mib(1), ..FilesConfig::default() };
         let config = Config { max_in_flight: MAX_IN_FLIGHT as u32, files, ..Config::default() };
         let edge = "edge-1".to_owned();
-        let inputs = EngineInputs { topic, config, dead_letter_dir: dir.join("dead-letters"), edge, readers };
+        let (dead_letter_dir, geoip) = (dir.join("dead-letters"), Arc::default());
+        let inputs = EngineInputs { topic, config, dead_letter_dir, edge, readers, geoip };
         let guarantee = cluster.lock().unwrap().guarantee;
         match guarantee {
             Guarantee::AtLeastOnce => {

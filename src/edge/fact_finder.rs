@@ -8,7 +8,7 @@ use crate::{
         query_params::QueryParams,
         source::{InAppBrowser, find_in_app_browser, find_source_with_reason},
     },
-    edge::{agent_memo::AgentMemo, code_request::CodeRequest},
+    edge::{agent_memo::AgentMemo, client_place::ClientPlace, code_request::CodeRequest},
     links::{
         facts::{Fact, FactSet, Facts, LanguageTag},
         targets::Target,
@@ -49,12 +49,12 @@ impl<'r, 'a> FactFinder<'r, 'a> {
         if missing.has(Fact::Os) || missing.has(Fact::Device) || missing.has(Fact::InApp) || missing.has(Fact::Source) {
             self.find_by_agent(missing, agents);
         }
-        let (request, headers) = (self.request, self.request.facts.headers());
-        if missing.has(Fact::Country) {
-            self.facts.country = request.edge.trusted_proxies.find_country(headers, request.context.peer);
-        }
-        if missing.has(Fact::Region) {
-            self.facts.region = request.edge.trusted_proxies.find_region_or_empty(headers, request.context.peer);
+        let request = self.request;
+        if missing.has(Fact::Country) || missing.has(Fact::Region) {
+            // Whoever asks for the region asks for its country too.
+            let place = ClientPlace::find(request, missing.has(Fact::Region));
+            self.facts.country = place.country.map(|(country, _)| country);
+            self.facts.region = place.region.map_or(b"", |(region, _)| region);
         }
         if missing.has(Fact::Language) {
             let language = find_preferred_language(request.facts.accept_language);

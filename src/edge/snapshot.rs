@@ -1,5 +1,5 @@
-//! The snapshot of everything that answers depend on besides the request: links, keys, domains, certificates and
-//! settings.
+//! The snapshot of everything that answers depend on besides the request: links, keys, domains, certificates, files of
+//! countries and settings.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use crate::{
     attribution::keyring::Keyring,
     client::address::TrustedProxies,
     edge::{acme::AcmeChallenges, domain_responses::DomainResponses, https_redirect::HttpsRedirect},
+    geoip::Databases,
     links::{
         LockedLink, Table,
         domains::{Domain, Domains},
@@ -28,6 +29,7 @@ pub struct Edge {
     /// In the order of the domains' ids.
     domain_responses: Arc<[DomainResponses]>,
     pub(super) trusted_proxies: Arc<TrustedProxies>,
+    pub(super) geoip: Arc<Databases>,
     /// `tls.hsts`, for domains without an `hsts` of their own.
     pub(super) default_hsts: Option<HeaderValue>,
     pub(super) https_redirect: Option<Arc<HttpsRedirect>>,
@@ -35,7 +37,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// A snapshot without TLS: no HSTS, no redirect to `https`, no ACME challenges. Formats every domain's responses.
+    /// A snapshot without MMDB files and without TLS: no HSTS, no redirect to `https`, no ACME challenges. Formats
+    /// every domain's responses.
     pub fn new(
         links: Arc<Table>,
         keys: Arc<Keyring>,
@@ -49,6 +52,7 @@ impl Edge {
             domain_responses: domains.all().iter().map(DomainResponses::new).collect(),
             domains,
             trusted_proxies,
+            geoip: Arc::default(),
             default_hsts: None,
             https_redirect: None,
             acme_challenges: Arc::default(),
@@ -90,6 +94,11 @@ impl Edge {
     /// This snapshot with other keys.
     pub fn with_keys(&self, keys: Arc<Keyring>) -> Edge {
         Edge { keys, ..self.clone() }
+    }
+
+    /// This snapshot with other files of countries and networks.
+    pub fn with_geoip(&self, geoip: Arc<Databases>) -> Edge {
+        Edge { geoip, ..self.clone() }
     }
 
     /// This snapshot with other ACME challenges.

@@ -2,10 +2,11 @@
 //! (`deploy/schemas/click.v1.schema.json`). Also encodes the stub of a click that Kafka refused: its identity, the
 //! reason, and the size of the refused event.
 //!
-//! The value depends only on the journaled click, its identity and the label rules, so a click that is delivered twice
-//! has the same facts twice. A field whose value is unknown or empty is omitted; the schema says which fields are
-//! always present. The first tap from an in-app browser with sub id, ad click id and utm is about 1.7 KB (a test states
-//! the figure), without a link 1.0 KB. The destination never contains its token: `{click_token}` replaces it.
+//! The value depends only on the journaled click, its identity, the label rules and the MMDB files, so a click that is
+//! delivered twice has the same facts twice, and the same labels unless a file changed in between. A field whose value
+//! is unknown or empty is omitted; the schema says which fields are always present. The first tap from an in-app
+//! browser with sub id, ad click id and utm is about 1.7 KB (a test states the figure), without a link 1.0 KB. The
+//! destination never contains its token: `{click_token}` replaces it.
 
 use super::{
     duplicates::{DuplicateVerdict, uuid_v7_ms},
@@ -14,6 +15,7 @@ use super::{
     field::{self, Field},
     json::{self, JsonObjectWriter},
     labels::{self, ClickLabels},
+    place_labels::PlaceLabels,
     protobuf::ProtobufWriter,
 };
 use crate::{
@@ -33,6 +35,8 @@ use crate::{
 
 /// Longest `query`, bytes. A longer query is cut.
 const MAX_QUERY_BYTES: usize = 1024;
+/// Longest name of a network, bytes. A longer name is cut.
+const MAX_NETWORK_NAME_BYTES: usize = 128;
 /// Longest decoded value of a query parameter, bytes. A longer value is cut.
 const MAX_PARAM_BYTES: usize = 256;
 
@@ -63,12 +67,14 @@ pub enum ValueEncoding {
     },
 }
 
-/// What was derived from a click: its link's facts, query parameters, labels, and whether it is a duplicate.
+/// What was derived from a click: its link's facts, query parameters, labels, its address's labels, and whether it is a
+/// duplicate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DerivedFacts<'a> {
     pub(crate) link: Option<&'a LinkFacts<'a>>,
     pub(crate) params: &'a QueryParams<'a>,
     pub(crate) labels: &'a ClickLabels,
+    pub(super) place: &'a PlaceLabels<'a>,
     pub(crate) duplicate: DuplicateVerdict,
 }
 
@@ -122,6 +128,7 @@ impl EventEncoder {
         add_visitor_and_consent_fields(writer, click);
         self.add_request_fields(writer, click, facts.params);
         add_label_fields(writer, click, facts);
+        add_place_fields(writer, facts.place);
     }
 
     fn add_request_fields<W: EventWriter>(&mut self, writer: &mut W, click: &Click<'_>, params: &QueryParams<'_>) {
@@ -327,6 +334,28 @@ fn add_label_fields(writer: &mut impl EventWriter, click: &Click<'_>, facts: &De
     writer.add_bool(field::IN_APP, in_app);
     writer.add_plain_word_unless_empty(field::IN_APP_NAME, in_app_name);
     writer.add_integer(field::LABELS_VERSION, labels::LABELS_VERSION);
+}
+
+fn add_place_fields(writer: &mut impl EventWriter, place: &PlaceLabels<'_>) {
+    if let Some(country) = &place.country {
+        writer.add_text_unless_empty(field::COUNTRY, country);
+        // Two letters, a hyphen, and at most three characters.
+        let mut region = [0; 6];
+        if let Some(code) = region.get_mut(3..3 + place.region.len()).filter(|code| !code.is_empty()) {
+            code.copy_from_slice(place.region);
+            region[..2].copy_from_slice(country);
+            region[2] = b'-';
+            writer.add_text_unless_empty(field::REGION, &region[..3 + place.region.len()]);
+        }
+    }
+    if let Some(network) = place.network {
+        writer.add_integer(field::ASN, u64::from(network.number));
+        let name = cut_at_character(network.name.as_bytes(), MAX_NETWORK_NAME_BYTES);
+        writer.add_text_unless_empty(field::NETWORK_NAME, name);
+    }
+    if let Some(is_data_centre) = place.is_data_centre {
+        writer.add_bool(field::DATA_CENTRE, is_data_centre);
+    }
 }
 
 /// The host of an http or https URL, without the port; empty for the scheme of an app.

@@ -1,15 +1,20 @@
 //! Builds a click's event from its journal bytes: decodes, labels, decides about duplicates, encodes. Allocates nothing
 //! for a click.
 
+use std::sync::Arc;
+
 use aho_corasick::BuildError;
+use arc_swap::{ArcSwap, Cache};
 
 use super::{
     duplicates::{Config, DuplicateFilter, DuplicateVerdict},
     encoder::{ClickIdentity, DerivedFacts, EventEncoder, ValueEncoding},
     labels::{ClickClass, ClickLabeller, ClickLabels},
+    place_labels::PlaceLabels,
 };
 use crate::{
     client::query_params::QueryParams,
+    geoip::Databases,
     journal::{Frame, LaneReader, TailCoverage},
     model::{
         click::{Click, DecodeError, Outcome, Text, Topic},
@@ -64,10 +69,11 @@ pub struct EventBuilder {
     labeller: ClickLabeller,
     duplicates: DuplicateFilter,
     encoder: EventEncoder,
+    geoip: Cache<Arc<ArcSwap<Databases>>, Arc<Databases>>,
 }
 
 impl EventBuilder {
-    /// A builder that has seen no click.
+    /// A builder that has seen no click, and that labels no address.
     ///
     /// # Errors
     /// The table of user agents does not fit its automaton; a test would have shown it.
@@ -76,7 +82,15 @@ impl EventBuilder {
             labeller: ClickLabeller::new()?,
             duplicates: DuplicateFilter::new(duplicates),
             encoder: EventEncoder::default(),
+            geoip: Cache::new(Arc::default()),
         })
+    }
+
+    /// This builder, which labels addresses by the files that `geoip` holds when an event is encoded. So an event that
+    /// is sent again after a change of a file can have other labels of its address.
+    #[must_use]
+    pub fn with_geoip(self, geoip: Arc<ArcSwap<Databases>>) -> EventBuilder {
+        EventBuilder { geoip: Cache::new(geoip), ..self }
     }
 
     /// Computes the labels that depend on the click alone.
@@ -162,7 +176,8 @@ impl EventBuilder {
         duplicate: DuplicateVerdict,
     ) {
         let DecodedClick { click, link, params } = click;
-        let facts = DerivedFacts { link: link.as_ref(), params, labels, duplicate };
+        let place = PlaceLabels::of_click(click, self.geoip.load());
+        let facts = DerivedFacts { link: link.as_ref(), params, labels, place: &place, duplicate };
         self.encoder.append_event(out, encoding, identity, click, &facts);
     }
 

@@ -153,6 +153,11 @@ event_fields! {
     IN_APP = 77 Boolean "in_app",
     IN_APP_NAME = 78 Text "in_app_name",
     LABELS_VERSION = 79 Integer "labels_version",
+    COUNTRY = 87 Text "country",
+    REGION = 88 Text "region",
+    ASN = 89 Integer "asn",
+    NETWORK_NAME = 90 Text "network_name",
+    DATA_CENTRE = 91 Boolean "data_centre",
 }
 
 /// One more than the greatest number of a field.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! journal bytes ─▶ event_builder ── decode: client::query_params
-//!                         ├── label: labels, client::source
+//!                         ├── label: labels, client::source, place_labels
 //!                         ├── decide: duplicates
 //!                         └── encode: encoder, field, json, protobuf ─▶ event
 //! Protobuf value ─▶ protobuf_reader ─▶ event in JSON
@@ -17,6 +17,7 @@ mod event_writer;
 mod field;
 pub(crate) mod json;
 pub(crate) mod labels;
+mod place_labels;
 mod protobuf;
 pub(crate) mod protobuf_reader;
 pub mod statement;

@@ -53,6 +53,12 @@ pub struct SplitChoice<'a> {
 }
 
 impl<'a> TargetChoice<'a> {
+    /// What the conditions saw of a fact, such as `ios` of `os`; `None` if none asked for it.
+    pub fn find_fact(&self, name: &str) -> Option<&'a [u8]> {
+        let mut facts = self.facts.split(|byte| *byte == b';');
+        facts.find_map(|fact| fact.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    }
+
     /// Appends the encoded choice. Longer texts than the bounds are cut.
     #[cold]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

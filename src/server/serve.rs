@@ -255,7 +255,7 @@ async fn handle_signals_and_check_threads_until_stop(
             request = signals.wait_for_next_request() => match request {
                 SignalRequest::Stop(signal) => return Ok(signal),
                 SignalRequest::Reload => {
-                    tracing::info!("SIGHUP: links, keys and certificates are read again");
+                    tracing::info!("SIGHUP: links, keys, certificates and MMDB files are read again");
                     manager.notify_reloading_if_ready_before();
                     reload.request_reload();
                 }

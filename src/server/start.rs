@@ -16,6 +16,7 @@ use crate::{
     edge::{https_redirect::HttpsRedirect, snapshot::Edge},
     faults::{self, log_fault},
     file_watch::FileVersion,
+    geoip::Databases,
     journal::{DirectoryLocks, LaneCondition, RecoveryReport},
     links::{
         Table, destination::policy::DestinationPolicy, domains::Domains, file::Progress, suspensions::Suspensions,
@@ -31,6 +32,7 @@ use crate::{
             certificates::CertificateReloader,
             challenges::ChallengeReloader,
             config_file::ConfigFileCheck,
+            geoip::GeoipReloader,
             keyring::KeyringReloader,
             links::{FirstLoad, LinkReloader},
         },
@@ -46,6 +48,7 @@ pub(super) struct LoadedServer {
     locks: DirectoryLocks,
     edge_id: String,
     edge: Arc<ArcSwap<Edge>>,
+    geoip: Arc<ArcSwap<Databases>>,
     reloader: Reloader,
     tls: Option<TlsServer>,
     links: u64,
@@ -61,6 +64,8 @@ pub(super) struct PreparedServer {
     pub(super) journals: [TopicJournal; Topic::ALL.len()],
     /// What requests are answered from; a reload replaces it.
     pub(super) edge: Arc<ArcSwap<Edge>>,
+    /// What the delivery labels addresses by; a reload replaces it.
+    pub(super) geoip: Arc<ArcSwap<Databases>>,
     /// The files that are read again while the process serves.
     pub(super) reloader: Reloader,
     /// For the listeners with TLS.
@@ -71,8 +76,8 @@ pub(super) struct PreparedServer {
     pub(super) source: LinkSource,
 }
 
-/// Step 2: locks the data directory, then loads the edge's name, keys, certificates and links. Opens no journal.
-/// `on_progress` is called while the links load, from several threads.
+/// Step 2: locks the data directory, then loads the edge's name, keys, certificates, MMDB files and links. Opens no
+/// journal. `on_progress` is called while the links load, from several threads.
 ///
 /// # Errors
 /// Anything that cannot be loaded; the journal is then as the last run left it.
@@ -90,12 +95,13 @@ pub(super) fn lock_data_dir_and_load_files(
     metrics::gauge(&EDGE_INFO, &[&edge_id]).set(1.0);
     check_sink_can_be_opened(config, &edge_id)?;
     let keyring = KeyringReloader::load_or_create_if_no_file_configured(&config.attribution, data_dir)?;
+    let geoip = GeoipReloader::load_all(&config.geoip)?;
     let domains = load_domains(config)?;
     let source = LinkSource::of_config(&config.links);
     let LoadedLinks { catalog, table, suspensions, file } = load_links(config, domains.clone(), on_progress)?;
     let link_count = table.len() as u64;
     let edge = build_edge(config, table, keyring.source.ring(), domains, served_certificates);
-    let edge = edge.with_suspensions(suspensions);
+    let edge = edge.with_suspensions(suspensions).with_geoip(geoip.published.load_full());
 
     let mut reloader = Reloader::default();
     if let Some(loaded) = file {
@@ -105,6 +111,7 @@ pub(super) fn lock_data_dir_and_load_files(
     if let Some(loaded) = certificates {
         reloader.add(loaded);
     }
+    geoip.files.into_iter().for_each(|file| reloader.add(file));
     if let Some(directory) = config.tls.acme_challenges.clone() {
         reloader.add(ChallengeReloader::new_unread(directory));
     }
@@ -120,7 +127,8 @@ pub(super) fn lock_data_dir_and_load_files(
     catalog.handle().publish_domains_to(Arc::new(config.domains.clone()), move |domains| {
         served.rcu(|edge| edge.with_domains(domains.clone()));
     });
-    Ok(LoadedServer { locks, edge_id, edge, reloader, tls, links: link_count, catalog, source })
+    let geoip = geoip.published;
+    Ok(LoadedServer { locks, edge_id, edge, geoip, reloader, tls, links: link_count, catalog, source })
 }
 
 /// The domains of the configuration, and those that the API made.
@@ -250,14 +258,14 @@ impl LoadedServer {
         config: &Config,
         workers: usize,
     ) -> Result<(PreparedServer, Catalog)> {
-        let LoadedServer { locks, edge_id, edge, reloader, tls, links, catalog, source } = self;
+        let LoadedServer { locks, edge_id, edge, geoip, reloader, tls, links, catalog, source } = self;
         let journal_config = match config.kafka.is_enabled() && config.kafka.exactly_once() {
             true => config.journal.for_acknowledgements_after(USUAL_COMMIT_DELAY),
             false => config.journal.clone(),
         };
         let journals = open_journals(&config.server.data_dir, &journal_config, workers, &locks)?;
         journals.iter().flat_map(|journal| &journal.reports).for_each(log_lane_recovery_unless_clean);
-        Ok((PreparedServer { edge_id, journals, edge, reloader, tls, links, source }, catalog))
+        Ok((PreparedServer { edge_id, journals, edge, geoip, reloader, tls, links, source }, catalog))
     }
 }
 

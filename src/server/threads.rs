@@ -22,6 +22,7 @@ use crate::{
         snapshot::Edge,
     },
     faults::{self, log_fault},
+    geoip::Databases,
     journal::LaneReader,
     kafka,
     lifecycle::{self, Completion, Readiness, StopHandle, StopSignal},
@@ -91,6 +92,7 @@ struct ThreadInputs {
     readers: [Vec<LaneReader>; Topic::ALL.len()],
     lanes: Vec<WorkerLanes>,
     edge: Arc<ArcSwap<Edge>>,
+    geoip: Arc<ArcSwap<Databases>>,
     reloader: Reloader,
     tls: Option<TlsServer>,
 }
@@ -115,7 +117,7 @@ impl ServerThreads {
         prepared: PreparedServer,
         readiness: &Readiness,
     ) -> Result<ServerThreads> {
-        let PreparedServer { edge_id, journals: [clicks, orphans], edge, reloader, tls, .. } = prepared;
+        let PreparedServer { edge_id, journals: [clicks, orphans], edge, geoip, reloader, tls, .. } = prepared;
         let (clicks, orphans) = (clicks.parts, orphans.parts);
         let lanes = clicks.writers.into_iter().zip(orphans.writers);
         let lanes = lanes.map(|(clicks, orphans)| WorkerLanes { clicks, orphans }).collect();
@@ -126,7 +128,8 @@ impl ServerThreads {
             }
             Ok(())
         })?;
-        let inputs = ThreadInputs { edge_id, readers: [clicks.readers, orphans.readers], lanes, edge, reloader, tls };
+        let readers = [clicks.readers, orphans.readers];
+        let inputs = ThreadInputs { edge_id, readers, lanes, edge, geoip, reloader, tls };
         match ServerThreads::start_all_but_spillers(config, listeners, inputs, readiness) {
             Ok(threads) => Ok(ServerThreads { spillers, ..threads }),
             Err(error) => {
@@ -142,7 +145,8 @@ impl ServerThreads {
         inputs: ThreadInputs,
         readiness: &Readiness,
     ) -> Result<ServerThreads> {
-        let ThreadInputs { edge_id, readers: [click_readers, orphan_readers], lanes, edge, reloader, tls } = inputs;
+        let ThreadInputs { edge_id, readers, lanes, edge, geoip, reloader, tls } = inputs;
+        let [click_readers, orphan_readers] = readers;
         let (topic_watch_stop, stop_topic_watch) = lifecycle::stop_signal();
         let (delivery_stop, stop_delivery) = lifecycle::stop_signal();
         if config.kafka.is_enabled() {
@@ -150,7 +154,15 @@ impl ServerThreads {
             kafka::spawn_topic_monitor_thread(config.kafka.clone(), edge_id.clone(), link_topics, stop_topic_watch)?;
         }
         let start_delivery = |topic, readers| {
-            open_configured_sink_and_start_delivery(config, topic, &edge_id, readers, stop_delivery.clone())
+            let inputs = EngineInputs {
+                topic,
+                config: config.delivery.clone(),
+                dead_letter_dir: config.server.data_dir.join("dead-letters"),
+                edge: edge_id.clone(),
+                readers,
+                geoip: geoip.clone(),
+            };
+            open_configured_sink_and_start_delivery(config, inputs, stop_delivery.clone())
         };
         let delivery = [start_delivery(Topic::Clicks, click_readers)?, start_delivery(Topic::Orphan, orphan_readers)?];
         let reload = reloader.start_reload_thread(edge.clone())?;
@@ -201,18 +213,13 @@ impl ServerThreads {
 /// Opens the topic's sink, which the configuration names, and starts the topic's delivery thread.
 fn open_configured_sink_and_start_delivery(
     config: &Config,
-    topic: Topic,
-    edge: &str,
-    readers: Vec<LaneReader>,
+    inputs: EngineInputs,
     stop: StopSignal,
 ) -> Result<JoinHandle<Summary>> {
-    let dead_letter_dir = config.server.data_dir.join("dead-letters");
-    let inputs =
-        EngineInputs { topic, config: config.delivery.clone(), dead_letter_dir, edge: edge.to_owned(), readers };
-    let notes = inputs.sink_notes();
+    let (topic, notes) = (inputs.topic, inputs.sink_notes());
     if config.kafka.is_enabled() {
         let max_in_flight = inputs.config.max_in_flight as usize;
-        let sink = KafkaSink::new(topic, config.kafka.clone(), edge, &notes, max_in_flight)?;
+        let sink = KafkaSink::new(topic, config.kafka.clone(), &inputs.edge, &notes, max_in_flight)?;
         return Ok(delivery::spawn_delivery_thread(inputs, sink, stop)?);
     }
     // Half the journal's interval: then the sink has synced a click before the spiller would write it.
@@ -222,7 +229,7 @@ fn open_configured_sink_and_start_delivery(
         topic,
         dir,
         config.delivery.files.clone(),
-        edge,
+        &inputs.edge,
         &notes,
         sync_interval,
     )?;

@@ -270,7 +270,7 @@ fn each_kind_of_break_is_found() {
 #[test]
 fn what_is_added_breaks_nothing() {
     let found = breaks_of("click.v1", |schema| {
-        schema["properties"]["country"] = json!({"type": "string", "x-field-number": 200});
+        schema["properties"]["added"] = json!({"type": "string", "x-field-number": 200});
         schema["properties"]["outcome"]["enum"].as_array_mut().unwrap().push("parked".into());
         schema["properties"]["route"]["maxLength"] = 64.into();
         schema["properties"]["route"]["description"] = "Another text.".into();

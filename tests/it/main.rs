@@ -20,6 +20,7 @@
 //! - `domains`: settings of a host
 //! - `routes`: old URLs of other trackers
 //! - `targets`: where a click ends on this device, in this app, in this country
+//! - `geoip`: countries and networks of addresses, by MMDB files
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -120,6 +121,7 @@ mod exactly_once;
 mod explain;
 mod flink;
 mod full;
+mod geoip;
 mod h2;
 mod handshakes;
 mod inject;

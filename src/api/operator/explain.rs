@@ -1,6 +1,8 @@
 //! `POST /v1/explain`: the answer to a click, with its reasons, and nothing recorded. The explanation is that of
 //! `waypost explain`, of the links that are served now; tokens are left out as there.
 
+use std::net::IpAddr;
+
 use http::StatusCode;
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -61,7 +63,7 @@ async fn check_link_is_reached(context: &RequestContext, explanation: &Explanati
 }
 
 fn read_request(object: &Map<String, Value>) -> Result<ExplainedRequest, Problem> {
-    let mut errors = list_unknown_fields(object, &["url", "method", "headers", "at"]);
+    let mut errors = list_unknown_fields(object, &["url", "method", "headers", "at", "client"]);
     let given = |field: &str| object.get(field).filter(|value| !value.is_null());
     let text = |field: &str| given(field).map(|value| value.as_str().ok_or("is no text"));
     let url = text("url").unwrap_or(Err("is needed: the URL of the request, such as https://go.example.com/mug"));
@@ -73,6 +75,11 @@ fn read_request(object: &Map<String, Value>) -> Result<ExplainedRequest, Problem
         time.ok_or("is no time; allowed is RFC 3339, such as 2026-11-01T00:00:00Z")
     });
     let at = at.transpose();
+    let client = text("client").map(|text| {
+        let address = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
+        address.ok_or("is no address; allowed are those of IPv4 and IPv6, such as 203.0.113.7")
+    });
+    let client = client.transpose();
     let mut add_error = |field: &str, message: Option<&&str>| {
         errors.extend(message.map(|message| FieldError::in_body(field, *message)));
     };
@@ -80,13 +87,18 @@ fn read_request(object: &Map<String, Value>) -> Result<ExplainedRequest, Problem
     add_error("method", method.as_ref().err());
     add_error("headers", headers.as_ref().err());
     add_error("at", at.as_ref().err());
-    let (Ok(url), Ok(method), Ok(headers), Ok(at), true) = (url, method, headers, at, errors.is_empty()) else {
+    add_error("client", client.as_ref().err());
+    let (Ok(url), Ok(method), Ok(headers), Ok(at), Ok(client), true) =
+        (url, method, headers, at, client, errors.is_empty())
+    else {
         return Err(Problem::of_errors(ProblemKind::Invalid, errors));
     };
     let at_ms = at.map_or_else(clock::wall_ms, |at| u64::try_from(at.as_millisecond()).unwrap_or(0));
-    ExplainedRequest::describe(url, method, headers, at_ms).map_err(|invalid| {
+    let described = ExplainedRequest::describe(url, method, headers, at_ms);
+    let described = described.map_err(|invalid| {
         Problem::of_errors(ProblemKind::Invalid, vec![FieldError::in_body(invalid.part, invalid.message)])
-    })
+    });
+    Ok(described?.from_client(client))
 }
 
 /// Pairs of name and value; `None` if the value is no list of them.

@@ -6,6 +6,7 @@ use crate::{
     attribution::token::PayloadBuffer,
     client::request_facts::Navigation,
     edge::{
+        client_place::{ClientPlace, PlaceSource},
         code_request::CodeRequest,
         context::RequestContext,
         decision::{Action, CookieAction, Decision},
@@ -190,6 +191,20 @@ impl LookedUp {
         );
         self.add_checks_of_privacy(request);
         self.add("client_address", format!("{} ({})", request.client.address, request.client.source.as_str()));
+        self.add_checks_of_place(request);
+    }
+
+    /// Each with who said it.
+    fn add_checks_of_place(&mut self, request: &CodeRequest<'_>) {
+        let place = ClientPlace::find(request, true);
+        let told = |code: Option<(&[u8], PlaceSource)>| match code {
+            None => "unknown".to_owned(),
+            Some((code, PlaceSource::Header)) => format!("{} (a proxy's header)", String::from_utf8_lossy(code)),
+            Some((code, PlaceSource::File)) => format!("{} (geoip.country_file)", String::from_utf8_lossy(code)),
+        };
+        let country = place.country.as_ref();
+        self.add("country", told(country.map(|(country, source)| (&country[..], *source))));
+        self.add("region", told(place.region));
     }
 
     fn add_checks_of_privacy(&mut self, request: &CodeRequest<'_>) {

@@ -1,7 +1,11 @@
 //! Asks the edge's functions about one request.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::{Empty, Full};
@@ -22,6 +26,7 @@ use crate::{
         snapshot::Edge,
     },
     events::{DuplicateConfig, EventBuilder},
+    geoip::Databases,
     model::click::Topic,
     net::peer::Peer,
 };
@@ -32,6 +37,8 @@ const FIELDS_OF_RECORDED_CLICKS: [&str; 6] = ["click_id", "edge", "lane", "epoch
 /// Explains requests. It remembers nothing of them.
 pub struct Explainer {
     events: EventBuilder,
+    /// What `events` labels addresses by: that of the edge that is explained.
+    geoip: Arc<ArcSwap<Databases>>,
     scratch: ScratchBuffers,
 }
 
@@ -41,8 +48,9 @@ impl Explainer {
     /// # Errors
     /// A table cannot be built; the server would not start either.
     pub fn new() -> Result<Explainer, String> {
+        let geoip: Arc<ArcSwap<Databases>> = Arc::default();
         let events = EventBuilder::new(&DuplicateConfig::default()).map_err(|error| error.to_string())?;
-        Ok(Explainer { events, scratch: ScratchBuffers::default() })
+        Ok(Explainer { events: events.with_geoip(geoip.clone()), geoip, scratch: ScratchBuffers::default() })
     }
 
     /// Explains the answer of this edge to a request.
@@ -51,6 +59,7 @@ impl Explainer {
         let request = &explained.request;
         let LookedUp { checks, domain, link } = list_checks(edge, request, &context, &mut self.scratch);
         let answer = edge.answer_and_encode_click(request, &context, &mut self.scratch);
+        self.geoip.store(edge.geoip.clone());
         let topic = match answer.accounting {
             Accounting::Click { topic, .. } => Some(topic),
             Accounting::UnknownCode { .. } => Some(Topic::Orphan),
@@ -83,9 +92,10 @@ impl Explainer {
     }
 }
 
-/// A request from this machine, with a lane that has room.
+/// A request from the described client, else from this machine, with a lane that has room.
 fn build_context_without_entropy(explained: &ExplainedRequest) -> RequestContext {
-    let peer = Peer { tls: explained.is_https, ..Peer::from_network(IpAddr::from(Ipv4Addr::LOCALHOST)) };
+    let client = explained.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let peer = Peer { tls: explained.is_https, ..Peer::from_network(client) };
     RequestContext {
         peer,
         wall_ms: explained.at_ms,

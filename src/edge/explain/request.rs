@@ -1,4 +1,6 @@
-//! A request as somebody describes it: a URL, headers, a method and a time.
+//! A request as somebody describes it: a URL, headers, a method, a time and the client's address.
+
+use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 
@@ -11,6 +13,8 @@ pub struct ExplainedRequest {
     pub(super) at_ms: u64,
     /// Whether the request comes over TLS.
     pub(super) is_https: bool,
+    /// The other end of the connection; `None`: this machine.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// What is wrong with a description.
@@ -23,6 +27,12 @@ pub struct InvalidDescription {
 }
 
 impl ExplainedRequest {
+    /// This request, over a connection from `client`, which can be a proxy.
+    #[must_use]
+    pub fn from_client(self, client: Option<IpAddr>) -> ExplainedRequest {
+        ExplainedRequest { client, ..self }
+    }
+
     /// The request of a URL such as `https://go.example.com/mug?sub1=reel`, at `at_ms`, milliseconds since the epoch. A
     /// header `Host` takes the place of the URL's host.
     ///
@@ -57,6 +67,6 @@ impl ExplainedRequest {
                 request.headers_mut().append(name, value);
             }
         }
-        Ok(ExplainedRequest { request, at_ms, is_https })
+        Ok(ExplainedRequest { request, at_ms, is_https, client: None })
     }
 }

@@ -7,6 +7,7 @@ use std::{
 use super::*;
 use crate::{
     events::labels::ClickLabeller,
+    geoip::Network,
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome},
         link::{CreatorType, Kind, LINK_LIFETIME_MS, NO_END_MS, Plan},
@@ -105,6 +106,16 @@ fn event_in(
     facts: Option<&LinkFacts<'_>>,
     duplicate: DuplicateVerdict,
 ) -> Vec<u8> {
+    event_with_place(encoding, click, facts, &PlaceLabels::default(), duplicate)
+}
+
+fn event_with_place(
+    encoding: ValueEncoding,
+    click: &Click<'_>,
+    facts: Option<&LinkFacts<'_>>,
+    place: &PlaceLabels<'_>,
+    duplicate: DuplicateVerdict,
+) -> Vec<u8> {
     // Through the journal's bytes, where texts are cut to their limits.
     let mut bytes = Vec::new();
     click.encode(&mut bytes);
@@ -112,7 +123,7 @@ fn event_in(
     let params = QueryParams::parse_known_params(click.text(Text::Query));
     let labels = LABELLER.lock().unwrap().compute_labels(&click, &params);
     let mut out = Vec::new();
-    let derived = DerivedFacts { link: facts, params: &params, labels: &labels, duplicate };
+    let derived = DerivedFacts { link: facts, params: &params, labels: &labels, place, duplicate };
     EventEncoder::default().append_event(&mut out, encoding, &IDENTITY, &click, &derived);
     out
 }
@@ -195,6 +206,12 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         split: Some(SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Visitor }),
         facts: b"os=ios;country=VN;query.color=dark%20red",
     });
+    let place = PlaceLabels {
+        country: Some(*b"US"),
+        region: b"CA",
+        network: Some(Network { number: 64500, name: "Example \"Telecom\"" }),
+        is_data_centre: Some(false),
+    };
     let mut dead = Vec::new();
     append_dead_letter_stub(&mut dead, encoding, &IDENTITY, &first, Refusal::TooLarge, 1_734);
     vec![
@@ -211,6 +228,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         ("hostile", event_of(&hostile, Some(&link), DuplicateVerdict::First)),
         ("test_link", event_of(&first, Some(&test), DuplicateVerdict::First)),
         ("targeted", event_of(&targeted, Some(&link), DuplicateVerdict::First)),
+        ("placed", event_with_place(encoding, &first, Some(&link), &place, DuplicateVerdict::First)),
     ]
 }
 

@@ -21,8 +21,8 @@ impl ConfigFileCheck {
         match fs::read_to_string(&self.file.path) {
             Ok(text) if text == self.file.text => {}
             Ok(_) => tracing::warn!(
-                "{path}: changed since the start, and is not read now: links, keys, certificates and challenges are; \
-                 the configuration is at the next start. `waypost check` tells whether it is valid"
+                "{path}: changed since the start, and is not read now: links, keys, certificates, challenges and MMDB \
+                 files are; the configuration is at the next start. `waypost check` tells whether it is valid"
             ),
             Err(error) => tracing::warn!("{path}: cannot be read any more: {error}; the next start will need it"),
         }

@@ -1,4 +1,4 @@
-//! Keeps links, keys, certificates and ACME challenges up to date with their files while the process serves.
+//! Keeps links, keys, certificates, ACME challenges and MMDB files up to date while the process serves.
 //!
 //! One thread, `wp-reload`, does the same for each of them: check the files for a change, or obey SIGHUP; read and
 //! validate them; publish the content if it is good, else keep what is published; log and count the result. No other
@@ -11,6 +11,7 @@
 pub(in crate::server) mod certificates;
 pub(in crate::server) mod challenges;
 pub(in crate::server) mod config_file;
+pub(in crate::server) mod geoip;
 pub(in crate::server) mod keyring;
 pub(in crate::server) mod links;
 

@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -114,7 +115,8 @@ impl<S: Sink> TestEdge<S> {
                 .into_parts();
         let config = Config { max_in_flight: 1_000, ..Config::default() };
         let dead_letter_dir = dir.join("dead-letters");
-        let inputs = EngineInputs { topic, config, dead_letter_dir, edge: "edge-1".to_owned(), readers };
+        let inputs =
+            EngineInputs { topic, config, dead_letter_dir, edge: "edge-1".to_owned(), readers, geoip: Arc::default() };
         let sink = open_sink(&inputs.sink_notes());
         TestEdge { topic, dir: dir.to_owned(), lanes, engine: build_engine(inputs, sink).unwrap(), _spiller: spiller }
     }

@@ -112,6 +112,11 @@ pub(super) const COLUMNS: &[(&str, ColumnType)] = &[
     ("in_app", ColumnType::Boolean),
     ("in_app_name", ColumnType::Text),
     ("labels_version", ColumnType::Int64),
+    ("country", ColumnType::Text),
+    ("region", ColumnType::Text),
+    ("asn", ColumnType::Int64),
+    ("network_name", ColumnType::Text),
+    ("data_centre", ColumnType::Boolean),
     (ARRIVAL_FIELD, ColumnType::TimestampMs),
     (OTHER_FIELDS, ColumnType::Text),
 ];

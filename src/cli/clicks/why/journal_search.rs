@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::report::{ClickLocation, ClickReport, SearchedPlace};
 use crate::{
     attribution::click_id::ClickId,
+    cli::geoip_files::load_usable_geoip_files_and_warn,
     config::Config,
     events::{DuplicateVerdictState, EventBuilder},
     journal::{self, Frame, InspectError, Watermark},
@@ -56,7 +57,8 @@ fn find_first_frame_of_click_and_count_frames(
 ) -> Result<Option<JournaledClick>> {
     let dir = &config.server.data_dir;
     let edge = config.edge.id.clone().or_else(|| read_edge_id(dir)).unwrap_or_default();
-    let mut builder = EventBuilder::new(&config.delivery.duplicate).context("the table of user agents")?;
+    let builder = EventBuilder::new(&config.delivery.duplicate).context("the table of user agents")?;
+    let mut builder = builder.with_geoip(load_usable_geoip_files_and_warn(config));
     let (mut found, mut text) = (None, Vec::new());
     for topic in Topic::ALL {
         journal::dump_frames_and_count(dir, topic.name(), true, |lane, frame| {

@@ -66,6 +66,9 @@ fn print_event_facts_as_rows(event: &Value, duplicate_undecided: bool, out: &mut
     print_labelled_row(out, "class", &describe_label(event, "class", "class_reason"))?;
     print_labelled_row(out, "source", &describe_label(event, "source", "source_reason"))?;
     print_labelled_row(out, "in app", &describe_in_app_and_app_name(event))?;
+    if let Some(address) = describe_address(event) {
+        print_labelled_row(out, "address", &address)?;
+    }
     print_labelled_row(out, "duplicate", &describe_duplicate_and_its_basis(event, duplicate_undecided))
 }
 
@@ -141,6 +144,19 @@ fn describe_in_app_and_app_name(event: &Value) -> String {
         (true, None) => "yes, the app is not known".to_owned(),
         (true, Some(name)) => format!("yes, {name}"),
     }
+}
+
+/// Country or region, network, and whether it is a data centre's; `None` if nothing is known of the address.
+fn describe_address(event: &Value) -> Option<String> {
+    let place = event["region"].as_str().or(event["country"].as_str()).map(str::to_owned);
+    let network = event["asn"].as_u64().map(|asn| match event["network_name"].as_str() {
+        Some(name) => format!("AS{asn} ({name})"),
+        None => format!("AS{asn}"),
+    });
+    let data_centre =
+        event["data_centre"].as_bool().map(|is| (if is { "data centre" } else { "no data centre" }).into());
+    let known: Vec<String> = [place, network, data_centre].into_iter().flatten().collect();
+    (!known.is_empty()).then(|| known.join(", "))
 }
 
 fn describe_duplicate_and_its_basis(event: &Value, undecided: bool) -> String {

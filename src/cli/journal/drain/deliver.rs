@@ -1,12 +1,15 @@
 //! Delivers a retired edge's clicks to Kafka and closes its data directory.
 
-use std::{io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 
 use super::retired_edge::{RetiredEdge, print_lanes_whose_last_epoch_was_cut};
 use crate::{
+    cli::geoip_files::load_usable_geoip_files_and_warn,
     delivery::{self, DrainSummary, EngineInputs},
+    geoip::Databases,
     journal::{JournalParts, RecoveryReport},
     lifecycle,
     model::click::Topic,
@@ -29,9 +32,11 @@ pub(super) fn deliver_to_kafka_until_empty_or_stalled_and_print_summary(
     let undelivered: u64 = reports.iter().map(|lane| lane.recovered).sum();
     writeln!(out, "edge {}: {} lanes, {undelivered} clicks to deliver", edge.edge_id, reports.len())?;
     out.flush()?;
+    let geoip = load_usable_geoip_files_and_warn(&edge.config);
     let mut drained = Vec::new();
     for journal in journals {
-        drained.push((journal.topic, drain_topic_and_close_journal(&edge, journal, stall_timeout)?));
+        let topic = journal.topic;
+        drained.push((topic, drain_topic_and_close_journal(&edge, journal, geoip.clone(), stall_timeout)?));
     }
     print_drain_summary_and_return_exit_code(edge.data_dir(), &reports, &drained, out)
 }
@@ -45,6 +50,7 @@ struct DrainedTopic {
 fn drain_topic_and_close_journal(
     edge: &RetiredEdge,
     journal: TopicJournal,
+    geoip: Arc<ArcSwap<Databases>>,
     stall_timeout: Duration,
 ) -> Result<DrainedTopic> {
     let TopicJournal { topic, reports, parts: JournalParts { readers, spiller, .. } } = journal;
@@ -60,6 +66,7 @@ fn drain_topic_and_close_journal(
         dead_letter_dir: edge.data_dir().join("dead-letters"),
         edge: edge.edge_id.clone(),
         readers,
+        geoip,
     };
     let max_in_flight = inputs.config.max_in_flight as usize;
     let mut progress_reports = 0;

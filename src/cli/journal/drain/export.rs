@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 
 use super::retired_edge::{RetiredEdge, print_lanes_whose_last_epoch_was_cut};
 use crate::{
+    cli::geoip_files::load_usable_geoip_files_and_warn,
     events::EventBuilder,
     journal::{self, ExportedLane, Frame, JournalParts, Watermark},
     lifecycle,
@@ -152,7 +153,8 @@ impl Export {
         ring_dir: Option<&Path>,
         file_for_errors: &Path,
     ) -> Result<Vec<ExportedTopic>> {
-        let mut builder = EventBuilder::new(&edge.config.delivery.duplicate).context("the table of user agents")?;
+        let builder = EventBuilder::new(&edge.config.delivery.duplicate).context("the table of user agents")?;
+        let mut builder = builder.with_geoip(load_usable_geoip_files_and_warn(&edge.config));
         let mut line = Vec::new();
         let time = |frame: &Frame<'_>| Click::decode(frame.payload).map_or(0, |click| click.at_ms);
         let mut exported = Vec::new();

@@ -8,6 +8,7 @@ use crate::{
     events::{
         duplicates::DuplicateVerdict,
         encoder::{ClickIdentity, DerivedFacts, EventEncoder, ValueEncoding},
+        place_labels::PlaceLabels,
         protobuf_reader::{ProtobufError, append_protobuf_event_as_json, value_as_json},
     },
     model::{
@@ -127,7 +128,9 @@ proptest! {
             let params = crate::client::query_params::QueryParams::parse_known_params(click.text(Text::Query));
             let labels = super::LABELLER.lock().unwrap().compute_labels(&click, &params);
             let link = with_link.then_some(&link);
-            let derived = DerivedFacts { link, params: &params, labels: &labels, duplicate: DuplicateVerdict::Visitor };
+            let place = PlaceLabels::default();
+            let duplicate = DuplicateVerdict::Visitor;
+            let derived = DerivedFacts { link, params: &params, labels: &labels, place: &place, duplicate };
             let mut out = Vec::new();
             EventEncoder::default().append_event(&mut out, encoding, &identity, &click, &derived);
             out

@@ -1,0 +1,181 @@
+//! The loaded files, one of each kind.
+
+use std::{net::IpAddr, path::Path, sync::Arc};
+
+use maxminddb::MaxMindDbError;
+
+use super::{
+    config::{Config, DatabaseKind},
+    database::{Database, Found, Record},
+    load_error::{LoadError, RefusedFile},
+    records::{Network, NetworkLayout, Place, PlaceDetail, PlaceLayout, is_data_centre},
+};
+
+/// A file with the layout of its records.
+#[derive(Debug)]
+struct Loaded<Layout> {
+    database: Database,
+    layout: Layout,
+}
+
+/// The loaded files. A clone shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Databases {
+    country: Option<Arc<Loaded<PlaceLayout>>>,
+    network: Option<Arc<Loaded<NetworkLayout>>>,
+    data_centre: Option<Arc<Loaded<()>>>,
+}
+
+/// The result of loading every configured file.
+#[derive(Debug)]
+pub struct LoadedFiles {
+    /// The files that can be used.
+    pub databases: Databases,
+    /// Why the others cannot.
+    pub refused: Vec<LoadError>,
+}
+
+impl Databases {
+    /// Loads every configured file that can be used.
+    pub fn load(config: &Config) -> LoadedFiles {
+        let (mut databases, mut refused) = (Databases::default(), Vec::new());
+        for kind in DatabaseKind::ALL {
+            let Some(path) = config.file(kind) else { continue };
+            match databases.with_file(kind, path) {
+                Ok(loaded) => databases = loaded,
+                Err(error) => refused.push(error),
+            }
+        }
+        LoadedFiles { databases, refused }
+    }
+
+    /// These files, with the one at `path` in the place of that of its kind.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or has none of the fields that it is asked for.
+    pub fn with_file(&self, kind: DatabaseKind, path: &Path) -> Result<Databases, LoadError> {
+        let loaded = Database::read_file(path).and_then(|database| self.with_database(kind, database));
+        loaded.map_err(|reason| LoadError::new(kind, path.to_owned(), reason))
+    }
+
+    /// These files, with a database in the place of that of its kind. Checks the whole tree and every record.
+    pub(super) fn with_database(&self, kind: DatabaseKind, database: Database) -> Result<Databases, RefusedFile> {
+        let mut databases = self.clone();
+        match kind {
+            DatabaseKind::Country => {
+                let names_country = |layout: PlaceLayout, record: &Record<'_>| {
+                    Ok(layout.read(record, PlaceDetail::CountryAndRegion)?.country.is_some())
+                };
+                databases.country = Some(check_and_find_layout(kind, database, &PlaceLayout::ALL, names_country)?);
+            }
+            DatabaseKind::Network => {
+                let names_network = |layout: NetworkLayout, record: &Record<'_>| Ok(layout.read(record)?.is_some());
+                databases.network = Some(check_and_find_layout(kind, database, &NetworkLayout::ALL, names_network)?);
+            }
+            DatabaseKind::DataCentre => {
+                let names_data_centre = |(), record: &Record<'_>| is_data_centre(record);
+                databases.data_centre = Some(check_and_find_layout(kind, database, &[()], names_data_centre)?);
+            }
+        }
+        Ok(databases)
+    }
+
+    /// The country of an address.
+    pub fn find_country(&self, address: IpAddr) -> Option<[u8; 2]> {
+        self.find_place_with(address, PlaceDetail::Country).country
+    }
+
+    /// Country and region of an address.
+    pub fn find_place(&self, address: IpAddr) -> Place<'_> {
+        self.find_place_with(address, PlaceDetail::CountryAndRegion)
+    }
+
+    fn find_place_with(&self, address: IpAddr, detail: PlaceDetail) -> Place<'_> {
+        let Some(Loaded { database, layout }) = self.country.as_deref() else { return Place::default() };
+        match database.find(address) {
+            Found::Record(record) => layout.read(&record, detail).unwrap_or_default(),
+            Found::NoRecord | Found::OtherVersion => Place::default(),
+        }
+    }
+
+    /// The network of an address.
+    pub fn find_network(&self, address: IpAddr) -> Option<Network<'_>> {
+        let Loaded { database, layout } = self.network.as_deref()?;
+        match database.find(address) {
+            Found::Record(record) => layout.read(&record).ok().flatten(),
+            Found::NoRecord | Found::OtherVersion => None,
+        }
+    }
+
+    /// Whether an address is a data centre's. The file lists those that are, so an address without a record is none.
+    /// `None`: there is no file, or it has no networks of the address's version.
+    pub fn is_data_centre(&self, address: IpAddr) -> Option<bool> {
+        let Loaded { database, .. } = self.data_centre.as_deref()?;
+        match database.find(address) {
+            Found::Record(record) => is_data_centre(&record).ok(),
+            Found::NoRecord => Some(false),
+            Found::OtherVersion => None,
+        }
+    }
+
+    /// Whether a file of the kind is loaded.
+    pub fn has(&self, kind: DatabaseKind) -> bool {
+        self.database(kind).is_some()
+    }
+
+    /// What the file of a kind calls itself, such as `GeoLite2-Country`.
+    pub fn database_type(&self, kind: DatabaseKind) -> Option<&str> {
+        self.database(kind).map(Database::database_type)
+    }
+
+    /// When the database of a kind was built, seconds since the epoch.
+    pub fn built_at_secs(&self, kind: DatabaseKind) -> Option<u64> {
+        self.database(kind).map(Database::built_at_secs)
+    }
+
+    fn database(&self, kind: DatabaseKind) -> Option<&Database> {
+        match kind {
+            DatabaseKind::Country => self.country.as_deref().map(|loaded| &loaded.database),
+            DatabaseKind::Network => self.network.as_deref().map(|loaded| &loaded.database),
+            DatabaseKind::DataCentre => self.data_centre.as_deref().map(|loaded| &loaded.database),
+        }
+    }
+}
+
+/// Checks the tree and every record, and finds the layout by the first record with a value: `read` says whether a
+/// record has one in a layout.
+///
+/// # Errors
+/// The tree or a record is damaged, or no record has a value.
+fn check_and_find_layout<Layout: Copy>(
+    kind: DatabaseKind,
+    database: Database,
+    layouts: &[Layout],
+    read: impl Fn(Layout, &Record<'_>) -> Result<bool, MaxMindDbError>,
+) -> Result<Arc<Loaded<Layout>>, RefusedFile> {
+    let mut found: Option<Layout> = None;
+    let visited = database.visit_records(|record| {
+        if let Some(layout) = found {
+            return read(layout, &record).map(drop);
+        }
+        // A record that cannot be read in one layout can have another.
+        let mut result = Ok(());
+        for (tried, layout) in layouts.iter().enumerate() {
+            match read(*layout, &record) {
+                Ok(true) => {
+                    found = Some(*layout);
+                    return Ok(());
+                }
+                Ok(false) => result = Ok(()),
+                Err(error) if tried == 0 => result = Err(error),
+                Err(_) => {}
+            }
+        }
+        result
+    });
+    visited.map_err(RefusedFile::Damaged)?;
+    match found {
+        Some(layout) => Ok(Arc::new(Loaded { database, layout })),
+        None => Err(RefusedFile::OtherType { kind, database_type: database.database_type().to_owned() }),
+    }
+}
