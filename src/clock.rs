@@ -1,6 +1,8 @@
 //! The clocks: the wall clock in the unit every format here uses, and the monotonic one. A test can set both for its
 //! thread.
 
+pub(crate) mod work_pauses;
+
 use std::{
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},

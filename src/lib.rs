@@ -14,7 +14,7 @@
 //! 3  links        table, file, destinations, domains   attribution   tokens and keys   client   request facts
 //! 2  model        code, link, click: values that are always valid
 //! 1  journal      lanes: ring, segments, recovery     net   sockets, HTTP, TLS  kafka  geoip  file_series  access_log
-//! 0  metrics  faults  lifecycle  file_watch  clock  work_pauses  size  text  uri  invalid_value  word_enum  lock_holder
+//! 0  metrics  faults  lifecycle  file_watch  clock  size  text  uri  invalid_value  word_enum  lock_holder
 //! ```
 
 pub mod access_log;
@@ -54,4 +54,3 @@ pub mod size;
 pub mod text;
 pub mod uri;
 mod word_enum;
-mod work_pauses;

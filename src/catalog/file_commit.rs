@@ -24,11 +24,10 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    clock,
+    clock::{self, work_pauses::WorkPauses},
     file_watch::FileVersion,
     links::{Table, destination::policy::DestinationPolicy, domains::Domains},
     model::link::record::Record,
-    work_pauses::WorkPauses,
 };
 
 /// Rows of one part: some 300 ms, for which another request may wait.

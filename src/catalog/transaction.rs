@@ -16,7 +16,7 @@ use super::{
     suspension_rows::{NewSuspension, SuspensionRow, detail_of_suspension},
     versions::Versions,
 };
-use crate::{links::suspensions::Dimension, work_pauses::WorkPauses};
+use crate::{clock::work_pauses::WorkPauses, links::suspensions::Dimension};
 
 /// The writes of one transaction.
 pub(super) struct WriteTransaction<'a> {

@@ -25,7 +25,7 @@ use super::{
     transaction::{ChangesToServe, WriteTransaction},
 };
 use crate::{
-    clock,
+    clock::{self, work_pauses::WorkPauses},
     faults::{self, log_fault},
     links::{
         Table,
@@ -33,7 +33,6 @@ use crate::{
         domains::{Config, Domains},
         suspensions::Suspensions,
     },
-    work_pauses::WorkPauses,
 };
 
 /// Requests that share one commit at most.

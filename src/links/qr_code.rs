@@ -52,8 +52,8 @@ impl QrFormat {
     }
 }
 
-/// The URL that a code holds: `https://HOST/CODE?sub1=qr`. `sub_names` are the domain's names of the sub ids; none: they
-/// have their own.
+/// The URL that a code holds: `https://HOST/CODE?sub1=qr`. `sub_names` are the names that the domain has for the sub
+/// ids; none: they have their own.
 ///
 /// # Errors
 /// The domain has names, but none for this sub id; the text says so.

@@ -43,7 +43,7 @@ use crate::{
         act::Act,
         change::{BatchMode, ExpectedLink},
     },
-    work_pauses::WorkPauses,
+    clock::work_pauses::WorkPauses,
 };
 
 /// Rows of an atomic request that are one commit.

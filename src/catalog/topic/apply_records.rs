@@ -25,7 +25,7 @@ use crate::{
         versions::Versions,
         writer::CatalogWriter,
     },
-    clock,
+    clock::{self, work_pauses::WorkPauses},
     links::{
         RemovedLink,
         destination::policy::DestinationPolicy,
@@ -34,7 +34,6 @@ use crate::{
     },
     model::link::record::Record,
     word_enum::word_enum,
-    work_pauses::WorkPauses,
 };
 
 /// Records that waited for the end of a freeze and are taken at once.
