@@ -52,7 +52,6 @@ const LAYERS: &[(u8, &[&str])] = &[
             "invalid_value",
             "word_enum",
             "lock_holder",
-            "work_pauses",
         ],
     ),
 ];
