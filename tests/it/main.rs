@@ -20,6 +20,7 @@
 //! - `domains`: settings of a host
 //! - `routes`: old URLs of other trackers
 //! - `targets`: where a click ends on this device, in this app, in this country
+//! - `landing`: pages in place of a redirect, out of an app's own browser and to an app
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -132,6 +133,7 @@ mod kafka_faults;
 mod kafka_protobuf;
 mod kafka_refused;
 mod keys;
+mod landing;
 mod limits;
 mod links_commands;
 mod links_file;
