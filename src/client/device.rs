@@ -99,6 +99,16 @@ impl Device {
     }
 }
 
+/// The first number of the version of iOS that a user agent names (`iPhone OS 17_5`, `CPU OS 16_6`); `None` if it names
+/// none.
+pub(crate) fn find_ios_version(agent: &[u8]) -> Option<u16> {
+    const NAME: &[u8] = b"OS ";
+    let mut names = memmem::find_iter(agent, NAME).map(|at| &agent[at + NAME.len()..]);
+    let version = names.find(|behind| behind.first().is_some_and(u8::is_ascii_digit))?;
+    let len = version.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(version.len());
+    str::from_utf8(&version[..len]).ok()?.parse().ok()
+}
+
 /// The system that a user agent names. Names of others stand in some agents, so the order counts.
 fn find_os(has: impl Fn(&[u8]) -> bool) -> Os {
     if has(b"Windows Phone") {
@@ -156,6 +166,22 @@ mod tests {
             ("", ("other", "other")),
         ] {
             assert_eq!(device(agent, &[]), expected, "{agent}");
+        }
+    }
+
+    #[test]
+    fn the_version_of_ios_is_read_from_the_agent() {
+        for (agent, expected) in [
+            (IPHONE, Some(17)),
+            ("Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) Mobile/15E148", Some(16)),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 26_4_1 like Mac OS X) AppleWebKit/605.1.15", Some(26)),
+            ("Instagram 424.1 (iPhone18,4; iOS 26_4_1; en_GB)", Some(26)),
+            ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)", None),
+            ("OS 99999999_1", None),
+            ("iPhone OS ", None),
+            ("", None),
+        ] {
+            assert_eq!(find_ios_version(agent.as_bytes()), expected, "{agent}");
         }
     }
 

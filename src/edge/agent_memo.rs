@@ -6,9 +6,12 @@ use std::{
     hash::{BuildHasher, Hasher},
 };
 
-use crate::client::{
-    device::Device,
-    user_agent::{UserAgentMatcher, agent_traits::AgentTraits},
+use crate::{
+    client::{
+        device::Device,
+        user_agent::{UserAgentMatcher, agent_traits::AgentTraits},
+    },
+    model::click::Text,
 };
 
 /// The bits of a hash that choose its place in the memo.
@@ -55,6 +58,11 @@ impl AgentMemo {
         hasher.write(user_agent);
         hasher.finish()
     }
+}
+
+/// As much of a header as the click keeps, so that the answer and the labels of the event agree.
+pub(super) fn cut_as_click_keeps(header: &[u8], text: Text) -> &[u8] {
+    &header[..header.len().min(Text::MAX_LENS[text as usize])]
 }
 
 #[cold]

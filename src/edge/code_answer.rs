@@ -4,6 +4,7 @@ use http::{HeaderValue, Request, StatusCode};
 
 use crate::{
     attribution::{ATTRIBUTION_WINDOW_MS, claims::CookieClaims},
+    client::language::find_preferred_language,
     edge::{
         answer::{Accounting, Answer, RedirectHeaders},
         click_record::encode_click_without_token_into_scratch,
@@ -12,6 +13,7 @@ use crate::{
         cors,
         decision::{Action, CookieAction, Decision},
         info_page,
+        landing::{kind::LandingPage, page::LandingUrls},
         minted_click::MintedClick,
         pages::Page,
         scratch::ScratchBuffers,
@@ -70,17 +72,10 @@ fn answer_for_link_and_encode_click<B>(
     let headers = request.headers();
     // The request borrows from it, so it is taken out of the buffers meanwhile.
     let mut payload = std::mem::take(&mut scratch.cookie_payload);
-    let request = CodeRequest::resolve_facts_and_verify_cookie(
-        edge,
-        request,
-        target,
-        link,
-        context,
-        &mut payload,
-        &mut scratch.preview_fetchers,
-    );
-    let decision = Decision::new(&request);
-    let minted = MintedClick::mint_ids_and_render_token_and_location(&request, &decision, scratch);
+    let request =
+        CodeRequest::resolve_facts_and_verify_cookie(edge, request, target, link, context, &mut payload, scratch);
+    let mut decision = Decision::new(&request);
+    let minted = MintedClick::mint_ids_and_render_token_and_location(&request, &mut decision, scratch);
     let set_cookie = build_new_or_expired_cookie_header(&request, &decision, &minted, scratch);
     let sets_cookie = set_cookie.is_some() && decision.cookie == CookieAction::Set;
     encode_click_without_token_into_scratch(&request, &decision, &minted, sets_cookie, scratch);
@@ -136,8 +131,14 @@ fn build_redirect_headers_if_redirect(
             Some(constant) => constant.clone(),
             None => scratch.location_header()?,
         },
-        Action::RedirectToDestination(_) | Action::RedirectToFallback(_) => scratch.location_header()?,
-        Action::ReturnJson(_) | Action::ShowGonePage | Action::ShowNotFoundPage | Action::Empty => return None,
+        Action::RedirectToDestination(_) | Action::LeaveAppBrowser(_) | Action::RedirectToFallback(_) => {
+            scratch.location_header()?
+        }
+        Action::ReturnJson(_)
+        | Action::ShowLandingPage(_)
+        | Action::ShowGonePage
+        | Action::ShowNotFoundPage
+        | Action::Empty => return None,
     };
     Some(RedirectHeaders { location, referrer_policy: request.domain.referrer_policy.clone() })
 }
@@ -154,6 +155,7 @@ fn build_body_or_empty_page(
     match decision.action {
         Action::ShowGonePage => request.responses.gone.clone(),
         Action::ShowNotFoundPage => request.responses.not_found.clone(),
+        Action::ShowLandingPage(page) => build_landing_page(page, request, scratch),
         Action::ReturnJson(_) => Page::click_json(
             serde_json::json!({
                 "click_id": String::from_utf8_lossy(&minted.id.text()),
@@ -164,10 +166,20 @@ fn build_body_or_empty_page(
             .to_string(),
         ),
         Action::RedirectToDestination(_)
+        | Action::LeaveAppBrowser(_)
         | Action::RedirectToFallback(_)
         | Action::RedirectToDomainUrl(_)
         | Action::Empty => Page::empty(),
     }
+}
+
+/// The page that leads to the destination in place of a redirect.
+#[cold]
+fn build_landing_page(page: LandingPage, request: &CodeRequest<'_>, scratch: &ScratchBuffers) -> Page {
+    let preferred_language = find_preferred_language(request.facts.accept_language);
+    let referrer_policy = request.domain.referrer_policy.to_str().unwrap_or_default();
+    let urls = LandingUrls { destination: &scratch.location, way_on: &scratch.way_on };
+    page.to_html(urls, preferred_language, referrer_policy)
 }
 
 /// What an app is told about a link that is not live, or a code without one; `location` is where a browser would go.

@@ -2,18 +2,17 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Request, Version, header};
+use http::{Request, Version};
 
 use crate::{
     attribution::{claims::CookieClaims, token::PayloadBuffer},
     client::{
         address::{ClientAddress, truncate_address},
-        media_type::is_media_type_accepted,
-        request_facts::{QueryFacts, RequestFacts},
+        request_facts::{Navigation, QueryFacts, RequestFacts},
     },
     edge::{
-        context::RequestContext, domain_responses::DomainResponses, pages::CLICK_JSON_TYPE,
-        preview_fetchers::PreviewFetchers, snapshot::Edge, target::RequestedCode,
+        client_kind::ClientKind, context::RequestContext, domain_responses::DomainResponses, scratch::ScratchBuffers,
+        snapshot::Edge, target::RequestedCode,
     },
     links::{
         Link,
@@ -38,8 +37,8 @@ pub(super) struct CodeRequest<'a> {
     pub(super) code: &'a [u8],
     pub(super) http_version: HttpVersion,
     pub(super) facts: RequestFacts<'a>,
-    /// An app asks for the click as JSON and resolves the link itself.
-    pub(super) is_app_resolve: bool,
+    /// What asks, on a domain that answers apps or their browsers in another way.
+    pub(super) client_kind: ClientKind,
     /// A chat or a feed draws a preview of the link. Nobody else's cookie and token may come of its click.
     pub(super) is_preview_fetcher: bool,
     pub(super) query_facts: QueryFacts,
@@ -62,7 +61,7 @@ impl<'a> CodeRequest<'a> {
         link: Option<&'a Link>,
         context: &'a RequestContext,
         payload: &'a mut PayloadBuffer,
-        preview_fetchers: &mut PreviewFetchers,
+        scratch: &mut ScratchBuffers,
     ) -> CodeRequest<'a> {
         let domain = target.host.domain;
         let responses = edge.responses_of(domain);
@@ -86,9 +85,12 @@ impl<'a> CodeRequest<'a> {
             },
             code: link.map_or(target.code.as_bytes(), Link::code),
             http_version: to_click_http_version(request.version()),
-            is_app_resolve: domain.app_resolves && accepts_click_json(request.headers()),
+            client_kind: match domain.asks_for_client_kind {
+                true => ClientKind::identify(domain, &facts, &mut scratch.agents),
+                false => ClientKind::Browser,
+            },
             // An unknown code gets no cookie and no token anyway.
-            is_preview_fetcher: link.is_some() && preview_fetchers.is_preview_fetcher(facts.user_agent),
+            is_preview_fetcher: link.is_some() && scratch.preview_fetchers.is_preview_fetcher(facts.user_agent),
             facts,
             query_facts,
             privacy,
@@ -99,12 +101,22 @@ impl<'a> CodeRequest<'a> {
             address_mode,
         }
     }
-}
 
-/// Whether an app asks for the click as JSON.
-fn accepts_click_json(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::ACCEPT);
-    is_media_type_accepted(lines.iter().map(HeaderValue::as_bytes), CLICK_JSON_TYPE.as_bytes())
+    /// Whether an app asks for the click as JSON and resolves the link itself.
+    pub(super) fn is_app_resolve(&self) -> bool {
+        self.client_kind == ClientKind::ResolvingApp
+    }
+
+    /// Whether the request is made for others: nobody has tapped yet. A network can keep the URL to which its fetcher
+    /// was led, and lead every buyer there.
+    pub(super) fn is_fetched_for_others(&self) -> bool {
+        self.facts.is_prefetch || self.is_preview_fetcher
+    }
+
+    /// Whether no tab opens the link with this request.
+    pub(super) fn is_fetched_without_tap(&self) -> bool {
+        self.is_fetched_for_others() || self.target.is_head || self.facts.navigation == Navigation::NoTab
+    }
 }
 
 /// What GPC and consent take from the click, as the domain's `gpc` says. Refused consent always counts.

@@ -7,8 +7,7 @@
 use http::StatusCode;
 
 use crate::{
-    client::request_facts::Navigation,
-    edge::code_request::CodeRequest,
+    edge::{client_kind::ClientKind, code_request::CodeRequest, landing::kind::LandingPage},
     links::{
         Link, LinkState,
         domains::{Domain, DomainUrl, OnExpired, Prefetch},
@@ -22,6 +21,11 @@ use crate::{
 pub(super) enum Action<'a> {
     /// A redirect to the link's destination.
     RedirectToDestination(&'a Link),
+    /// The link's destination outside the app's own browser, if the chosen target allows it: becomes a page or a
+    /// redirect when the target is chosen.
+    LeaveAppBrowser(&'a Link),
+    /// A page that leads to the link's destination.
+    ShowLandingPage(LandingPage),
     /// A redirect to the fallback URL of the link or of its suspension, which was checked before it was served.
     RedirectToFallback(&'a str),
     /// A redirect to a URL of the domain.
@@ -78,20 +82,20 @@ impl<'a> Decision<'a> {
         }
         if let (Some((link, _)), Some(suspension)) = (state, request.suspension) {
             return Decision::fallback_or_gone_for_suspended_link(link, suspension, request.domain).as_json_if(
-                request.is_app_resolve,
+                request.is_app_resolve(),
                 StatusCode::GONE,
                 Outcome::Disabled.as_str(),
             );
         }
         match state {
             None => Decision::redirect_or_404_for_unknown_code(request.domain).as_json_if(
-                request.is_app_resolve,
+                request.is_app_resolve(),
                 StatusCode::NOT_FOUND,
                 Outcome::NotFound.as_str(),
             ),
             Some((link, LinkState::Live)) => Decision::decide_answer_cookie_and_token_for_live_link(link, request),
             Some((link, state)) => Decision::fallback_or_gone_for_link_not_live(link, state, request.domain)
-                .as_json_if(request.is_app_resolve, StatusCode::GONE, reason_of_state(state)),
+                .as_json_if(request.is_app_resolve(), StatusCode::GONE, reason_of_state(state)),
         }
     }
 
@@ -131,16 +135,17 @@ impl<'a> Decision<'a> {
             allows_token: request.privacy != Privacy::Strict,
             reason_for_app: None,
         };
-        // A prefetch that the domain lets through is decided before the app: nobody has tapped yet. A network can keep
-        // the URL to which its fetcher was led, and lead every buyer there.
-        let is_fetched_for_others = request.facts.is_prefetch || request.is_preview_fetcher;
-        if request.is_app_resolve && !is_fetched_for_others {
-            let action = Action::ReturnJson(link);
-            Decision { status: StatusCode::OK, action, cookie: CookieAction::Keep, ..redirect }
-        } else if is_fetched_for_others || request.target.is_head || request.facts.navigation == Navigation::NoTab {
-            Decision { cookie: CookieAction::Keep, allows_token: false, ..redirect }
-        } else {
-            redirect
+        // A prefetch that the domain lets through is decided before the app.
+        match request.client_kind {
+            ClientKind::ResolvingApp if !request.is_fetched_for_others() => {
+                let action = Action::ReturnJson(link);
+                Decision { status: StatusCode::OK, action, cookie: CookieAction::Keep, ..redirect }
+            }
+            _ if request.is_fetched_without_tap() => {
+                Decision { cookie: CookieAction::Keep, allows_token: false, ..redirect }
+            }
+            ClientKind::AppBrowser(_) => Decision { action: Action::LeaveAppBrowser(link), ..redirect },
+            ClientKind::Browser | ClientKind::ResolvingApp => redirect,
         }
     }
 

@@ -8,7 +8,11 @@ use crate::{
         query_params::QueryParams,
         source::{InAppBrowser, find_in_app_browser, find_source_with_reason},
     },
-    edge::{agent_memo::AgentMemo, client_place::ClientPlace, code_request::CodeRequest},
+    edge::{
+        agent_memo::{AgentMemo, cut_as_click_keeps},
+        client_place::ClientPlace,
+        code_request::CodeRequest,
+    },
     links::{
         facts::{Fact, FactSet, Facts, LanguageTag},
         targets::Target,
@@ -67,10 +71,8 @@ impl<'r, 'a> FactFinder<'r, 'a> {
 
     fn find_by_agent(&mut self, missing: FactSet, agents: &mut AgentMemo) {
         let request = &self.request.facts;
-        // As much as the click keeps, so that the answer and the labels of the event agree.
-        let kept = |text: &'a [u8], kind: Text| &text[..text.len().min(Text::MAX_LENS[kind as usize])];
-        let package = kept(request.app_package, Text::AppPackage);
-        let agent = agents.judge(kept(request.user_agent, Text::UserAgent));
+        let package = cut_as_click_keeps(request.app_package, Text::AppPackage);
+        let agent = agents.judge(cut_as_click_keeps(request.user_agent, Text::UserAgent));
         if missing.has(Fact::Os) || missing.has(Fact::Device) {
             let device = agent.device.corrected_by(DeviceHints::read(request.headers()));
             (self.facts.os, self.facts.device) = (device.os, device.class);
@@ -81,7 +83,7 @@ impl<'r, 'a> FactFinder<'r, 'a> {
         }
         if missing.has(Fact::Source) {
             let params = QueryParams::parse_known_params(self.request.target.query);
-            let referer = kept(request.referer, Text::Referer);
+            let referer = cut_as_click_keeps(request.referer, Text::Referer);
             (self.facts.source, _) = find_source_with_reason(package, referer, &params, &agent.traits);
         }
     }

@@ -8,7 +8,8 @@
 //! 2. `code_request` resolves everything about the request once: link, client facts, consent, cookie, client address.
 //! 3. `decision` chooses the outcome by the link's state and these facts, and what the answer may carry.
 //! 4. `minted_click` makes the click's ids, its URL token and its destination; of a link with targets `target_choice`
-//!    chooses one, by what `fact_finder` finds, and `client_place` of the country. `code_answer` makes the answer.
+//!    chooses one, by what `fact_finder` finds, and `client_place` of the country; `landing` says whether a page leads
+//!    there. `code_answer` makes the answer.
 //! 5. `click_record` encodes the click.
 //! 6. [`handler`] appends the bytes to the worker's lane, then sends the answer.
 //!
@@ -19,6 +20,7 @@ pub mod acme;
 mod agent_memo;
 pub mod answer;
 mod click_record;
+mod client_kind;
 mod client_place;
 mod code_answer;
 mod code_request;
@@ -26,6 +28,7 @@ pub mod context;
 mod cors;
 mod counters;
 mod decision;
+mod destination;
 mod dispatch;
 mod domain_responses;
 pub mod explain;
@@ -36,6 +39,7 @@ mod hsts;
 pub mod https_redirect;
 mod id_clock;
 mod info_page;
+mod landing;
 mod minted_click;
 mod pages;
 mod path_repair;

@@ -28,14 +28,7 @@ const STYLE: &str = ":root{color-scheme:light dark}body{font:1.1rem/1.5 system-u
                      dd{margin:0 0 .8rem}";
 
 /// Only [`STYLE`] has an effect.
-static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    // Letters, digits and signs of ASCII alone, so the default is never used.
-    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
-});
+static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| build_content_security_policy(STYLE, None));
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// Plain text.
@@ -77,11 +70,15 @@ impl Page {
         Page::without_policy(Some(HTML), build_html(title_html, &body_html, "").into())
     }
 
+    /// A whole HTML document with its policy.
+    pub(super) fn html_with_policy(html: String, policy: &'static HeaderValue) -> Page {
+        Page { content_security_policy: Some(policy), ..Page::without_policy(Some(HTML), html.into()) }
+    }
+
     /// An HTML page that loads nothing, runs nothing and is in no index. Its parts are HTML already.
     pub(super) fn html_with_strict_policy(title_html: &str, body_html: &str) -> Page {
         let html = build_html(title_html, body_html, "<meta name=\"robots\" content=\"noindex\">");
-        let page = Page::without_policy(Some(HTML), html.into());
-        Page { content_security_policy: Some(&CONTENT_SECURITY_POLICY), ..page }
+        Page::html_with_policy(html, &CONTENT_SECURITY_POLICY)
     }
 
     const fn without_policy(content_type: Option<HeaderValue>, body: Bytes) -> Page {
@@ -92,6 +89,18 @@ impl Page {
     pub(super) const fn plain_text(body: Bytes) -> Page {
         Page::without_policy(Some(TEXT), body)
     }
+}
+
+/// The policy of a page in which one style and at most one script have an effect, and which loads nothing.
+pub(super) fn build_content_security_policy(style: &str, script: Option<&str>) -> HeaderValue {
+    let hash_of = |text: &str| STANDARD.encode(Sha256::digest(text));
+    let script = script.map_or(String::new(), |script| format!(" script-src 'sha256-{}';", hash_of(script)));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}';{script} base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash_of(style)
+    );
+    // Letters, digits and signs of ASCII alone, so the default is never used.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
 fn build_html(title_html: &str, body_html: &str, head_html: &str) -> String {

@@ -24,10 +24,12 @@ pub struct ScratchBuffers {
     pub(super) cookie: Vec<u8>,
     /// The destination with its token.
     pub(super) location: Vec<u8>,
+    /// The URL of the web that the page of an app's destination goes on to.
+    pub(super) way_on: Vec<u8>,
     /// The destination without its token.
     pub(super) recorded_destination: Vec<u8>,
     pub(super) recorded_texts: RecordedTexts,
-    /// What the conditions of the link's targets saw.
+    /// What the conditions of the link's targets and the domain saw.
     pub(super) target_facts: Vec<u8>,
     pub(super) agents: AgentMemo,
     pub(super) url_keys: UrlKeyCache,

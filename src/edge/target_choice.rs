@@ -1,5 +1,5 @@
-//! Chooses the target of a click on a link that has some: the first one whose conditions all hold, else the link's own
-//! URL. Writes down what the conditions asked for and what they saw, and nothing else about the click.
+//! Chooses the target of a click: the first one whose conditions all hold, else the link's own URL. Writes down what the
+//! conditions and the domain asked for and what they saw, and nothing else about the click.
 
 use crate::{
     edge::{agent_memo::AgentMemo, fact_finder::FactFinder},
@@ -9,7 +9,7 @@ use crate::{
         facts::{Fact, FactSet, Facts},
         targets::{AskedParameter, Target, Targets},
     },
-    model::target_choice::{SplitBasis, SplitChoice, TargetChoice},
+    model::target_choice::{SplitBasis, SplitChoice, TargetChoice, WayOut},
     uri::percent,
 };
 
@@ -25,22 +25,26 @@ pub(super) struct SplitIds<'i> {
 #[derive(Clone, Copy)]
 pub(super) struct ChosenTarget<'a> {
     pub(super) template: UrlTemplate<'a>,
+    /// What the conditions of the chosen target ask for.
+    asks: FactSet,
     index: Option<u8>,
     split: Option<SplitChoice<'a>>,
+    way_out: Option<WayOut>,
 }
 
 impl<'a> ChosenTarget<'a> {
-    /// Chooses the target, and leaves the record of the facts in `record`.
+    /// Chooses the target, and leaves the record of the facts in `record`. `asked`: what the domain asks for by itself.
     pub(super) fn choose_and_record_facts(
         link: &'a Link,
-        targets: Targets<'a>,
+        mut asked: FactSet,
         finder: &mut FactFinder<'_, 'a>,
         ids: SplitIds<'_>,
         agents: &mut AgentMemo,
         record: &mut Vec<u8>,
     ) -> ChosenTarget<'a> {
-        let mut chosen = ChosenTarget { template: link.url_template(), index: None, split: None };
-        let mut asked = FactSet::default();
+        let targets = link.targets().unwrap_or_default();
+        let mut chosen = ChosenTarget::own_url_of(link);
+        finder.find(asked, agents);
         let mut tried = 0;
         for (index, target) in targets.iter().enumerate() {
             asked = asked.union(target.asks);
@@ -50,7 +54,7 @@ impl<'a> ChosenTarget<'a> {
                 chosen.split = split_by_visitor_else_click(targets, finder, ids);
             }
             if target.matches(&finder.facts) {
-                (chosen.template, chosen.index) = (target.template, Some(index as u8));
+                chosen.lead_to(&target, index);
                 break;
             }
         }
@@ -62,12 +66,33 @@ impl<'a> ChosenTarget<'a> {
         chosen
     }
 
+    /// The link's own URL.
+    pub(super) fn own_url_of(link: &'a Link) -> ChosenTarget<'a> {
+        let asks = FactSet::default();
+        ChosenTarget { template: link.url_template(), asks, index: None, split: None, way_out: None }
+    }
+
+    /// Leads to a target in place of the link's own URL.
+    pub(super) fn lead_to(&mut self, target: &Target<'a>, index: usize) {
+        (self.template, self.asks, self.index) = (target.template, target.asks, Some(index as u8));
+    }
+
+    /// Whether a condition of the chosen target asks for the fact.
+    pub(super) fn asks_for(&self, fact: Fact) -> bool {
+        self.asks.has(fact)
+    }
+
+    /// Records that the page offers this way out of an app's own browser.
+    pub(super) fn set_way_out(&mut self, way_out: WayOut) {
+        self.way_out = Some(way_out);
+    }
+
     /// The choice as the click records it.
     pub(super) fn to_record<'r>(self, facts: &'r [u8]) -> TargetChoice<'r>
     where
         'a: 'r,
     {
-        TargetChoice { index: self.index, split: self.split, facts }
+        TargetChoice { index: self.index, split: self.split, facts, way_out: self.way_out }
     }
 }
 

@@ -421,7 +421,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::target_choice::{SplitBasis, SplitChoice};
+    use crate::model::target_choice::{SplitBasis, SplitChoice, WayOut};
 
     fn click<'a>() -> Click<'a> {
         let mut flags = Flags::default();
@@ -506,8 +506,8 @@ mod tests {
     fn the_choice_of_a_target_stands_behind_the_names_and_newer_bytes_behind_it_are_ignored() {
         let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
         for choice in [
-            TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios;language=vi" },
-            TargetChoice { index: None, split: None, facts: b"" },
+            TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios;language=vi", way_out: None },
+            TargetChoice { index: None, split: None, facts: b"", way_out: None },
         ] {
             let chosen = Click { target: Some(choice), suspension: b"creator:c", route: b"tune", ..click() };
             let mut bytes = encoded(&chosen);
@@ -515,8 +515,8 @@ mod tests {
             assert!(read.target == Some(choice) && read.flags.has(Flags::TARGETED) && read.route == b"tune");
             assert!(!Click::decode(&encoded(&click())).unwrap().flags.has(Flags::TARGETED));
             let choice_at = bytes.len() - (2 + 4 + 1 + usize::from(choice.split.is_some()) + 2 + choice.facts.len());
-            bytes.push(7);
-            bytes[choice_at] += 1;
+            bytes.extend_from_slice(&[0, 7]);
+            bytes[choice_at] += 2;
             assert_eq!(Click::decode(&bytes).unwrap().target, Some(choice), "a newer build appends");
             assert_eq!(Click::decode(&bytes[..choice_at + 4]), Err(DecodeError::Malformed));
         }
@@ -525,9 +525,16 @@ mod tests {
     #[test]
     fn the_bytes_of_a_choice_never_change() {
         let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
-        let choice = TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios" };
+        let choice = TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios", way_out: None };
         let bytes = encoded(&Click { target: Some(choice), ..click() });
         assert!(bytes.ends_with(b"\x0e\x00\x03\x02\xb7\x1c\x01b\x06\x00os=ios"), "{}", bytes.escape_ascii());
+        for (number, way_out) in WayOut::ALL.into_iter().enumerate() {
+            let choice = TargetChoice { way_out: Some(way_out), ..choice };
+            let bytes = encoded(&Click { target: Some(choice), ..click() });
+            let expected = [&b"\x0f\x00\x03\x02\xb7\x1c\x01b\x06\x00os=ios"[..], &[number as u8 + 1]].concat();
+            assert!(bytes.ends_with(&expected), "{}", bytes.escape_ascii());
+            assert_eq!(Click::decode(&bytes).unwrap().target, Some(choice));
+        }
     }
 
     /// Only the encoder cuts texts: a click of a build with longer texts is delivered whole.

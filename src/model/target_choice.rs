@@ -5,9 +5,10 @@
 //!   length u16 of what follows
 //!   target index u8, 0xff for the link's own URL | split basis u8, 0 for none | bucket u16
 //!   length u8, the variant's name | length u16, the facts: `os=ios;language=vi`
+//!   what else u8, if there is some: bits 0 to 2 the way out of an app's browser, 0 for none
 //! ```
 //!
-//! A reader ignores bytes behind the facts: newer builds may add some.
+//! A reader ignores bytes behind what it knows: newer builds may add some.
 
 use crate::word_enum::word_enum;
 
@@ -16,9 +17,11 @@ pub const MAX_VARIANT_LEN: usize = 32;
 /// The most bytes of the facts. Those of a link's conditions are bounded below it.
 pub const MAX_FACTS_LEN: usize = 2048;
 /// The most bytes of an encoded choice.
-pub(super) const MAX_ENCODED_LEN: usize = 2 + 4 + 1 + MAX_VARIANT_LEN + 2 + MAX_FACTS_LEN;
+pub(super) const MAX_ENCODED_LEN: usize = 2 + 4 + 1 + MAX_VARIANT_LEN + 2 + MAX_FACTS_LEN + 1;
 /// The index of the link's own URL.
 const OWN_URL: u8 = u8::MAX;
+/// The bits of the last byte that hold the way out of an app's browser.
+const WAY_OUT_BITS: u8 = 7;
 
 word_enum! {
     /// Whose id the split hashed.
@@ -30,7 +33,21 @@ word_enum! {
     }
 }
 
-/// The choice of one click on a link with targets.
+word_enum! {
+    /// How a page offered to leave an app's own browser.
+    pub enum WayOut {
+        /// An `intent:` URL of Android, which the default browser answers.
+        Intent = "intent",
+        /// `x-safari-https:` of iOS.
+        Safari = "safari",
+        /// A URL of the app's own scheme.
+        AppScheme = "app",
+        /// A text that says how to do it by hand.
+        Instructions = "page",
+    }
+}
+
+/// The choice of one click on a link with targets, or in an app's own browser that the domain leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetChoice<'a> {
     /// The target, from 0; `None`: the link's own URL.
@@ -39,6 +56,8 @@ pub struct TargetChoice<'a> {
     pub split: Option<SplitChoice<'a>>,
     /// What the conditions asked for and what they saw.
     pub facts: &'a [u8],
+    /// How the page offered to leave the app's own browser; `None`: there was no such page.
+    pub way_out: Option<WayOut>,
 }
 
 /// The variant of a click.
@@ -65,7 +84,8 @@ impl<'a> TargetChoice<'a> {
         let variant = self.split.map_or(&[][..], |split| split.variant);
         let variant = &variant[..variant.len().min(MAX_VARIANT_LEN)];
         let facts = &self.facts[..self.facts.len().min(MAX_FACTS_LEN)];
-        let len = 4 + 1 + variant.len() + 2 + facts.len();
+        let way_out = self.way_out.map_or(0, |way| way as u8 + 1);
+        let len = 4 + 1 + variant.len() + 2 + facts.len() + usize::from(way_out != 0);
         out.extend_from_slice(&(len as u16).to_le_bytes());
         out.push(self.index.unwrap_or(OWN_URL));
         out.push(self.split.map_or(0, |split| split.basis as u8 + 1));
@@ -74,6 +94,9 @@ impl<'a> TargetChoice<'a> {
         out.extend_from_slice(variant);
         out.extend_from_slice(&(facts.len() as u16).to_le_bytes());
         out.extend_from_slice(facts);
+        if way_out != 0 {
+            out.push(way_out);
+        }
     }
 
     /// Decodes a choice; `None` if the bytes are none.
@@ -85,7 +108,8 @@ impl<'a> TargetChoice<'a> {
         let (len, rest) = rest.split_first()?;
         let (variant, rest) = rest.split_at_checked(usize::from(*len))?;
         let (len, rest) = rest.split_first_chunk::<2>()?;
-        let facts = rest.get(..usize::from(u16::from_le_bytes(*len)))?;
+        let (facts, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+        let way_out = rest.first().map_or(0, |more| more & WAY_OUT_BITS);
         let split = match basis.checked_sub(1) {
             None => None,
             Some(number) => {
@@ -93,6 +117,16 @@ impl<'a> TargetChoice<'a> {
                 Some(SplitChoice { variant, bucket: u16::from_le_bytes([low, high]), basis })
             }
         };
-        Some(TargetChoice { index: Some(index).filter(|index| *index != OWN_URL), split, facts })
+        Some(TargetChoice {
+            index: Some(index).filter(|index| *index != OWN_URL),
+            split,
+            facts,
+            way_out: find_way_out(way_out),
+        })
     }
+}
+
+/// The way out of a number; `None` for 0, and for one that only a newer build knows.
+fn find_way_out(number: u8) -> Option<WayOut> {
+    WayOut::ALL.get(usize::from(number.checked_sub(1)?)).copied()
 }

@@ -21,6 +21,7 @@
 //! - `routes`: old URLs of other trackers
 //! - `targets`: where a click ends on this device, in this app, in this country
 //! - `geoip`: countries and networks of addresses, by MMDB files
+//! - `landing`: pages in place of a redirect, out of an app's own browser and to an app
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -134,6 +135,7 @@ mod kafka_faults;
 mod kafka_protobuf;
 mod kafka_refused;
 mod keys;
+mod landing;
 mod limits;
 mod links_commands;
 mod links_file;

@@ -161,7 +161,9 @@ fn a_visitor_stays_in_a_variant_and_a_click_without_a_cookie_says_so() {
     for _ in 0..20 {
         assert_eq!(path_of(&site, "/split", &[IPHONE, &cookie]), "/0");
     }
-    let event = event_of(&site, "split");
+    let event = until("the event with the cookie", || {
+        site.events("clicks").into_iter().find(|event| event["visitor_new"] == false)
+    });
     assert_eq!((&event["split"], &event["split_basis"]), (&json!("b"), &json!("visitor")));
     assert_eq!(event["target_facts"], "visitor=returning");
     site.get("/split", &[IPHONE, &cookie, "Sec-GPC: 1"]);

@@ -6,11 +6,12 @@ use crate::{
     attribution::token::PayloadBuffer,
     client::request_facts::Navigation,
     edge::{
+        client_kind::{AppBrowser, ClientKind, MobileSystem},
         client_place::{ClientPlace, PlaceSource},
         code_request::CodeRequest,
         context::RequestContext,
         decision::{Action, CookieAction, Decision},
-        explain::{Check, ExplainedLink, target_checks::list_checks_of_targets},
+        explain::{Check, ExplainedLink, target_checks::list_checks_of_landing},
         scratch::ScratchBuffers,
         second_lookup::SecondLookup,
         snapshot::Edge,
@@ -18,7 +19,7 @@ use crate::{
     },
     links::{
         Link, LinkState,
-        domains::{Domain, Prefetch},
+        domains::{Domain, InApp, Prefetch},
         routes::Route,
     },
     model::{
@@ -115,20 +116,13 @@ impl LookedUp {
             self.add("sub_names", sub_names.join(", "));
         }
         let mut payload = PayloadBuffer::default();
-        let request = CodeRequest::resolve_facts_and_verify_cookie(
-            edge,
-            request,
-            &target,
-            link,
-            context,
-            &mut payload,
-            &mut scratch.preview_fetchers,
-        );
+        let request =
+            CodeRequest::resolve_facts_and_verify_cookie(edge, request, &target, link, context, &mut payload, scratch);
         self.link = link.map(|link| describe_link(link, context.wall_ms));
         self.add_checks_of_facts(&request);
         let decision = Decision::new(&request);
         self.add_decision(&decision);
-        self.checks.extend(list_checks_of_targets(&request, &decision, &mut scratch.agents));
+        self.checks.extend(list_checks_of_landing(&request, &decision, &mut scratch.agents));
     }
 
     /// The repair, then the routes.
@@ -179,7 +173,10 @@ impl LookedUp {
             },
         );
         self.add("preview_fetcher", yes_or_no(request.is_preview_fetcher));
-        self.add("app", yes_or_no(request.is_app_resolve));
+        self.add("app", yes_or_no(request.is_app_resolve()));
+        if request.domain.in_app == InApp::OpenOutside {
+            self.add("app_browser", describe_app_browser(request.client_kind));
+        }
         self.add("head", yes_or_no(request.target.is_head));
         self.add(
             "navigation",
@@ -230,6 +227,8 @@ impl LookedUp {
             "leads_to",
             match decision.action {
                 Action::RedirectToDestination(_) => "the link's destination",
+                Action::LeaveAppBrowser(_) => "the link's destination, outside the app's own browser",
+                Action::ShowLandingPage(_) => "a page that leads to the link's destination",
                 Action::RedirectToFallback(_) => "the fallback_url of the link or the suspension",
                 Action::RedirectToDomainUrl(_) => "a URL of the domain",
                 Action::ReturnJson(_) => "the click as JSON",
@@ -247,6 +246,17 @@ impl LookedUp {
             },
         );
         self.add("token", if decision.allows_token { "allowed in the destination" } else { "not allowed" });
+    }
+}
+
+/// The app's own browser that the domain may leave.
+fn describe_app_browser(client: ClientKind) -> String {
+    let ClientKind::AppBrowser(AppBrowser { app, system }) = client else { return "no".to_owned() };
+    let app = if app.is_empty() { "of an unknown app" } else { app };
+    match system {
+        MobileSystem::Android => format!("{app} on android"),
+        MobileSystem::Ios(Some(version)) => format!("{app} on ios {version}"),
+        MobileSystem::Ios(None) => format!("{app} on ios"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The checks of a link's targets: each condition with the value that it saw, up to the target that decides.
+//! The checks of where a click lands: each condition of the link's targets with the value that it saw, up to the target
+//! that decides, and the page that leads there.
 
 use crate::{
     attribution::click_id::ClickId,
@@ -8,21 +9,52 @@ use crate::{
         decision::{Action, Decision},
         explain::Check,
         fact_finder::FactFinder,
+        landing::kind::LandingPage,
         minted_click::known_or_new_visitor,
-        target_choice::{SplitIds, split_by_visitor_else_click},
+        target_choice::{ChosenTarget, SplitIds, split_by_visitor_else_click},
     },
-    links::facts::Fact,
+    links::{Link, facts::Fact, targets::Targets},
 };
 
-/// The checks of the targets; none without targets, and where the answer does not lead to the link's destination.
-pub(super) fn list_checks_of_targets<'a>(
+/// The checks of the targets and the page; none where the answer does not lead to the link's destination.
+pub(super) fn list_checks_of_landing<'a>(
     request: &CodeRequest<'a>,
     decision: &Decision<'a>,
     agents: &mut AgentMemo,
 ) -> Vec<Check> {
-    let (Action::RedirectToDestination(link) | Action::ReturnJson(link)) = decision.action else { return Vec::new() };
-    let Some(targets) = link.targets() else { return Vec::new() };
+    let (Action::RedirectToDestination(link) | Action::LeaveAppBrowser(link) | Action::ReturnJson(link)) =
+        decision.action
+    else {
+        return Vec::new();
+    };
     let mut checks = Vec::new();
+    let chosen = match link.targets() {
+        Some(targets) => list_checks_of_targets(request, decision, link, targets, agents, &mut checks),
+        None => ChosenTarget::own_url_of(link),
+    };
+    let page = LandingPage::choose(request, decision, link, &chosen, agents);
+    let result = match (page, decision.action) {
+        (Some(LandingPage::TryApp), _) => "tries the app, then goes to the link's own url".to_owned(),
+        (Some(LandingPage::OpenOutside(exit)), _) => {
+            format!("leaves the app's own browser: {}", exit.way_out().as_str())
+        }
+        (None, Action::LeaveAppBrowser(_)) => "none; the target asks for the app, or leads to an app".to_owned(),
+        (None, _) => return checks,
+    };
+    checks.push(Check { check: "page", result });
+    checks
+}
+
+/// Adds the checks of the targets, and returns the choice.
+fn list_checks_of_targets<'a>(
+    request: &CodeRequest<'a>,
+    decision: &Decision<'a>,
+    link: &'a Link,
+    targets: Targets<'a>,
+    agents: &mut AgentMemo,
+    checks: &mut Vec<Check>,
+) -> ChosenTarget<'a> {
+    let mut chosen = ChosenTarget::own_url_of(link);
     let mut add = |check, result: String| checks.push(Check { check, result });
     let mut finder = FactFinder::new(request);
     let visitor = known_or_new_visitor(request, decision);
@@ -46,9 +78,10 @@ pub(super) fn list_checks_of_targets<'a>(
         }
         if target.matches(&finder.facts) {
             add("target", format!("targets/{index}"));
-            return checks;
+            chosen.lead_to(&target, index);
+            return chosen;
         }
     }
     add("target", "none; the link's own url".to_owned());
-    checks
+    chosen
 }

@@ -205,6 +205,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         index: Some(1),
         split: Some(SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Visitor }),
         facts: b"os=ios;country=VN;query.color=dark%20red",
+        way_out: None,
     });
     let place = PlaceLabels {
         country: Some(*b"US"),

@@ -8,9 +8,10 @@ use crate::{
         destination::policy,
         domains::{
             app_links::{AppAssociationFiles, AppLinks},
+            choices::{Gpc, InApp, OnExpired, Prefetch},
             domain_url::DomainUrl,
             host::is_same_or_subdomain,
-            settings::{Gpc, MAX_DOMAINS, OnExpired, Prefetch, Settings, check_and_normalize_cookie_domain},
+            settings::{MAX_DOMAINS, Settings, check_and_normalize_cookie_domain},
             sub_names::SubNames,
         },
         routes::Routes,
@@ -96,6 +97,10 @@ pub struct Domain {
     pub app_association_files: AppAssociationFiles,
     /// Whether `/CODE+` shows a page about the link.
     pub info_page: bool,
+    /// The answer to a tap in an app's own browser.
+    pub in_app: InApp,
+    /// Whether an answer can depend on what asks: an app, or an app's own browser.
+    pub asks_for_client_kind: bool,
     /// The names of the sub ids, if they are not `sub1` to `sub5`.
     pub sub_names: SubNames,
     /// The shapes of other trackers' URLs.
@@ -137,6 +142,8 @@ impl Domain {
                 .map(AppLinks::build_association_files)
                 .unwrap_or_default(),
             info_page: settings.info_page,
+            in_app: settings.in_app,
+            asks_for_client_kind: settings.lets_apps_resolve() || settings.in_app == InApp::OpenOutside,
             sub_names: SubNames::parse(&settings.sub_names, &settings.token_param)?,
             routes: Routes::compile(&settings.routes)?,
             name: name.into(),

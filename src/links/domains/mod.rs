@@ -4,6 +4,7 @@
 //! is not configured. A domain inherits nothing from `*`: a setting that is left out has the default of [`Settings`].
 
 mod app_links;
+mod choices;
 mod domain;
 mod domain_url;
 pub(in crate::links) mod host;
@@ -14,11 +15,12 @@ mod settings;
 mod sub_names;
 
 pub use app_links::{AndroidApp, AppAssociationFiles, AppLinks};
+pub use choices::{ClientIp, Gpc, InApp, OnExpired, Prefetch, UnknownHosts};
 pub use domain::{Domain, DomainId};
 pub use domain_url::DomainUrl;
 pub use host::parse_host_or_asterisk;
 pub use registry::Domains;
-pub use settings::{ClientIp, Config, Gpc, OnExpired, Prefetch, Settings, UnknownHosts};
+pub use settings::{Config, Settings};
 pub use sub_names::SubNames;
 
 #[cfg(test)]

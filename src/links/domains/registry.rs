@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use crate::{
     links::domains::{
+        choices::UnknownHosts,
         domain::{Domain, DomainId},
         host::{MAX_HOST, parse_host_or_asterisk},
-        settings::{Config, Settings, UnknownHosts},
+        settings::{Config, Settings},
     },
     uri,
 };

@@ -10,6 +10,7 @@ use crate::{
         destination::policy,
         domains::{
             app_links::AppLinks,
+            choices::{ClientIp, Gpc, InApp, OnExpired, Prefetch, UnknownHosts},
             domain_url::DomainUrl,
             host::{is_same_or_subdomain, parse_host_or_asterisk},
             loops::{DomainRedirects, list_redirects_in_circles},
@@ -18,7 +19,7 @@ use crate::{
         },
         routes::{self, RouteSettings},
     },
-    model::{click::AddressMode, link_parameter::LinkParameter},
+    model::link_parameter::LinkParameter,
     net::tls,
 };
 
@@ -71,6 +72,8 @@ pub struct Settings {
     pub app_links: Option<AppLinks>,
     /// Whether `/CODE+` shows a page about the link instead of following it.
     pub info_page: bool,
+    /// The answer to a tap in an app's own browser: `redirect` or `open_outside`.
+    pub in_app: InApp,
     /// The names of `sub1`, `sub2` and so on in requests for this host, as an old tracker named them.
     pub sub_names: Vec<String>,
     /// Of `*` alone: whether hosts that are not configured are served.
@@ -101,79 +104,10 @@ impl Default for Settings {
             app_origins: Vec::new(),
             app_links: None,
             info_page: true,
+            in_app: InApp::default(),
             sub_names: Vec::new(),
             unknown_hosts: UnknownHosts::default(),
             routes: Vec::new(),
-        }
-    }
-}
-
-/// The answer to an expired link without a fallback.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnExpired {
-    /// A redirect to the link's own destination, without cookie and token.
-    #[default]
-    Pass,
-    /// `410` with a link to the shop.
-    Gone,
-}
-
-/// The answer to a request whose host is not configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownHosts {
-    /// The links and settings of `*`.
-    #[default]
-    Serve,
-    /// `421` without a click.
-    Refuse,
-}
-
-/// The answer to a prefetch or prerender.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Prefetch {
-    /// `503`, so that the browser sends the request again when the buyer taps.
-    #[default]
-    Refuse,
-    /// `302` without cookie and token.
-    Redirect,
-}
-
-/// The effect of `Sec-GPC: 1`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Gpc {
-    /// The click has no visitor id and a truncated address, and the cookie is deleted; click id and token stay.
-    #[default]
-    Unlinked,
-    /// As `unlinked`, and the destination gets no token.
-    Strict,
-    /// No effect.
-    Ignore,
-}
-
-/// How much of the client's address a click keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientIp {
-    /// All of it.
-    #[default]
-    Full,
-    /// IPv4 to /24, IPv6 to /48.
-    Truncated,
-    /// Nothing.
-    None,
-}
-
-impl ClientIp {
-    /// The setting as a click records it.
-    pub(super) const fn address_mode(self) -> AddressMode {
-        match self {
-            ClientIp::Full => AddressMode::Full,
-            ClientIp::Truncated => AddressMode::Truncated,
-            ClientIp::None => AddressMode::None,
         }
     }
 }

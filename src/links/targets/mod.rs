@@ -28,8 +28,8 @@ use crate::links::{
     facts::{FactSet, Facts},
 };
 
-/// The targets of a link, borrowed from its bytes.
-#[derive(Clone, Copy, Debug)]
+/// The targets of a link, borrowed from its bytes; none by default.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Targets<'a> {
     seed: u64,
     variants: &'a [u8],
@@ -49,7 +49,7 @@ pub struct Target<'a> {
 impl<'a> Targets<'a> {
     /// The targets in these bytes; none if the bytes end early.
     pub(super) fn from_bytes(bytes: &'a [u8]) -> Targets<'a> {
-        let none = Targets { seed: 0, variants: &[], targets: &[] };
+        let none = Targets::default();
         let Some((seed, rest)) = bytes.split_first_chunk::<8>() else { return none };
         let Some((count, rest)) = rest.split_first() else { return none };
         let mut targets = rest;

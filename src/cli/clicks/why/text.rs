@@ -98,7 +98,8 @@ fn describe_outcome_status_and_destination(event: &Value) -> String {
     event["destination"].as_str().map_or(answer.clone(), |to| format!("{answer} to {to}"))
 }
 
-/// The target that was chosen at the click, and what its conditions saw; `None` on a link without targets.
+/// The target that was chosen at the click, what was looked at for it, and how the page leaves an app's own browser;
+/// `None` on a link without targets whose destination is reached by a redirect.
 fn describe_target(event: &Value) -> Option<String> {
     let (index, facts, split) = (event["target_index"].as_u64(), event["target_facts"].as_str(), &event["split"]);
     if index.is_none() && facts.is_none() && split.is_null() {
@@ -111,6 +112,9 @@ fn describe_target(event: &Value) -> Option<String> {
     if let Some(variant) = split.as_str() {
         let (bucket, basis) = (event["split_bucket"].as_u64().unwrap_or_default(), text_field(event, "split_basis"));
         text.push_str(&format!(", variant {variant} (bucket {bucket} of 10000, by {basis} id)"));
+    }
+    if let Some(way_out) = event["opened_outside"].as_str() {
+        text.push_str(&format!(", leaving the app's own browser: {way_out}"));
     }
     Some(text)
 }
