@@ -94,9 +94,10 @@ def terms(plan, rate_bp, partner):
 
 def settle(line, was_taken_out, last, rate_bp, as_of_ms):
     """State, amount and clawbacks of a credited line, by what the buyer kept and since when."""
-    taken = [(back["returned_at_ms"], 0, back["quantity"]) for back in line.get("returns", [])]
     if was_taken_out:
-        taken.append((last["updated_at_ms"], 0, line["quantity"]))
+        taken = [(last["updated_at_ms"], 0, line["quantity"])]
+    else:
+        taken = [(back["returned_at_ms"], 0, back["quantity"]) for back in line.get("returns", [])]
     if last.get("cancelled_at_ms"):
         taken.append((last["cancelled_at_ms"], 1, line["quantity"]))
     completed = last.get("completed_at_ms")

@@ -35,14 +35,14 @@ impl<'a> Settlement<'a> {
         let found = last.lines.iter().find(|line| line.line_id == paid_line.line_id);
         let line = found.unwrap_or(paid_line);
         let is_known = |at_ms: &u64| *at_ms <= as_of_ms;
-        let mut dated: Vec<(u64, i64, TakeBackCause)> = line
-            .returns
-            .iter()
-            .map(|returned| (returned.returned_at_ms, returned.quantity, TakeBackCause::Return))
-            .collect();
-        if found.is_none() {
-            dated.push((last.updated_at_ms, i64::MAX, TakeBackCause::Return));
-        }
+        let mut dated: Vec<(u64, i64, TakeBackCause)> = match found {
+            Some(line) => {
+                let returns = line.returns.iter();
+                returns.map(|back| (back.returned_at_ms, back.quantity, TakeBackCause::Return)).collect()
+            }
+            // The last version alone says what came back. That of the first paid one is not asked.
+            None => vec![(last.updated_at_ms, i64::MAX, TakeBackCause::Return)],
+        };
         dated.extend(last.cancelled_at_ms.map(|at_ms| (at_ms, i64::MAX, TakeBackCause::Cancellation)));
         dated.retain(|(at_ms, ..)| is_known(at_ms));
         // At one moment returns go first: a cancellation takes the rest.

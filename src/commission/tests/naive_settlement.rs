@@ -26,7 +26,7 @@ fn moments(last: &Value, paid_line: &Value, now: i128) -> Vec<(i128, &'static st
     let line = found.unwrap_or(paid_line);
     let all = number(&line["quantity"]) as usize;
     let mut moments = Vec::new();
-    for returned in line["returns"].as_array().into_iter().flatten() {
+    for returned in found.and_then(|line| line["returns"].as_array()).into_iter().flatten() {
         let piece = (number(&returned["returned_at_ms"]), "returned");
         moments.extend(std::iter::repeat_n(piece, number(&returned["quantity"]) as usize));
     }
