@@ -17,6 +17,9 @@ pub struct Config {
     /// How long a stop may take to deliver the rest; at most 10 min.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub drain_deadline: Duration,
+    /// Whether events name the device, its system, the browser and the versions. The expressions for the versions take
+    /// some 11 MB of memory.
+    pub device_labels: bool,
     /// When a click is a duplicate.
     pub duplicate: DuplicateConfig,
     /// Click files, and the size of dead-letter files.
@@ -45,6 +48,7 @@ impl Default for Config {
         Config {
             max_in_flight: 20_000,
             drain_deadline: Duration::from_secs(10),
+            device_labels: false,
             duplicate: DuplicateConfig::default(),
             files: FilesConfig::default(),
         }

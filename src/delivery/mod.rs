@@ -145,6 +145,6 @@ fn build_engine_with<S: Sink>(mut events: EventBuilder, inputs: EngineInputs, si
         LaneProgress::new(reader, delivered_at_open, checkpoints_cover_lane)
     });
     let lanes: Vec<LaneProgress> = lanes.collect();
-    let events = events.with_geoip(geoip);
+    let events = events.with_geoip(geoip).with_device_labels(config.device_labels);
     Engine::new(topic, edge, config.max_in_flight as usize, sink, lanes, dead_letters, events)
 }

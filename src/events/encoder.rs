@@ -9,6 +9,7 @@
 //! destination never contains its token: `{click_token}` replaces it.
 
 use super::{
+    device_labels::DeviceLabels,
     duplicates::{DuplicateVerdict, uuid_v7_ms},
     encoded_text::cut_encoded_at_character,
     event_writer::EventWriter,
@@ -35,8 +36,6 @@ use crate::{
 
 /// Longest `query`, bytes. A longer query is cut.
 const MAX_QUERY_BYTES: usize = 1024;
-/// Longest name of a network, bytes. A longer name is cut.
-const MAX_NETWORK_NAME_BYTES: usize = 128;
 /// Longest decoded value of a query parameter, bytes. A longer value is cut.
 const MAX_PARAM_BYTES: usize = 256;
 
@@ -67,14 +66,16 @@ pub enum ValueEncoding {
     },
 }
 
-/// What was derived from a click: its link's facts, query parameters, labels, its address's labels, and whether it is a
-/// duplicate.
+/// What was derived from a click: its link's facts, query parameters, labels, the labels of its address and its
+/// device, and whether it is a duplicate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DerivedFacts<'a> {
     pub(crate) link: Option<&'a LinkFacts<'a>>,
     pub(crate) params: &'a QueryParams<'a>,
     pub(crate) labels: &'a ClickLabels,
     pub(super) place: &'a PlaceLabels<'a>,
+    /// `None`: devices are not labelled.
+    pub(super) device: Option<&'a DeviceLabels<'a>>,
     pub(crate) duplicate: DuplicateVerdict,
 }
 
@@ -128,7 +129,10 @@ impl EventEncoder {
         add_visitor_and_consent_fields(writer, click);
         self.add_request_fields(writer, click, facts.params);
         add_label_fields(writer, click, facts);
-        add_place_fields(writer, facts.place);
+        facts.place.add_fields(writer);
+        if let Some(device) = facts.device {
+            device.add_fields(writer);
+        }
     }
 
     fn add_request_fields<W: EventWriter>(&mut self, writer: &mut W, click: &Click<'_>, params: &QueryParams<'_>) {
@@ -335,28 +339,6 @@ fn add_label_fields(writer: &mut impl EventWriter, click: &Click<'_>, facts: &De
     writer.add_bool(field::IN_APP, in_app);
     writer.add_plain_word_unless_empty(field::IN_APP_NAME, in_app_name);
     writer.add_integer(field::LABELS_VERSION, labels::LABELS_VERSION);
-}
-
-fn add_place_fields(writer: &mut impl EventWriter, place: &PlaceLabels<'_>) {
-    if let Some(country) = &place.country {
-        writer.add_text_unless_empty(field::COUNTRY, country);
-        // Two letters, a hyphen, and at most three characters.
-        let mut region = [0; 6];
-        if let Some(code) = region.get_mut(3..3 + place.region.len()).filter(|code| !code.is_empty()) {
-            code.copy_from_slice(place.region);
-            region[..2].copy_from_slice(country);
-            region[2] = b'-';
-            writer.add_text_unless_empty(field::REGION, &region[..3 + place.region.len()]);
-        }
-    }
-    if let Some(network) = place.network {
-        writer.add_integer(field::ASN, u64::from(network.number));
-        let name = cut_at_character(network.name.as_bytes(), MAX_NETWORK_NAME_BYTES);
-        writer.add_text_unless_empty(field::NETWORK_NAME, name);
-    }
-    if let Some(is_data_centre) = place.is_data_centre {
-        writer.add_bool(field::DATA_CENTRE, is_data_centre);
-    }
 }
 
 /// The host of an http or https URL, without the port; empty for the scheme of an app.

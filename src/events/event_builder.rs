@@ -7,6 +7,7 @@ use aho_corasick::BuildError;
 use arc_swap::{ArcSwap, Cache};
 
 use super::{
+    device_labels::DeviceLabeller,
     duplicates::{Config, DuplicateFilter, DuplicateVerdict},
     encoder::{ClickIdentity, DerivedFacts, EventEncoder, ValueEncoding},
     labels::{ClickClass, ClickLabeller, ClickLabels},
@@ -70,10 +71,12 @@ pub struct EventBuilder {
     duplicates: DuplicateFilter,
     encoder: EventEncoder,
     geoip: Cache<Arc<ArcSwap<Databases>>, Arc<Databases>>,
+    /// `None`: devices are not labelled.
+    devices: Option<DeviceLabeller>,
 }
 
 impl EventBuilder {
-    /// A builder that has seen no click, and that labels no address.
+    /// A builder that has seen no click, and that labels neither addresses nor devices.
     ///
     /// # Errors
     /// The table of user agents does not fit its automaton; a test would have shown it.
@@ -83,6 +86,7 @@ impl EventBuilder {
             duplicates: DuplicateFilter::new(duplicates),
             encoder: EventEncoder::default(),
             geoip: Cache::new(Arc::default()),
+            devices: None,
         })
     }
 
@@ -91,6 +95,12 @@ impl EventBuilder {
     #[must_use]
     pub fn with_geoip(self, geoip: Arc<ArcSwap<Databases>>) -> EventBuilder {
         EventBuilder { geoip: Cache::new(geoip), ..self }
+    }
+
+    /// This builder, which labels devices if `is_on`. The first one of a process takes some tenths of a second.
+    #[must_use]
+    pub fn with_device_labels(self, is_on: bool) -> EventBuilder {
+        EventBuilder { devices: if is_on { DeviceLabeller::new() } else { None }, ..self }
     }
 
     /// Computes the labels that depend on the click alone.
@@ -177,7 +187,9 @@ impl EventBuilder {
     ) {
         let DecodedClick { click, link, params } = click;
         let place = PlaceLabels::of_click(click, self.geoip.load());
-        let facts = DerivedFacts { link: link.as_ref(), params, labels, place: &place, duplicate };
+        let device = self.devices.as_mut().map(|devices| devices.label(click));
+        let (link, device) = (link.as_ref(), device.as_ref());
+        let facts = DerivedFacts { link, params, labels, place: &place, device, duplicate };
         self.encoder.append_event(out, encoding, identity, click, &facts);
     }
 

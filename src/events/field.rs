@@ -159,6 +159,11 @@ event_fields! {
     ASN = 89 Integer "asn",
     NETWORK_NAME = 90 Text "network_name",
     DATA_CENTRE = 91 Boolean "data_centre",
+    DEVICE = 92 Text "device",
+    OS = 93 Text "os",
+    OS_VERSION = 94 Text "os_version",
+    BROWSER = 95 Text "browser",
+    BROWSER_VERSION = 96 Text "browser_version",
 }
 
 /// One more than the greatest number of a field.

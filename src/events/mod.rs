@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! journal bytes ─▶ event_builder ── decode: client::query_params
-//!                         ├── label: labels, client::source, place_labels
+//!                         ├── label: labels, client::source, place_labels, device_labels
 //!                         ├── decide: duplicates
 //!                         └── encode: encoder, field, json, protobuf ─▶ event
 //! Protobuf value ─▶ protobuf_reader ─▶ event in JSON
 //! ```
 
+mod device_labels;
 pub(crate) mod duplicates;
 mod encoded_text;
 pub(crate) mod encoder;

@@ -2,10 +2,15 @@
 //! address as the click keeps, so a truncated address is known less exactly. Under `strict` nothing is concluded from
 //! it.
 
+use super::{event_writer::EventWriter, field};
 use crate::{
     geoip::{DatabaseKind, Databases, Network},
     model::click::{Click, Privacy},
+    text::cut_at_character,
 };
+
+/// Longest name of a network, bytes. A longer name is cut.
+const MAX_NETWORK_NAME_BYTES: usize = 128;
 
 /// What the address says; empty without an address and without files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,5 +45,27 @@ impl<'a> PlaceLabels<'a> {
             }
         }
         labels
+    }
+
+    /// Adds the fields of what is known.
+    pub(super) fn add_fields(&self, writer: &mut impl EventWriter) {
+        if let Some(country) = &self.country {
+            writer.add_text_unless_empty(field::COUNTRY, country);
+            // Two letters, a hyphen, and at most three characters.
+            let mut region = [country[0], country[1], b'-', 0, 0, 0];
+            let end = 3 + self.region.len();
+            if let Some(code) = region.get_mut(3..end).filter(|code| !code.is_empty()) {
+                code.copy_from_slice(self.region);
+                writer.add_text_unless_empty(field::REGION, &region[..end]);
+            }
+        }
+        if let Some(network) = self.network {
+            writer.add_integer(field::ASN, u64::from(network.number));
+            let name = cut_at_character(network.name.as_bytes(), MAX_NETWORK_NAME_BYTES);
+            writer.add_text_unless_empty(field::NETWORK_NAME, name);
+        }
+        if let Some(is_data_centre) = self.is_data_centre {
+            writer.add_bool(field::DATA_CENTRE, is_data_centre);
+        }
     }
 }

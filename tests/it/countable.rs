@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::dsl::{Connection, Site, link, until};
+use crate::dsl::{Connection, PHONE_BROWSER, Site, link, until};
 
 /// One recorded request, and the labels that its click must have.
 #[derive(Deserialize)]
@@ -188,4 +188,30 @@ fn a_preview_fetcher_is_redirected_without_cookie_and_token_and_a_person_in_the_
         assert_eq!((&event["class"], &event["outcome"]), (&expected.into(), &"redirected".into()), "{event}");
         assert_eq!(event["countable"], !is_fetcher, "{event}");
     }
+}
+
+#[test]
+fn with_device_labels_every_event_names_device_system_browser_and_versions() {
+    let asks = r#"{"code":"asks","url":"https://shop.example.com/","kind":"plain","creator":"c_1","test":true,
+        "targets":[{"when":{"os":"android"},"url":"https://shop.example.com/a"}]}"#;
+    let links = [link("tea"), asks.replace('\n', "")];
+    let site = Site::new(&links).config("[delivery]\ndevice_labels = true\n").start();
+    let windows = "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                   Chrome/126.0.0.0 Safari/537.36";
+    site.get("/tea", &PHONE_BROWSER);
+    site.get("/tea", &[windows]);
+    // The hint is seen by the target alone, and the event names one system.
+    site.get("/asks", &[windows, "Sec-CH-UA-Platform: \"Android\""]);
+    site.get("/tea", &[]);
+    let events = site.wait_for_events("clicks", 4);
+    let fields = ["device", "os", "os_version", "browser", "browser_version"];
+    let labels = |event: &Value| Value::from(fields.map(|field| event[field].clone()).to_vec());
+    assert_eq!(labels(&events[0]), json!(["phone", "ios", "17.6", "Mobile Safari", "17.6"]));
+    assert_eq!(labels(&events[1]), json!(["desktop", "windows", "10", "Chrome", "126.0.0.0"]));
+    assert_eq!(labels(&events[2]), json!(["desktop", "android", null, "Chrome", "126.0.0.0"]));
+    assert_eq!(labels(&events[3]), json!(["other", "other", null, null, null]));
+    let without = Site::with_codes(&["tea"]);
+    without.get("/tea", &PHONE_BROWSER);
+    let event = &without.wait_for_events("clicks", 1)[0];
+    assert!(fields.iter().all(|field| event.get(*field).is_none()), "{event}");
 }

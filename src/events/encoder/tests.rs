@@ -106,14 +106,15 @@ fn event_in(
     facts: Option<&LinkFacts<'_>>,
     duplicate: DuplicateVerdict,
 ) -> Vec<u8> {
-    event_with_place(encoding, click, facts, &PlaceLabels::default(), duplicate)
+    event_with_labels(encoding, click, facts, (&PlaceLabels::default(), None), duplicate)
 }
 
-fn event_with_place(
+/// An event with the labels of its address and its device.
+fn event_with_labels(
     encoding: ValueEncoding,
     click: &Click<'_>,
     facts: Option<&LinkFacts<'_>>,
-    place: &PlaceLabels<'_>,
+    (place, device): (&PlaceLabels<'_>, Option<&DeviceLabels<'_>>),
     duplicate: DuplicateVerdict,
 ) -> Vec<u8> {
     // Through the journal's bytes, where texts are cut to their limits.
@@ -123,7 +124,7 @@ fn event_with_place(
     let params = QueryParams::parse_known_params(click.text(Text::Query));
     let labels = LABELLER.lock().unwrap().compute_labels(&click, &params);
     let mut out = Vec::new();
-    let derived = DerivedFacts { link: facts, params: &params, labels: &labels, place, duplicate };
+    let derived = DerivedFacts { link: facts, params: &params, labels: &labels, place, device, duplicate };
     EventEncoder::default().append_event(&mut out, encoding, &IDENTITY, &click, &derived);
     out
 }
@@ -213,6 +214,14 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         network: Some(Network { number: 64500, name: "Example \"Telecom\"" }),
         is_data_centre: Some(false),
     };
+    let device = DeviceLabels {
+        device: b"phone",
+        os: b"ios",
+        os_version: b"17.5.1",
+        browser: b"Instagram",
+        browser_version: b"334.0.4",
+    };
+    let labels = (&place, Some(&device));
     let mut dead = Vec::new();
     append_dead_letter_stub(&mut dead, encoding, &IDENTITY, &first, Refusal::TooLarge, 1_734);
     vec![
@@ -229,7 +238,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         ("hostile", event_of(&hostile, Some(&link), DuplicateVerdict::First)),
         ("test_link", event_of(&first, Some(&test), DuplicateVerdict::First)),
         ("targeted", event_of(&targeted, Some(&link), DuplicateVerdict::First)),
-        ("placed", event_with_place(encoding, &first, Some(&link), &place, DuplicateVerdict::First)),
+        ("labelled", event_with_labels(encoding, &first, Some(&link), labels, DuplicateVerdict::First)),
     ]
 }
 

@@ -118,6 +118,11 @@ pub(super) const COLUMNS: &[(&str, ColumnType)] = &[
     ("asn", ColumnType::Int64),
     ("network_name", ColumnType::Text),
     ("data_centre", ColumnType::Boolean),
+    ("device", ColumnType::Text),
+    ("os", ColumnType::Text),
+    ("os_version", ColumnType::Text),
+    ("browser", ColumnType::Text),
+    ("browser_version", ColumnType::Text),
     (ARRIVAL_FIELD, ColumnType::TimestampMs),
     (OTHER_FIELDS, ColumnType::Text),
 ];

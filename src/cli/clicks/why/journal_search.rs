@@ -58,7 +58,8 @@ fn find_first_frame_of_click_and_count_frames(
     let dir = &config.server.data_dir;
     let edge = config.edge.id.clone().or_else(|| read_edge_id(dir)).unwrap_or_default();
     let builder = EventBuilder::new(&config.delivery.duplicate).context("the table of user agents")?;
-    let mut builder = builder.with_geoip(load_usable_geoip_files_and_warn(config));
+    let builder = builder.with_geoip(load_usable_geoip_files_and_warn(config));
+    let mut builder = builder.with_device_labels(config.delivery.device_labels);
     let (mut found, mut text) = (None, Vec::new());
     for topic in Topic::ALL {
         journal::dump_frames_and_count(dir, topic.name(), true, |lane, frame| {

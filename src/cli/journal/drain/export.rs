@@ -154,7 +154,8 @@ impl Export {
         file_for_errors: &Path,
     ) -> Result<Vec<ExportedTopic>> {
         let builder = EventBuilder::new(&edge.config.delivery.duplicate).context("the table of user agents")?;
-        let mut builder = builder.with_geoip(load_usable_geoip_files_and_warn(&edge.config));
+        let builder = builder.with_geoip(load_usable_geoip_files_and_warn(&edge.config));
+        let mut builder = builder.with_device_labels(edge.config.delivery.device_labels);
         let mut line = Vec::new();
         let time = |frame: &Frame<'_>| Click::decode(frame.payload).map_or(0, |click| click.at_ms);
         let mut exported = Vec::new();

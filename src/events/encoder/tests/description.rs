@@ -12,6 +12,7 @@ use crate::{
     },
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome, Privacy},
+        device::{DeviceClass, Os},
         link::{CreatorType, Kind, Plan},
     },
 };
@@ -59,5 +60,7 @@ fn every_list_of_values_is_that_of_the_code() {
     check("link_kind", &Kind::ALL.map(Kind::as_str));
     check("creator_type", &CreatorType::ALL.map(CreatorType::as_str));
     check("plan", &Plan::ALL.map(Plan::as_str));
+    check("device", &DeviceClass::ALL.map(DeviceClass::as_str));
+    check("os", &Os::ALL.map(Os::as_str));
     check("class", &ClickClass::ALL.map(ClickClass::as_str));
 }

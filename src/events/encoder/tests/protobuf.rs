@@ -130,7 +130,8 @@ proptest! {
             let link = with_link.then_some(&link);
             let place = PlaceLabels::default();
             let duplicate = DuplicateVerdict::Visitor;
-            let derived = DerivedFacts { link, params: &params, labels: &labels, place: &place, duplicate };
+            let (params, labels, place) = (&params, &labels, &place);
+            let derived = DerivedFacts { link, params, labels, place, device: None, duplicate };
             let mut out = Vec::new();
             EventEncoder::default().append_event(&mut out, encoding, &identity, &click, &derived);
             out
