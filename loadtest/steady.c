@@ -5,7 +5,7 @@
  *
  * REQUESTS holds request heads, each ended by its empty line, sent in turn. Request i is due i/RATE seconds after the
  * first. It is timed from the moment this program sees that it is due (if all connections are taken it waits, timed) to the
- * last byte of the answer's head; an answer is a 302 without a body. TIMES gets each one's nanoseconds as 32 bits, in the
+ * last byte of the answer, which is a 302, perhaps with a body of a stated length. TIMES gets each one's nanoseconds as 32 bits, in the
  * order of the answers. One line of JSON goes to stdout. `late` is the delay between the due
  * time and the moment this program saw it; it is not part of a time. Real-time class where that is allowed. */
 #define _GNU_SOURCE
@@ -35,7 +35,7 @@ struct connection {
     int fd;
     size_t got;      /* bytes of the answer so far */
     uint64_t since;  /* when its request was seen to be due */
-    char answer[BUFFER];
+    char answer[BUFFER + 1];  /* ended by a 0 */
 };
 
 static uint64_t *since, *times, *lates;  /* by request; by answer; by request */
@@ -77,12 +77,17 @@ static void send_request(struct connection *to, uint64_t number) {
 
 /* Whether the answer is whole. */
 static int receive(struct connection *from) {
-    ssize_t got = read(from->fd, from->answer + from->got, sizeof from->answer - from->got);
+    ssize_t got = read(from->fd, from->answer + from->got, BUFFER - from->got);
     if (got < 0 && errno == EAGAIN) return 0;
     if (got < 0) fail("read");
     if (got == 0) wrong("the server closed a connection, or its answer is too long");
     from->got += (size_t)got;
-    if (from->got < 16 || memcmp(from->answer + from->got - 4, "\r\n\r\n", 4)) return 0;
+    from->answer[from->got] = 0;
+    const char *end = strstr(from->answer, "\r\n\r\n");
+    if (!end) return 0;
+    const char *length = strcasestr(from->answer, "\r\ncontent-length:");
+    size_t body = length && length < end ? strtoul(length + 17, NULL, 10) : 0;
+    if (from->got < (size_t)(end + 4 - from->answer) + body) return 0;
     if (memcmp(from->answer, "HTTP/1.1 302", 12)) wrong("an answer is not 302");
     return 1;
 }
