@@ -195,6 +195,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         split: Some(SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Visitor }),
         facts: b"os=ios;country=VN;query.color=dark%20red",
         way_out: None,
+        is_of_domain: false,
     });
     let mut dead = Vec::new();
     append_dead_letter_stub(&mut dead, encoding, &IDENTITY, &first, Refusal::TooLarge, 1_734);
