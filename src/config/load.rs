@@ -12,7 +12,9 @@ use super::{
     values::ConfigValues,
 };
 use crate::{
-    admin, attribution, delivery, geoip, journal, kafka,
+    admin, attribution, delivery, geoip,
+    invalid_value::InvalidValue,
+    journal, kafka,
     links::{self, domains, routes},
     net,
 };
@@ -136,8 +138,13 @@ pub(super) fn parse_and_validate_sections(values: &mut ConfigValues) -> (Config,
         origin: ConfigOrigin { file: values.take_file(), overridden: values.take_overridden_values() },
     };
     config.domains.add_routes(&config.routes);
+    config.domains.set_destination_policy(config.links.destination_policy());
     values.add_errors_of_unknown_sections(SECTIONS);
     let mut errors = values.take_errors_in_source_order();
+    errors.extend(config.domains.list_invalid_targets().into_iter().map(|InvalidValue { key, message }| {
+        let source = values.find_source_of_key_or_nearest_table("domains", &key);
+        ConfigError { source, key: format!("domains.{key}"), message }
+    }));
     // If the tls section has errors, it may have named certificates.
     let tls_is_valid = !errors.iter().any(|error| error.key.starts_with("tls"));
     let has_tls_listener = config.edge.listen.iter().any(|listener| listener.tls);

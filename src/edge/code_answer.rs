@@ -8,7 +8,7 @@ use crate::{
     edge::{
         answer::{Accounting, Answer, RedirectHeaders},
         click_record::encode_click_without_token_into_scratch,
-        code_request::CodeRequest,
+        code_request::{AgentMemos, CodeRequest},
         context::RequestContext,
         cors,
         decision::{Action, CookieAction, Decision},
@@ -72,8 +72,9 @@ fn answer_for_link_and_encode_click<B>(
     let headers = request.headers();
     // The request borrows from it, so it is taken out of the buffers meanwhile.
     let mut payload = std::mem::take(&mut scratch.cookie_payload);
+    let memos = AgentMemos { preview_fetchers: &mut scratch.preview_fetchers, agents: &mut scratch.agents };
     let request =
-        CodeRequest::resolve_facts_and_verify_cookie(edge, request, target, link, context, &mut payload, scratch);
+        CodeRequest::resolve_facts_and_verify_cookie(edge, request, target, link, context, &mut payload, memos);
     let mut decision = Decision::new(&request);
     let minted = MintedClick::mint_ids_and_render_token_and_location(&request, &mut decision, scratch);
     let set_cookie = build_new_or_expired_cookie_header(&request, &decision, &minted, scratch);

@@ -11,8 +11,8 @@ use crate::{
         request_facts::{Navigation, QueryFacts, RequestFacts},
     },
     edge::{
-        client_kind::ClientKind, context::RequestContext, domain_responses::DomainResponses, scratch::ScratchBuffers,
-        snapshot::Edge, target::RequestedCode,
+        agent_memo::AgentMemo, client_kind::ClientKind, context::RequestContext, domain_responses::DomainResponses,
+        preview_fetchers::PreviewFetchers, snapshot::Edge, target::RequestedCode,
     },
     links::{
         Link,
@@ -52,6 +52,12 @@ pub(super) struct CodeRequest<'a> {
     pub(super) address_mode: AddressMode,
 }
 
+/// What a worker remembers of user agents.
+pub(super) struct AgentMemos<'m> {
+    pub(super) preview_fetchers: &'m mut PreviewFetchers,
+    pub(super) agents: &'m mut AgentMemo,
+}
+
 impl<'a> CodeRequest<'a> {
     /// Resolves every fact about a request. `payload` holds the decoded cookie afterwards.
     pub(super) fn resolve_facts_and_verify_cookie<B>(
@@ -61,7 +67,7 @@ impl<'a> CodeRequest<'a> {
         link: Option<&'a Link>,
         context: &'a RequestContext,
         payload: &'a mut PayloadBuffer,
-        scratch: &mut ScratchBuffers,
+        memos: AgentMemos<'_>,
     ) -> CodeRequest<'a> {
         let domain = target.host.domain;
         let responses = edge.responses_of(domain);
@@ -86,11 +92,11 @@ impl<'a> CodeRequest<'a> {
             code: link.map_or(target.code.as_bytes(), Link::code),
             http_version: to_click_http_version(request.version()),
             client_kind: match domain.asks_for_client_kind {
-                true => ClientKind::identify(domain, &facts, &mut scratch.agents),
+                true => ClientKind::identify(domain, &facts, memos.agents),
                 false => ClientKind::Browser,
             },
             // An unknown code gets no cookie and no token anyway.
-            is_preview_fetcher: link.is_some() && scratch.preview_fetchers.is_preview_fetcher(facts.user_agent),
+            is_preview_fetcher: link.is_some() && memos.preview_fetchers.is_preview_fetcher(facts.user_agent),
             facts,
             query_facts,
             privacy,

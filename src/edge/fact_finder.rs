@@ -31,7 +31,8 @@ pub(super) struct FactFinder<'r, 'a> {
 impl<'r, 'a> FactFinder<'r, 'a> {
     /// A finder that has found nothing.
     pub(super) fn new(request: &'r CodeRequest<'a>) -> FactFinder<'r, 'a> {
-        let facts = Facts::of_click(request.context.wall_ms, request.target.query);
+        let mut facts = Facts::of_click(request.context.wall_ms, request.target.query);
+        facts.code = request.code;
         FactFinder { request, found: FactSet::default(), facts }
     }
 

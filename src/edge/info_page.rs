@@ -45,7 +45,7 @@ fn describe_link(edge: &Edge, link: &Link, domain: &Domain, now_ms: u64) -> Page
     };
     let destination = String::from_utf8_lossy(link.url_template().text_without_placeholders()).into_owned();
     let mut rows = vec![("Leads to", address_before_query(&destination).to_owned())];
-    if link.targets().is_some() {
+    if link.targets().is_some() || domain.default_targets.is_some() {
         rows.push(("Or", "to another page, by phone, app, place, language or time".to_owned()));
     }
     if let Some(facts) = &facts {

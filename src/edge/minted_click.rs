@@ -42,7 +42,11 @@ impl<'a> MintedClick<'a> {
         scratch.token.clear();
         scratch.location.clear();
         let link = match decision.action {
-            Action::RedirectToDestination(link) | Action::ReturnJson(link) if link.targets().is_none() => link,
+            Action::RedirectToDestination(link) | Action::ReturnJson(link)
+                if link.targets().is_none() && request.domain.default_targets.is_none() =>
+            {
+                link
+            }
             Action::RedirectToDestination(link) | Action::ReturnJson(link) | Action::LeaveAppBrowser(link) => {
                 let ids = ClickIds { click: id, visitor };
                 let Landing { target, token_key, token_offset } =

@@ -96,7 +96,8 @@ pub(super) fn build_content_security_policy(style: &str, script: Option<&str>) -
     let hash_of = |text: &str| STANDARD.encode(Sha256::digest(text));
     let script = script.map_or(String::new(), |script| format!(" script-src 'sha256-{}';", hash_of(script)));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}';{script} base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-{}';{script} base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
         hash_of(style)
     );
     // Letters, digits and signs of ASCII alone, so the default is never used.

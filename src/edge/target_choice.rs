@@ -1,11 +1,12 @@
-//! Chooses the target of a click: the first one whose conditions all hold, else the link's own URL. Writes down what the
-//! conditions and the domain asked for and what they saw, and nothing else about the click.
+//! Chooses the target of a click: the first one whose conditions all hold, else the link's own URL. Writes down what
+//! the conditions and the domain asked for and what they saw, and nothing else about the click.
 
 use crate::{
     edge::{agent_memo::AgentMemo, fact_finder::FactFinder},
     links::{
         Link,
         destination::UrlTemplate,
+        domains::Domain,
         facts::{Fact, FactSet, Facts},
         targets::{AskedParameter, Target, Targets},
     },
@@ -30,20 +31,42 @@ pub(super) struct ChosenTarget<'a> {
     index: Option<u8>,
     split: Option<SplitChoice<'a>>,
     way_out: Option<WayOut>,
+    is_of_domain: bool,
+}
+
+/// The targets that are tried for a click; none by default.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TriedTargets<'a> {
+    pub(super) targets: Targets<'a>,
+    /// Whether they are those of the domain, because the link has none.
+    pub(super) is_of_domain: bool,
+}
+
+impl<'a> TriedTargets<'a> {
+    /// The link's own targets, else those of the domain; `None`: neither has any.
+    pub(super) fn find(link: &'a Link, domain: &'a Domain) -> Option<TriedTargets<'a>> {
+        let own = link.targets().map(|targets| TriedTargets { targets, is_of_domain: false });
+        let of_domain = || {
+            let targets = domain.default_targets.as_ref()?.targets();
+            Some(TriedTargets { targets, is_of_domain: true })
+        };
+        own.or_else(of_domain)
+    }
 }
 
 impl<'a> ChosenTarget<'a> {
     /// Chooses the target, and leaves the record of the facts in `record`. `asked`: what the domain asks for by itself.
     pub(super) fn choose_and_record_facts(
         link: &'a Link,
+        tried: TriedTargets<'a>,
         mut asked: FactSet,
         finder: &mut FactFinder<'_, 'a>,
         ids: SplitIds<'_>,
         agents: &mut AgentMemo,
         record: &mut Vec<u8>,
     ) -> ChosenTarget<'a> {
-        let targets = link.targets().unwrap_or_default();
-        let mut chosen = ChosenTarget::own_url_of(link);
+        let TriedTargets { targets, is_of_domain } = tried;
+        let mut chosen = ChosenTarget { is_of_domain, ..ChosenTarget::own_url_of(link) };
         finder.find(asked, agents);
         let mut tried = 0;
         for (index, target) in targets.iter().enumerate() {
@@ -69,12 +92,27 @@ impl<'a> ChosenTarget<'a> {
     /// The link's own URL.
     pub(super) fn own_url_of(link: &'a Link) -> ChosenTarget<'a> {
         let asks = FactSet::default();
-        ChosenTarget { template: link.url_template(), asks, index: None, split: None, way_out: None }
+        ChosenTarget {
+            template: link.url_template(),
+            asks,
+            index: None,
+            split: None,
+            way_out: None,
+            is_of_domain: false,
+        }
     }
 
-    /// Leads to a target in place of the link's own URL.
+    /// Leads to a target in place of the link's own URL. A target of the domain keeps the link's rules for the query
+    /// and the token.
     pub(super) fn lead_to(&mut self, target: &Target<'a>, index: usize) {
-        (self.template, self.asks, self.index) = (target.template, target.asks, Some(index as u8));
+        let own = self.template;
+        self.template = if self.is_of_domain { target.template.with_rules_of(&own) } else { target.template };
+        (self.asks, self.index) = (target.asks, Some(index as u8));
+    }
+
+    /// This choice among targets of the domain.
+    pub(super) fn among(self, tried: TriedTargets<'_>) -> ChosenTarget<'a> {
+        ChosenTarget { is_of_domain: tried.is_of_domain, ..self }
     }
 
     /// Whether a condition of the chosen target asks for the fact.
@@ -92,7 +130,13 @@ impl<'a> ChosenTarget<'a> {
     where
         'a: 'r,
     {
-        TargetChoice { index: self.index, split: self.split, facts, way_out: self.way_out }
+        TargetChoice {
+            index: self.index,
+            split: self.split,
+            facts,
+            way_out: self.way_out,
+            is_of_domain: self.is_of_domain,
+        }
     }
 }
 

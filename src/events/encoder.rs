@@ -278,6 +278,7 @@ fn add_target_fields(writer: &mut impl EventWriter, choice: &TargetChoice<'_>) {
         writer.add_integer(field::SPLIT_BUCKET, u64::from(split.bucket));
         writer.add_plain_word_unless_empty(field::SPLIT_BASIS, split.basis.as_str());
     }
+    writer.add_plain_word_unless_empty(field::TARGETS_OF, if choice.is_of_domain { "domain" } else { "" });
     writer.add_plain_word_unless_empty(field::OPENED_OUTSIDE, choice.way_out.map_or("", |way_out| way_out.as_str()));
 }
 

@@ -91,6 +91,7 @@ event_fields! {
     SPLIT = 84 Text "split",
     SPLIT_BUCKET = 85 Integer "split_bucket",
     SPLIT_BASIS = 86 Text "split_basis",
+    TARGETS_OF = 101 Text "targets_of",
     OPENED_OUTSIDE = 100 Text "opened_outside",
     DOMAIN = 18 Text "domain",
     CODE = 19 Text "code",

@@ -84,6 +84,8 @@ pub struct Facts<'a> {
     pub now_ms: u64,
     /// The incoming query, without `?`.
     pub query: &'a [u8],
+    /// The code of the link; empty until it is set.
+    pub code: &'a [u8],
     /// The values of the parameters that were asked for, still encoded, by their numbers in the link; `None` if absent.
     pub(super) parameters: [Option<&'a [u8]>; MAX_ASKED_PARAMETERS],
     /// A bit for each parameter that was looked for.
@@ -116,6 +118,7 @@ impl<'a> Facts<'a> {
         Facts {
             now_ms,
             query,
+            code: b"",
             parameters: [None; MAX_ASKED_PARAMETERS],
             searched_parameters: 0,
             os: Os::Other,

@@ -36,7 +36,7 @@ impl<'a> LinkUrls<'a> {
             let mut template = Vec::with_capacity(url.len() + 32);
             let destination = Destination {
                 url,
-                code,
+                code: Some(code),
                 domain: &domain.name,
                 creator: valid.facts.creator,
                 query: record.query,

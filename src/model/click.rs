@@ -506,8 +506,14 @@ mod tests {
     fn the_choice_of_a_target_stands_behind_the_names_and_newer_bytes_behind_it_are_ignored() {
         let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
         for choice in [
-            TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios;language=vi", way_out: None },
-            TargetChoice { index: None, split: None, facts: b"", way_out: None },
+            TargetChoice {
+                index: Some(3),
+                split: Some(split),
+                facts: b"os=ios;language=vi",
+                way_out: None,
+                is_of_domain: false,
+            },
+            TargetChoice { index: None, split: None, facts: b"", way_out: None, is_of_domain: false },
         ] {
             let chosen = Click { target: Some(choice), suspension: b"creator:c", route: b"tune", ..click() };
             let mut bytes = encoded(&chosen);
@@ -525,7 +531,8 @@ mod tests {
     #[test]
     fn the_bytes_of_a_choice_never_change() {
         let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
-        let choice = TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios", way_out: None };
+        let choice =
+            TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios", way_out: None, is_of_domain: false };
         let bytes = encoded(&Click { target: Some(choice), ..click() });
         assert!(bytes.ends_with(b"\x0e\x00\x03\x02\xb7\x1c\x01b\x06\x00os=ios"), "{}", bytes.escape_ascii());
         for (number, way_out) in WayOut::ALL.into_iter().enumerate() {
@@ -535,6 +542,10 @@ mod tests {
             assert!(bytes.ends_with(&expected), "{}", bytes.escape_ascii());
             assert_eq!(Click::decode(&bytes).unwrap().target, Some(choice));
         }
+        let of_domain = TargetChoice { is_of_domain: true, ..choice };
+        let bytes = encoded(&Click { target: Some(of_domain), ..click() });
+        assert!(bytes.ends_with(b"os=ios\x80"), "{}", bytes.escape_ascii());
+        assert_eq!(Click::decode(&bytes).unwrap().target, Some(of_domain));
     }
 
     /// Only the encoder cuts texts: a click of a build with longer texts is delivered whole.

@@ -5,7 +5,8 @@
 //!   length u16 of what follows
 //!   target index u8, 0xff for the link's own URL | split basis u8, 0 for none | bucket u16
 //!   length u8, the variant's name | length u16, the facts: `os=ios;language=vi`
-//!   what else u8, if there is some: bits 0 to 2 the way out of an app's browser, 0 for none
+//!   what else u8, if there is some: bits 0 to 2 the way out of an app's browser, 0 for none; bit 7: the targets are
+//!   those of the domain
 //! ```
 //!
 //! A reader ignores bytes behind what it knows: newer builds may add some.
@@ -22,6 +23,8 @@ pub(super) const MAX_ENCODED_LEN: usize = 2 + 4 + 1 + MAX_VARIANT_LEN + 2 + MAX_
 const OWN_URL: u8 = u8::MAX;
 /// The bits of the last byte that hold the way out of an app's browser.
 const WAY_OUT_BITS: u8 = 7;
+/// Set in the last byte if the targets are those of the domain.
+const OF_DOMAIN: u8 = 1 << 7;
 
 word_enum! {
     /// Whose id the split hashed.
@@ -58,6 +61,8 @@ pub struct TargetChoice<'a> {
     pub facts: &'a [u8],
     /// How the page offered to leave the app's own browser; `None`: there was no such page.
     pub way_out: Option<WayOut>,
+    /// Whether the targets are those of the domain, because the link has none.
+    pub is_of_domain: bool,
 }
 
 /// The variant of a click.
@@ -84,8 +89,8 @@ impl<'a> TargetChoice<'a> {
         let variant = self.split.map_or(&[][..], |split| split.variant);
         let variant = &variant[..variant.len().min(MAX_VARIANT_LEN)];
         let facts = &self.facts[..self.facts.len().min(MAX_FACTS_LEN)];
-        let way_out = self.way_out.map_or(0, |way| way as u8 + 1);
-        let len = 4 + 1 + variant.len() + 2 + facts.len() + usize::from(way_out != 0);
+        let more = self.way_out.map_or(0, |way| way as u8 + 1) | if self.is_of_domain { OF_DOMAIN } else { 0 };
+        let len = 4 + 1 + variant.len() + 2 + facts.len() + usize::from(more != 0);
         out.extend_from_slice(&(len as u16).to_le_bytes());
         out.push(self.index.unwrap_or(OWN_URL));
         out.push(self.split.map_or(0, |split| split.basis as u8 + 1));
@@ -94,8 +99,8 @@ impl<'a> TargetChoice<'a> {
         out.extend_from_slice(variant);
         out.extend_from_slice(&(facts.len() as u16).to_le_bytes());
         out.extend_from_slice(facts);
-        if way_out != 0 {
-            out.push(way_out);
+        if more != 0 {
+            out.push(more);
         }
     }
 
@@ -109,7 +114,7 @@ impl<'a> TargetChoice<'a> {
         let (variant, rest) = rest.split_at_checked(usize::from(*len))?;
         let (len, rest) = rest.split_first_chunk::<2>()?;
         let (facts, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-        let way_out = rest.first().map_or(0, |more| more & WAY_OUT_BITS);
+        let more = rest.first().copied().unwrap_or_default();
         let split = match basis.checked_sub(1) {
             None => None,
             Some(number) => {
@@ -121,7 +126,8 @@ impl<'a> TargetChoice<'a> {
             index: Some(index).filter(|index| *index != OWN_URL),
             split,
             facts,
-            way_out: find_way_out(way_out),
+            way_out: find_way_out(more & WAY_OUT_BITS),
+            is_of_domain: more & OF_DOMAIN != 0,
         })
     }
 }

@@ -300,3 +300,72 @@ fn a_suspended_host_switches_off_a_link_whose_target_leads_there() {
     site.restart();
     assert_eq!(site.get("/mug", &[IPHONE]).header("location"), Some("https://app.example.com/mug"));
 }
+
+#[test]
+fn the_targets_of_a_domain_serve_its_links_that_have_none() {
+    let domain = "[links]\napp_schemes = [\"exampleshop\"]\n[domains.\"go.example.com\"]\n\
+                  split = [{ name = \"a\", weight = 1 }, { name = \"b\", weight = 99 }]\ntargets = [\n\
+                  { when = { os = \"ios\" }, url = \"https://app.example.com/{code}/x?c={code}\" },\n\
+                  { when = { os = \"android\" }, url = \"exampleshop://open/{code}\" },\n\
+                  { when = { split = \"b\", language = \"vi\" }, url = \"https://shop.example.vn/\" },\n]\n";
+    let plain = |code: &str, more: Value| {
+        let mut link = json!({"code": code, "url": "https://shop.example.com/own", "kind": "plain", "test": true});
+        link["domain"] = json!("go.example.com");
+        link.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        link.to_string()
+    };
+    let own = json!([{"when": {"os": "windows"}, "url": "https://shop.example.com/windows"}]);
+    let links = [
+        plain("plain", json!({})),
+        plain("bare", json!({"append_token": false, "query": "drop"})),
+        plain("own", json!({"targets": own})),
+        json!({"code": "star", "url": "https://shop.example.com/own", "kind": "plain", "test": true}).to_string(),
+    ];
+    let site = Site::new(&links).config(domain).start();
+    let location = |target: &str, headers: &[&str]| {
+        site.get(target, headers).header("location").map(|location| location.split("wp=").next().unwrap().to_owned())
+    };
+    let answered = |target: &str, headers: &[&str]| location(target, headers).unwrap();
+    assert_eq!(answered("/plain?k=1", &[IPHONE]), "https://app.example.com/plain/x?c=plain&k=1&");
+    assert_eq!(answered("/bare?k=1", &[IPHONE]), "https://app.example.com/bare/x?c=bare", "the link's own rules");
+    assert_eq!(answered("/plain", &[DESKTOP]), "https://shop.example.com/own?");
+    assert_eq!(answered("/own", &[IPHONE]), "https://shop.example.com/own?", "a link with targets has its own alone");
+    assert_eq!(answered("/own", &[DESKTOP]), "https://shop.example.com/windows?");
+    assert_eq!(location("/plain", &[ANDROID]), None, "the page of an app's destination");
+    assert!(site.get("/plain", &[ANDROID]).text().contains("href=\"exampleshop://open/plain?wp=v1."));
+    let page = site.get("/plain+", &[]).text();
+    assert!(page.contains("to another page"), "{page}");
+    let event = until("the event of an iPhone", || {
+        site.events("clicks").into_iter().find(|event| event["target_index"] == 0 && event["code"] == "plain")
+    });
+    assert_eq!((&event["targets_of"], &event["target_facts"]), (&json!("domain"), &json!("os=ios")));
+    let event = until("the event of an own target", || {
+        site.events("clicks").into_iter().find(|event| event["target_index"] == 0 && event["code"] == "own")
+    });
+    assert_eq!(event["targets_of"], Value::Null);
+    // A visitor has one variant on all links of the domain.
+    let vietnamese = [DESKTOP, "Accept-Language: vi"];
+    let first = site.get("/plain", &vietnamese);
+    let cookie = format!("Cookie: {}", first.cookie());
+    let again = answered("/plain", &[DESKTOP, "Accept-Language: vi", &cookie]);
+    let other = answered("/bare", &[DESKTOP, "Accept-Language: vi", &cookie]);
+    assert_eq!(again.contains("example.vn"), other.contains("example.vn"));
+}
+
+#[test]
+fn wrong_targets_of_a_domain_are_refused_with_their_place() {
+    for (targets, expected) in [
+        (
+            "[{ when = { os = \"symbian\" }, url = \"https://a.example/\" }]",
+            "targets/0/when/os: \"symbian\" is unknown",
+        ),
+        ("[{ when = { os = \"ios\" }, url = \"https://a.example/{creator}\" }]", "targets/0/url: has {creator}"),
+        ("[{ when = { os = \"ios\" }, url = \"shopapp://a\" }]", "targets/0/url: has the scheme \"shopapp\""),
+        ("[{ when = { os = \"ios\" }, url = \"https://b.example/x\" }]", "names the host b.example"),
+        ("[{ when = {}, url = \"https://a.example/\" }]", "targets/0/when: has no condition"),
+    ] {
+        let settings = format!("[domains.\"go.example.com\"]\ntargets = {targets}\n[domains.\"b.example\"]\n");
+        let (code, said) = Site::new(&[]).config(&settings).run_refused_start();
+        assert!(code == Some(64) && said.contains(expected), "{expected}: {said}");
+    }
+}

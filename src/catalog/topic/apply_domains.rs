@@ -18,7 +18,10 @@ use crate::{
         store::Meta,
     },
     clock,
-    links::domains::{Config, Domains, Settings},
+    links::{
+        destination::policy::DestinationPolicy,
+        domains::{Config, Domains, Settings},
+    },
 };
 
 /// Links that waited for their domain and are taken at once.
@@ -34,7 +37,7 @@ impl TopicApplication<'_> {
     ) -> rusqlite::Result<RecordOutcome> {
         let is_configured = self.configured.names(host);
         let checked = match is_configured {
-            true => check_values(host, settings.as_ref()).map(|()| None),
+            true => check_values(host, settings.as_ref(), self.policy).map(|()| None),
             false => self.domain_rules().check_change(host, settings.as_ref())?.map(Some),
         };
         let domains = match checked {
@@ -125,8 +128,10 @@ pub(super) fn remove_domains_without_record(
 }
 
 /// Checks settings that are kept and not served, alone.
-fn check_values(host: &str, settings: Option<&Settings>) -> Result<(), DomainRefusal> {
+fn check_values(host: &str, settings: Option<&Settings>, policy: &DestinationPolicy) -> Result<(), DomainRefusal> {
     let alone = settings.map(|settings| (host.to_owned(), settings.clone()));
-    let errors = Config(alone.into_iter().collect::<BTreeMap<_, _>>()).list_invalid_values();
+    let mut alone = Config::of_hosts(alone.into_iter().collect::<BTreeMap<_, _>>());
+    alone.set_destination_policy(policy.clone());
+    let errors = alone.list_invalid_values();
     if errors.is_empty() { Ok(()) } else { Err(DomainRefusal::Invalid(errors)) }
 }

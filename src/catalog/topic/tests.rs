@@ -255,7 +255,7 @@ fn a_domain_is_served_with_the_links_before_and_behind_it_and_over_a_restart() {
 #[test]
 fn a_domain_that_the_configuration_names_is_kept_for_a_configuration_that_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let configured = DomainsConfig([("a.example".to_owned(), Settings::default())].into());
+    let configured = DomainsConfig::of_hosts([("a.example".to_owned(), Settings::default())].into());
     let mut reading = Reading::open_with(dir.path(), configured);
     let applied = reading.apply(vec![
         record(1, "d/a.example", Some(json!({"case_insensitive": true}))),

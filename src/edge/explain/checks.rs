@@ -8,7 +8,7 @@ use crate::{
     edge::{
         client_kind::{AppBrowser, ClientKind, MobileSystem},
         client_place::{ClientPlace, PlaceSource},
-        code_request::CodeRequest,
+        code_request::{AgentMemos, CodeRequest},
         context::RequestContext,
         decision::{Action, CookieAction, Decision},
         explain::{Check, ExplainedLink, target_checks::list_checks_of_landing},
@@ -116,8 +116,9 @@ impl LookedUp {
             self.add("sub_names", sub_names.join(", "));
         }
         let mut payload = PayloadBuffer::default();
+        let memos = AgentMemos { preview_fetchers: &mut scratch.preview_fetchers, agents: &mut scratch.agents };
         let request =
-            CodeRequest::resolve_facts_and_verify_cookie(edge, request, &target, link, context, &mut payload, scratch);
+            CodeRequest::resolve_facts_and_verify_cookie(edge, request, &target, link, context, &mut payload, memos);
         self.link = link.map(|link| describe_link(link, context.wall_ms));
         self.add_checks_of_facts(&request);
         let decision = Decision::new(&request);

@@ -11,9 +11,9 @@ use crate::{
         fact_finder::FactFinder,
         landing::kind::LandingPage,
         minted_click::known_or_new_visitor,
-        target_choice::{ChosenTarget, SplitIds, split_by_visitor_else_click},
+        target_choice::{ChosenTarget, SplitIds, TriedTargets, split_by_visitor_else_click},
     },
-    links::{Link, facts::Fact, targets::Targets},
+    links::{Link, facts::Fact},
 };
 
 /// The checks of the targets and the page; none where the answer does not lead to the link's destination.
@@ -28,8 +28,8 @@ pub(super) fn list_checks_of_landing<'a>(
         return Vec::new();
     };
     let mut checks = Vec::new();
-    let chosen = match link.targets() {
-        Some(targets) => list_checks_of_targets(request, decision, link, targets, agents, &mut checks),
+    let chosen = match TriedTargets::find(link, request.domain) {
+        Some(tried) => list_checks_of_targets(request, decision, link, tried, agents, &mut checks),
         None => ChosenTarget::own_url_of(link),
     };
     let page = LandingPage::choose(request, decision, link, &chosen, agents);
@@ -50,12 +50,16 @@ fn list_checks_of_targets<'a>(
     request: &CodeRequest<'a>,
     decision: &Decision<'a>,
     link: &'a Link,
-    targets: Targets<'a>,
+    tried: TriedTargets<'a>,
     agents: &mut AgentMemo,
     checks: &mut Vec<Check>,
 ) -> ChosenTarget<'a> {
-    let mut chosen = ChosenTarget::own_url_of(link);
+    let mut chosen = ChosenTarget::own_url_of(link).among(tried);
+    let targets = tried.targets;
     let mut add = |check, result: String| checks.push(Check { check, result });
+    if tried.is_of_domain {
+        add("targets", "those of the domain; the link has none".to_owned());
+    }
     let mut finder = FactFinder::new(request);
     let visitor = known_or_new_visitor(request, decision);
     let click = ClickId::mint(request.context.id_ms, &request.context.entropy.click_id);

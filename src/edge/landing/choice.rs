@@ -16,7 +16,7 @@ use crate::{
         fact_finder::FactFinder,
         landing::{exit::Exit, kind::LandingPage},
         scratch::ScratchBuffers,
-        target_choice::{ChosenTarget, SplitIds},
+        target_choice::{ChosenTarget, SplitIds, TriedTargets},
     },
     links::{
         Link,
@@ -61,8 +61,9 @@ impl<'a> Landing<'a> {
         let split_ids = SplitIds { visitor: ids.visitor.as_ref(), click: &ids.click.0 };
         let ScratchBuffers { agents, target_facts, .. } = scratch;
         let asked = facts_that_the_domain_asks_for(decision);
+        let tried = TriedTargets::find(link, request.domain).unwrap_or_default();
         let mut target =
-            ChosenTarget::choose_and_record_facts(link, asked, &mut finder, split_ids, agents, target_facts);
+            ChosenTarget::choose_and_record_facts(link, tried, asked, &mut finder, split_ids, agents, target_facts);
         let page = LandingPage::choose(request, decision, link, &target, agents);
         if let Some(LandingPage::OpenOutside(exit)) = page {
             target.set_way_out(exit.way_out());

@@ -20,9 +20,9 @@ const STYLE: &str = ":root{color-scheme:light dark}body{font:1.1rem/1.5 system-u
                      border-radius:.6rem;border:1px solid;text-align:center}\
                      #open{background:#0b57d0;border-color:#0b57d0;color:#fff;text-decoration:none}";
 
-/// Opens the URL of the first link at once, or once somebody sees the page; with `data-wait`, goes to that of the second
-/// one if the page is still seen after so many milliseconds. Tries only once, so that a buyer who comes back is not sent
-/// away again.
+/// Opens the URL of the first link at once, or once somebody sees the page; with `data-wait`, goes to that of the
+/// second one if the page is still seen after so many milliseconds. Tries only once, so that a buyer who comes back is
+/// not sent away again.
 const SCRIPT: &str = "(function(){\
                       var open=document.getElementById('open'),web=document.getElementById('web'),\
                       wait=Number(open.dataset.wait),timer;\

@@ -207,6 +207,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         split: Some(SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Visitor }),
         facts: b"os=ios;country=VN;query.color=dark%20red",
         way_out: None,
+        is_of_domain: false,
     });
     let place = PlaceLabels {
         country: Some(*b"US"),

@@ -23,8 +23,8 @@ const MAX_QUERY_NAME_LEN: usize = 32;
 pub struct Destination<'a> {
     /// The URL with its placeholders.
     pub url: &'a str,
-    /// The value of `{code}`.
-    pub code: &'a str,
+    /// The value of `{code}`; `None`: each click fills it.
+    pub code: Option<&'a str>,
     /// The value of `{domain}`: the name of the link's domain.
     pub domain: &'a str,
     /// The value of `{creator}`; "" for none.
@@ -146,7 +146,10 @@ impl<'a> MarkedUrl<'a> {
             return Ok(MarkedUrl { text: url.to_owned(), mark: String::new(), count: 0, query_names: Vec::new() });
         }
         let mut mark = "Wp0Hole".to_owned();
-        while url.contains(&mark) || destination.creator.contains(&mark) || destination.code.contains(&mark) {
+        while url.contains(&mark)
+            || destination.creator.contains(&mark)
+            || destination.code.is_some_and(|code| code.contains(&mark))
+        {
             mark.push('Q');
         }
         let mut marked =
@@ -170,11 +173,11 @@ impl<'a> MarkedUrl<'a> {
         name: &'a str,
         destination: &Destination<'_>,
     ) -> Result<(), UrlError> {
-        match name {
-            "code" => self.text.push_str(destination.code),
-            "domain" => self.push_encoded(destination.domain),
-            "creator" if destination.creator.is_empty() => return Err(UrlError::NoCreator),
-            "creator" => self.push_encoded(destination.creator),
+        match (name, destination.code) {
+            ("code", Some(code)) => self.text.push_str(code),
+            ("domain", _) => self.push_encoded(destination.domain),
+            ("creator", _) if destination.creator.is_empty() => return Err(UrlError::NoCreator),
+            ("creator", _) => self.push_encoded(destination.creator),
             _ => {
                 let number = match name.strip_prefix("query:") {
                     Some(parameter) => self.number_of_parameter(parameter)?,

@@ -23,6 +23,8 @@ const SUB1: u8 = 2;
 const DEVICE: u8 = 7;
 /// The number of the first parameter that `{query:NAME}` names; the next ones follow in the order of their names.
 const FIRST_QUERY: u8 = NAMES.len() as u8;
+/// `{code}` in a URL that belongs to no link alone. Behind every number of a name of `{query:NAME}`.
+const CODE: u8 = 24;
 /// The most parameters that the `{query:NAME}` of one URL name.
 pub(super) const MAX_QUERY_NAMES: usize = 8;
 /// Set in the number of a placeholder that stands in the path.
@@ -67,10 +69,12 @@ pub(super) enum KnownValue {
     Source,
     /// The time of the click, milliseconds since the epoch.
     ClickMs,
+    /// The code of the link.
+    Code,
 }
 
 impl KnownValue {
-    /// In the order of their numbers.
+    /// Those with names in [`NAMES`], in the order of their numbers.
     const ALL: [KnownValue; 6] = [
         KnownValue::Device,
         KnownValue::Os,
@@ -117,7 +121,10 @@ impl Placeholder {
 
     /// The number of a placeholder's name, without braces.
     pub(super) fn find_name_number(name: &str) -> Option<u8> {
-        NAMES.iter().position(|known| *known == name).map(|number| number as u8)
+        match name {
+            "code" => Some(CODE),
+            name => NAMES.iter().position(|known| *known == name).map(|number| number as u8),
+        }
     }
 
     /// The number of `{query:NAME}` whose name is the one at `index` of the template's.
@@ -156,6 +163,7 @@ impl Placeholder {
         match self.number & !PLACE_BITS {
             CLICK_ID => PlaceholderKind::ClickId,
             CLICK_TOKEN => PlaceholderKind::ClickToken,
+            CODE => PlaceholderKind::Known(KnownValue::Code),
             number if number < DEVICE => PlaceholderKind::Sub { index: number - SUB1 },
             number => match KnownValue::ALL.get(usize::from(number - DEVICE)) {
                 Some(known) => PlaceholderKind::Known(*known),
@@ -166,6 +174,9 @@ impl Placeholder {
 
     /// The name without braces; empty for a parameter that the template names.
     pub(super) fn name(self) -> &'static str {
-        NAMES.get(usize::from(self.number & !PLACE_BITS)).copied().unwrap_or_default()
+        match self.number & !PLACE_BITS {
+            CODE => "code",
+            number => NAMES.get(usize::from(number)).copied().unwrap_or_default(),
+        }
     }
 }

@@ -182,6 +182,7 @@ impl Renderer<'_, '_> {
             (Some(facts), KnownValue::Language) => facts.language.as_bytes(),
             (Some(facts), KnownValue::Source) => facts.source.as_bytes(),
             (Some(facts), KnownValue::ClickMs) => write_decimal(facts.now_ms, &mut digits),
+            (Some(facts), KnownValue::Code) => facts.code,
         };
         // Words, codes and digits need no escape anywhere.
         match found {

@@ -29,6 +29,7 @@ use crate::{
 
 pub(super) const QUERY_POLICY_BITS: u8 = 3;
 const TOKEN_PLACE_SHIFT: u8 = 2;
+const TOKEN_PLACE_BITS: u8 = 3 << TOKEN_PLACE_SHIFT;
 pub(super) const HAS_PLACEHOLDERS: u8 = 1 << 4;
 pub(super) const HAS_ALLOW_LIST: u8 = 1 << 5;
 pub(super) const HAS_FRAGMENT: u8 = 1 << 6;
@@ -161,6 +162,16 @@ impl<'a> UrlTemplate<'a> {
         out
     }
 
+    /// This template of a domain's target with the rules of a link's own one: what becomes of the incoming query, and
+    /// that no token is appended.
+    pub fn with_rules_of(self, own: &UrlTemplate<'a>) -> UrlTemplate<'a> {
+        const RULES: u8 = QUERY_POLICY_BITS | HAS_ALLOW_LIST;
+        let flags = self.flags & !RULES | own.flags & RULES;
+        let takes_no_token = own.token_place() == TokenPlace::None && self.token_place().may_be_appended();
+        let flags = if takes_no_token { flags & !TOKEN_PLACE_BITS } else { flags };
+        UrlTemplate { flags, allowed_names: own.allowed_names, ..self }
+    }
+
     /// The placeholders, in the order of their offsets.
     pub(super) fn placeholders(&self) -> impl Iterator<Item = Placeholder> + 'a {
         let (placeholders, _) = self.placeholders.as_chunks::<{ Placeholder::ENCODED_LEN }>();
@@ -189,7 +200,7 @@ impl<'a> UrlTemplate<'a> {
                 KnownValue::Country => facts.insert(Fact::Country),
                 KnownValue::Language => facts.insert(Fact::Language),
                 KnownValue::Source => facts.insert(Fact::Source),
-                KnownValue::ClickMs => {}
+                KnownValue::ClickMs | KnownValue::Code => {}
             }
         }
         asked

@@ -17,7 +17,7 @@ const TOKEN: &[u8] = b"v1.abcdefgh.cGF5bG9hZA.bWFj";
 fn destination(url: &str) -> Destination<'_> {
     Destination {
         url,
-        code: "7Kq2ZpXa",
+        code: Some("7Kq2ZpXa"),
         domain: "go.example.com",
         creator: "c 48/213",
         query: QueryPolicy::StoredWins,

@@ -5,10 +5,11 @@ use http::HeaderValue;
 
 use crate::{
     links::{
-        destination::policy,
+        destination::policy::{self, DestinationPolicy},
         domains::{
             app_links::{AppAssociationFiles, AppLinks},
             choices::{Gpc, InApp, OnExpired, Prefetch},
+            default_targets::DefaultTargets,
             domain_url::DomainUrl,
             host::is_same_or_subdomain,
             settings::{MAX_DOMAINS, Settings, check_and_normalize_cookie_domain},
@@ -101,6 +102,8 @@ pub struct Domain {
     pub in_app: InApp,
     /// Whether an answer can depend on what asks: an app, or an app's own browser.
     pub asks_for_client_kind: bool,
+    /// The targets of links that have none of their own.
+    pub default_targets: Option<DefaultTargets>,
     /// The names of the sub ids, if they are not `sub1` to `sub5`.
     pub sub_names: SubNames,
     /// The shapes of other trackers' URLs.
@@ -112,14 +115,19 @@ impl Domain {
     ///
     /// # Errors
     /// One of the errors in the settings.
-    pub(super) fn new(id: DomainId, name: String, settings: &Settings) -> Result<Domain, String> {
+    pub(super) fn new(
+        id: DomainId,
+        name: String,
+        settings: &Settings,
+        policy: &DestinationPolicy,
+    ) -> Result<Domain, String> {
         let shop_url = settings.shop_url.as_deref().map(policy::check_and_normalize_web_url).transpose();
         let cookie_domain = settings
             .cookie_domain
             .as_deref()
             .map(|domain| check_and_normalize_cookie_domain(domain, &name))
             .transpose()?;
-        Ok(Domain {
+        let mut domain = Domain {
             id,
             not_found_url: settings.not_found_url.as_deref().map(DomainUrl::check_and_build).transpose()?,
             root_url: settings.root_url.as_deref().map(DomainUrl::check_and_build).transpose()?,
@@ -144,10 +152,15 @@ impl Domain {
             info_page: settings.info_page,
             in_app: settings.in_app,
             asks_for_client_kind: settings.lets_apps_resolve() || settings.in_app == InApp::OpenOutside,
+            default_targets: None,
             sub_names: SubNames::parse(&settings.sub_names, &settings.token_param)?,
             routes: Routes::compile(&settings.routes)?,
             name: name.into(),
-        })
+        };
+        let is_reached = |host: &str| domain.is_cookie_sent_to_host(host);
+        let default_targets = DefaultTargets::compile(settings.written_targets(&domain.name, policy), is_reached)?;
+        domain.default_targets = default_targets;
+        Ok(domain)
     }
 
     /// Whether its cookie has the `Domain` that these settings give it.

@@ -5,6 +5,7 @@
 
 mod app_links;
 mod choices;
+mod default_targets;
 mod domain;
 mod domain_url;
 pub(in crate::links) mod host;
@@ -16,6 +17,7 @@ mod sub_names;
 
 pub use app_links::{AndroidApp, AppAssociationFiles, AppLinks};
 pub use choices::{ClientIp, Gpc, InApp, OnExpired, Prefetch, UnknownHosts};
+pub use default_targets::DefaultTargets;
 pub use domain::{Domain, DomainId};
 pub use domain_url::DomainUrl;
 pub use host::parse_host_or_asterisk;

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use crate::{
-    links::domains::{
-        choices::UnknownHosts,
-        domain::{Domain, DomainId},
-        host::{MAX_HOST, parse_host_or_asterisk},
-        settings::{Config, Settings},
+    links::{
+        destination::policy::DestinationPolicy,
+        domains::{
+            choices::UnknownHosts,
+            domain::{Domain, DomainId},
+            host::{MAX_HOST, parse_host_or_asterisk},
+            settings::{Config, Settings},
+        },
     },
     uri,
 };
@@ -20,6 +23,8 @@ pub struct Domains {
     /// Indices in `all`, by host.
     by_host: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
     unknown_hosts: UnknownHosts,
+    /// The rules for the destinations of targets.
+    policy: DestinationPolicy,
 }
 
 impl Domains {
@@ -32,11 +37,16 @@ impl Domains {
         let named = config.0.iter().filter(|(name, _)| *name != "*");
         let star = config.0.get("*").unwrap_or(&default);
         let all = std::iter::once(("*", star)).chain(named.map(|(name, settings)| (name.as_str(), settings)));
-        let mut domains = Domains { all: Vec::new(), by_host: HashMap::default(), unknown_hosts: star.unknown_hosts };
+        let mut domains = Domains {
+            all: Vec::new(),
+            by_host: HashMap::default(),
+            unknown_hosts: star.unknown_hosts,
+            policy: config.destination_policy(),
+        };
         for (index, (name, settings)) in all.enumerate() {
             let id = DomainId::new(index, settings.case_insensitive).ok_or("too many hosts")?;
-            let domain =
-                Domain::new(id, parse_host_or_asterisk(name)?, settings).map_err(|error| format!("{name}: {error}"))?;
+            let domain = Domain::new(id, parse_host_or_asterisk(name)?, settings, &domains.policy)
+                .map_err(|error| format!("{name}: {error}"))?;
             if index > 0 {
                 domains.by_host.insert(domain.name.as_bytes().into(), index);
             }
@@ -56,7 +66,7 @@ impl Domains {
             host => self.by_host.get(host.as_bytes()).copied().unwrap_or(self.all.len()),
         };
         let id = DomainId::new(index, settings.case_insensitive).ok_or("too many hosts since the start; restart")?;
-        let domain = Domain::new(id, host.to_owned(), settings)?;
+        let domain = Domain::new(id, host.to_owned(), settings, &self.policy)?;
         if index == 0 {
             domains.unknown_hosts = settings.unknown_hosts;
         } else {

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     invalid_value::InvalidValue,
     links::{
-        destination::policy,
+        destination::policy::{self, DestinationPolicy},
         domains::{
             app_links::AppLinks,
             choices::{ClientIp, Gpc, InApp, OnExpired, Prefetch, UnknownHosts},
+            default_targets::{DefaultTargets, WrittenTargets},
             domain_url::DomainUrl,
             host::{is_same_or_subdomain, parse_host_or_asterisk},
             loops::{DomainRedirects, list_redirects_in_circles},
@@ -26,10 +28,10 @@ use crate::{
 /// The most hosts that can be configured beside `*`.
 pub(super) const MAX_DOMAINS: usize = (1 << 15) - 1;
 
-/// Hosts and their settings, as written.
+/// Hosts and their settings, as written; and the rules for the destinations of their targets, which `links` has.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(transparent)]
-pub struct Config(pub BTreeMap<String, Settings>);
+pub struct Config(pub BTreeMap<String, Settings>, #[serde(skip)] Option<DestinationPolicy>);
 
 /// One host's settings, as written.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -74,6 +76,11 @@ pub struct Settings {
     pub info_page: bool,
     /// The answer to a tap in an app's own browser: `redirect` or `open_outside`.
     pub in_app: InApp,
+    /// Where clicks on links without `targets` of their own end that meet conditions, in the order in which they are
+    /// tried.
+    pub targets: Vec<Value>,
+    /// The split of the host's visitors into variants, which `targets` ask for.
+    pub split: Vec<Value>,
     /// The names of `sub1`, `sub2` and so on in requests for this host, as an old tracker named them.
     pub sub_names: Vec<String>,
     /// Of `*` alone: whether hosts that are not configured are served.
@@ -105,6 +112,8 @@ impl Default for Settings {
             app_links: None,
             info_page: true,
             in_app: InApp::default(),
+            targets: Vec::new(),
+            split: Vec::new(),
             sub_names: Vec::new(),
             unknown_hosts: UnknownHosts::default(),
             routes: Vec::new(),
@@ -125,6 +134,11 @@ const REFERRER_POLICIES: [&str; 8] = [
 ];
 
 impl Config {
+    /// These hosts, without rules for the destinations of their targets.
+    pub fn of_hosts(hosts: BTreeMap<String, Settings>) -> Config {
+        Config(hosts, None)
+    }
+
     /// Gives each host its routes. A host that only routes name is a configured host with default settings. A route of
     /// a host that is no name is left out; its error is one of the section `routes`.
     pub fn add_routes(&mut self, routes: &routes::Config) {
@@ -134,6 +148,30 @@ impl Config {
             let written = self.0.keys().find(is_host).cloned();
             self.0.entry(written.unwrap_or(host)).or_default().routes.push(route.clone());
         }
+    }
+
+    /// Gives the targets of hosts the rules that destinations of links have.
+    pub fn set_destination_policy(&mut self, policy: DestinationPolicy) {
+        self.1 = Some(policy);
+    }
+
+    /// The rules for the destinations of targets.
+    pub(super) fn destination_policy(&self) -> DestinationPolicy {
+        self.1.clone().unwrap_or_default()
+    }
+
+    /// Every error of the hosts' targets, as [`Config::list_invalid_values`] lists errors; none before
+    /// [`Config::set_destination_policy`].
+    pub fn list_invalid_targets(&self) -> Vec<InvalidValue> {
+        let Some(policy) = &self.1 else { return Vec::new() };
+        let mut errors = Vec::new();
+        for (name, settings) in &self.0 {
+            let Ok(host) = parse_host_or_asterisk(name) else { continue };
+            let is_own_host = |host: &str| self.names(host);
+            let wrong = DefaultTargets::list_invalid_values(settings.written_targets(&host, policy), &is_own_host);
+            errors.extend(wrong.into_iter().map(|value| value.below(&format!("{name:?}"))));
+        }
+        errors
     }
 
     /// Whether it has this host, which is in lower case and punycode, or `*`.
@@ -165,11 +203,18 @@ impl Config {
         let redirects: Vec<DomainRedirects<'_>> =
             self.0.iter().map(|(name, settings)| settings.list_redirects(name)).collect();
         errors.extend(list_redirects_in_circles(&redirects));
+        errors.extend(self.list_invalid_targets());
         errors
     }
 }
 
 impl Settings {
+    /// The targets of `host`, whose destinations have these rules.
+    pub(super) fn written_targets<'a>(&'a self, host: &'a str, policy: &'a DestinationPolicy) -> WrittenTargets<'a> {
+        let Settings { targets, split, token_param, .. } = self;
+        WrittenTargets { host, targets, split, token_param, policy }
+    }
+
     /// The URLs that requests for this host are redirected to.
     fn list_redirects<'a>(&'a self, name: &'a str) -> DomainRedirects<'a> {
         DomainRedirects { name, urls: self.redirect_urls().filter_map(|(key, url)| Some((key, url?))).collect() }

@@ -18,6 +18,8 @@ mod time_rules;
 
 use std::fmt;
 
+pub(crate) use self::target_rules::read_targets_and_add_errors;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -50,6 +50,7 @@ pub(super) const COLUMNS: &[(&str, ColumnType)] = &[
     ("split", ColumnType::Text),
     ("split_bucket", ColumnType::Int32),
     ("split_basis", ColumnType::Text),
+    ("targets_of", ColumnType::Text),
     ("opened_outside", ColumnType::Text),
     ("domain", ColumnType::Text),
     ("code", ColumnType::Text),

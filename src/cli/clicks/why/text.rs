@@ -106,6 +106,9 @@ fn describe_target(event: &Value) -> Option<String> {
         return None;
     }
     let mut text = index.map_or("the link's own url".to_owned(), |index| format!("targets/{index}"));
+    if let Some(owner) = event["targets_of"].as_str() {
+        text.push_str(&format!(" (targets of the {owner})"));
+    }
     if let Some(facts) = facts {
         text.push_str(&format!(", saw {facts}"));
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Record, RecordError, RecordErrorKind, ValidRecord};
+use super::{Record, RecordError, RecordErrorKind, ValidRecord, read_targets_and_add_errors};
 use crate::model::{
     code::{Code, MAX},
     link::{CreatorType, Kind, LINK_LIFETIME_MS, LinkFacts, MAX_ID, NO_END_MS, QueryPolicy},
@@ -42,7 +42,7 @@ impl Record {
         self.add_errors_and_warnings_of_rate(&mut errors, &mut warnings);
         self.add_errors_of_allow_list(&mut errors);
         self.add_errors_of_title_and_tags(&mut errors);
-        let targets = self.read_targets_and_add_errors(&mut errors);
+        let targets = read_targets_and_add_errors(&self.targets, &self.split, &mut errors);
         let times = self.resolve_times_and_add_errors(now_ms, &mut errors);
         let (Ok(code), true) = (code, errors.is_empty()) else { return Err(errors) };
         let facts = LinkFacts {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Record, RecordError, field_errors::FieldErrors, time_rules::read_time_window};
+use super::{RecordError, field_errors::FieldErrors, time_rules::read_time_window};
 use crate::model::{
     device::{DeviceClass, Os},
     known_names::{APPS, COUNTRIES, SOURCES},
@@ -21,26 +21,28 @@ const MAX_VALUE: usize = 64;
 /// The names of conditions, for an error about another one.
 const CONDITIONS: &str = "os, device, in_app, source, country, region, language, time, query, visitor, split and not";
 
-impl Record {
-    /// The targets and the split. Adds every mistake to `errors`.
-    pub(super) fn read_targets_and_add_errors(&self, errors: &mut Vec<RecordError>) -> LinkTargets<'_> {
-        let errors_before = errors.len();
-        let variants = read_split(&self.split, &mut FieldErrors { field: "split", errors });
-        let mut told = FieldErrors { field: "targets", errors };
-        if self.targets.len() > MAX_TARGETS {
-            told.add("", format!("are {}, allowed are {MAX_TARGETS}", self.targets.len()));
-        }
-        let mut reader = TargetReader { variants: &variants, errors: told };
-        let read: Vec<Option<Target<'_>>> =
-            self.targets.iter().enumerate().map(|(at, value)| reader.read_target(&format!("/{at}"), value)).collect();
-        reader.add_errors_of_unreachable_targets(&read);
-        let targets: Vec<Target<'_>> = read.into_iter().flatten().collect();
-        reader.add_error_of_too_many_parameters(&targets);
-        if !variants.is_empty() && errors.len() == errors_before && !asks_for_variant(&targets) {
-            errors.push(RecordError::new("split", "is asked for by no target; leave it out, or name a variant there"));
-        }
-        LinkTargets { targets, variants }
+/// Reads targets and the split that they ask for. Adds every mistake to `errors`.
+pub(crate) fn read_targets_and_add_errors<'a>(
+    targets: &'a [Value],
+    split: &'a [Value],
+    errors: &mut Vec<RecordError>,
+) -> LinkTargets<'a> {
+    let errors_before = errors.len();
+    let variants = read_split(split, &mut FieldErrors { field: "split", errors });
+    let mut told = FieldErrors { field: "targets", errors };
+    if targets.len() > MAX_TARGETS {
+        told.add("", format!("are {}, allowed are {MAX_TARGETS}", targets.len()));
     }
+    let mut reader = TargetReader { variants: &variants, errors: told };
+    let read: Vec<Option<Target<'_>>> =
+        targets.iter().enumerate().map(|(at, value)| reader.read_target(&format!("/{at}"), value)).collect();
+    reader.add_errors_of_unreachable_targets(&read);
+    let targets: Vec<Target<'_>> = read.into_iter().flatten().collect();
+    reader.add_error_of_too_many_parameters(&targets);
+    if !variants.is_empty() && errors.len() == errors_before && !asks_for_variant(&targets) {
+        errors.push(RecordError::new("split", "is asked for by no target; leave it out, or name a variant there"));
+    }
+    LinkTargets { targets, variants }
 }
 
 fn asks_for_variant(targets: &[Target<'_>]) -> bool {
