@@ -11,7 +11,7 @@ use crate::{
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome},
         link::{CreatorType, Kind, LINK_LIFETIME_MS, NO_END_MS, Plan},
-        target_choice::{SplitBasis, SplitChoice, TargetChoice},
+        target_choice::{SplitBasis, SplitChoice, TargetChoice, WayOut},
     },
 };
 
@@ -209,6 +209,15 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         way_out: None,
         is_of_domain: false,
     });
+    let mut opened_outside = targeted.clone();
+    opened_outside.status = 200;
+    opened_outside.target = Some(TargetChoice {
+        index: Some(0),
+        split: None,
+        facts: b"os=ios;in_app=instagram",
+        way_out: Some(WayOut::AppScheme),
+        is_of_domain: true,
+    });
     let place = PlaceLabels {
         country: Some(*b"US"),
         region: b"CA",
@@ -239,6 +248,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         ("hostile", event_of(&hostile, Some(&link), DuplicateVerdict::First)),
         ("test_link", event_of(&first, Some(&test), DuplicateVerdict::First)),
         ("targeted", event_of(&targeted, Some(&link), DuplicateVerdict::First)),
+        ("opened_outside", event_of(&opened_outside, Some(&link), DuplicateVerdict::First)),
         ("labelled", event_with_labels(encoding, &first, Some(&link), labels, DuplicateVerdict::First)),
     ]
 }
