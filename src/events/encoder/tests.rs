@@ -209,7 +209,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         way_out: None,
         is_of_domain: false,
     });
-    let mut opened_outside = targeted.clone();
+    let mut opened_outside = targeted;
     opened_outside.status = 200;
     opened_outside.target = Some(TargetChoice {
         index: Some(0),
