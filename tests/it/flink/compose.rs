@@ -60,7 +60,9 @@ impl Service {
 fn send_order(kafka: &str) {
     let line = json!({"line_id": "1", "seller_id": "s", "product_id": "p", "quantity": 1, "value_minor": 5,
         "currency": "VND"});
-    let order = json!({"order_id": "o_1", "updated_at_ms": 1, "buyer_id": "b", "paid_at_ms": now_ms(),
+    // A version says what was so when it was made, so it is not older than the payment.
+    let paid_ms = now_ms();
+    let order = json!({"order_id": "o_1", "updated_at_ms": paid_ms, "buyer_id": "b", "paid_at_ms": paid_ms,
         "click_tokens": [], "lines": [line]});
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", kafka).create().unwrap();
     producer.send(BaseRecord::to("orders").key("o_1").payload(&order.to_string())).map_err(|(why, _)| why).unwrap();
