@@ -39,18 +39,28 @@ final class Cluster {
     static JobClient findRunning(String name, Settings settings) throws Exception {
         Configuration conf = new Configuration();
         addTo(conf, settings);
-        RestClusterClient<StandaloneClusterId> client = new RestClusterClient<>(conf, StandaloneClusterId.getInstance());
-        List<JobStatusMessage> running = client.listJobs().get(ANSWER_SECONDS, TimeUnit.SECONDS).stream()
-                .filter(job -> job.getJobName().equals(name) && !ENDED.contains(job.getJobState())).toList();
+        List<JobStatusMessage> running;
+        try (RestClusterClient<StandaloneClusterId> client = connect(conf)) {
+            running = client.listJobs().get(ANSWER_SECONDS, TimeUnit.SECONDS).stream()
+                    .filter(job -> job.getJobName().equals(name) && !ENDED.contains(job.getJobState())).toList();
+        }
         if (running.isEmpty()) {
-            client.close();
             return null;
         }
         if (running.size() > 1) {
             throw new IllegalStateException(settings.get("CLUSTER") + " runs " + running.size() + " jobs named " + name
                     + ", and each writes every row. Cancel all but one, and start again");
         }
+        // The adapter closes the client of a request once it is answered, so each request needs one of its own.
         return new ClusterClientJobClientAdapter<>(
-                () -> client, running.get(0).getJobId(), Cluster.class.getClassLoader());
+                () -> connect(conf), running.get(0).getJobId(), Cluster.class.getClassLoader());
+    }
+
+    private static RestClusterClient<StandaloneClusterId> connect(Configuration conf) {
+        try {
+            return new RestClusterClient<>(conf, StandaloneClusterId.getInstance());
+        } catch (Exception failure) {
+            throw new IllegalStateException("no client of the cluster can be made", failure);
+        }
     }
 }
