@@ -192,7 +192,9 @@ fn remove_links_not_kept(
     };
     let Some((last_id, _)) = rows.last() else { return Ok(None) };
     let next = NextPart::Removals { after_id: *last_id };
+    let mut pauses = WorkPauses::starting_now();
     for (id, name) in rows {
+        pauses.pause_if_due();
         if !kept.contains(id)
             && let Some(stored) = StoredLink::find(application.connection, &name.domain, &name.code)?
         {

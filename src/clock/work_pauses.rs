@@ -23,7 +23,8 @@ impl WorkPauses {
         WorkPauses { since: clock::now() }
     }
 
-    /// Lets this thread sleep for a moment if it has worked for long enough. To be called between two short steps.
+    /// Lets this thread sleep for a moment if the work began long enough ago. Time in which it waited counts too. To be
+    /// called between two short steps.
     pub(crate) fn pause_if_due(&mut self) {
         if clock::now().duration_since(self.since) >= MAX_WORK {
             clock::sleep(PAUSE);

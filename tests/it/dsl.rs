@@ -442,6 +442,21 @@ pub(crate) fn ports(line: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     Some((listen, fields.get("admin")?.as_str()?.parse().ok()?))
 }
 
+/// Every file below these folders, with its bytes.
+pub(crate) fn files_below(folders: Vec<PathBuf>) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
+    let mut waiting = folders;
+    std::iter::from_fn(move || {
+        while let Some(path) = waiting.pop() {
+            if !path.is_dir() {
+                let bytes = std::fs::read(&path).unwrap();
+                return Some((path, bytes));
+            }
+            waiting.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        None
+    })
+}
+
 /// A request as text.
 pub(crate) fn request(method: &str, path: &str, headers: &[&str]) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: go.example.com\r\n");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use self::mmdb_writer::MmdbWriter;
-use crate::dsl::{PHONE_BROWSER, Site, StopOnDrop, link, request, until};
+use crate::dsl::{PHONE_BROWSER, Site, StopOnDrop, files_below, link, request, until};
 
 #[path = "../../src/geoip/tests/mmdb_writer.rs"]
 mod mmdb_writer;
@@ -153,14 +153,9 @@ fn under_strict_the_journal_holds_the_country_that_a_target_asked_for_and_nothin
     let events = site.wait_for_events("clicks", 2);
     assert_eq!((&events[0]["target_facts"], &events[1]["target_facts"]), (&json!("country=US"), &json!("os=other")));
     // The bytes of the journal, and the click file. The catalog beside them holds the links.
-    let mut files = ["journal", "clicks"].map(|dir| site.data().join(dir)).to_vec();
+    let folders = ["journal", "clicks"].map(|dir| site.data().join(dir)).to_vec();
     let mut seen = 0;
-    while let Some(path) = files.pop() {
-        if path.is_dir() {
-            files.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        let bytes = std::fs::read(&path).unwrap();
+    for (path, bytes) in files_below(folders) {
         seen += memchr::memmem::find_iter(&bytes, b"country=US").count();
         let addresses = [&b"192.0.2.20"[..], &[192, 0, 2, 200], &[192, 0, 2, 201], &[192, 0, 2, 0]];
         for unasked in addresses.into_iter().chain([&b"region="[..], b"\"country\"", b"US-CA"]) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dsl::{Site, until};
+use crate::dsl::{Site, files_below, until};
 
 const IPHONE: &str = "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, \
                       like Gecko) Version/17.5 Mobile/15E148 Safari/604.1";
@@ -196,14 +196,8 @@ fn under_strict_only_what_the_targets_asked_for_is_recorded() {
     assert_eq!(event["privacy_mode"], "strict");
     assert_eq!(event["target_facts"], "os=ios;query.color=present;query.gclid=present");
     // The journal's own bytes: a ring, and segments.
-    let mut files = vec![site.data()];
     let mut seen = 0;
-    while let Some(path) = files.pop() {
-        if path.is_dir() {
-            files.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        let bytes = std::fs::read(&path).unwrap();
+    for (path, bytes) in files_below(vec![site.data()]) {
         seen += memchr::memmem::find_iter(&bytes, b"query.gclid=present").count();
         for secret in [&b"SECRET"[..], b"in_app=instagram", b"country=", b"device="] {
             assert!(memchr::memmem::find(&bytes, secret).is_none(), "{}", path.display());

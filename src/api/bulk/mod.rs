@@ -188,6 +188,7 @@ async fn read_chunk(lines: &mut LineReader, existing: ExpectedLink) -> Result<Ch
         && let Some(line) = lines.next_line().await?
     {
         chunk.push_line(line, existing);
+        // Other requests of the API wait for a tenth of a millisecond, so that clicks wait no longer.
         pauses.pause_if_due();
     }
     Ok(chunk)

@@ -23,7 +23,7 @@ use crate::{
         versions::Versions,
         writer::CatalogWriter,
     },
-    clock,
+    clock::{self, work_pauses::WorkPauses},
     links::suspensions::Suspensions,
 };
 
@@ -148,8 +148,9 @@ pub(super) fn remove_next_part(
     let rules = ChangeRules { policy: &writer.policy, domains: &writer.domains, now_ms };
     let versions = Versions::of_offset(&writer.latest_version, latest);
     let mut application = Application::new(&transaction, rules, &act, &mut writer.random, versions);
-    let mut removed = 0;
+    let (mut removed, mut pauses) = (0, WorkPauses::starting_now());
     for (_, name, _) in rows.iter().filter(|(_, _, has_record)| !has_record) {
+        pauses.pause_if_due();
         if let Some(stored) = StoredLink::find(&transaction, &name.domain, &name.code)? {
             application.delete_link(name, &stored)?;
             removed += 1;
