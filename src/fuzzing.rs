@@ -32,8 +32,9 @@ use crate::{
     import::{CreatedAt, HtmlEntities, ImportOptions, ImportRules, Importer, Placeholders, RowOutcome, format::Format},
     links::{
         Link, ValidLink,
-        destination::PlaceholderValues,
+        destination::{PlaceholderValues, UrlTemplate},
         domains::{self, Domains},
+        next_hop::{NextHopBasis, NextHopHosts, check_and_build_next_hop_template},
         routes::{Routes, SUB_COUNT},
     },
     model::{
@@ -62,6 +63,7 @@ pub const TARGETS: &[NamedTarget] = &[
     ("proxy", proxy),
     ("checkpoint", checkpoint),
     ("routes", routes),
+    ("next_hop", next_hop),
     ("access_log", access_log),
     ("click_value", click_value),
 ];
@@ -351,6 +353,24 @@ fn header_map_of_valid_lines(name: &'static str, lines: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     values.take(1000).for_each(|value| _ = headers.append(name, value));
     headers
+}
+
+/// A URL that a click names as its next hop: a browser that follows what is made of it asks a listed host by `https`.
+pub fn next_hop(url: &[u8]) {
+    static DOMAINS: LazyLock<Domains> =
+        LazyLock::new(|| Domains::new(&toml::from_str("[\"own.example.org\"]").unwrap()).unwrap());
+    let Ok(url) = str::from_utf8(url) else { return };
+    let domain = DOMAINS.find_by_name("own.example.org").unwrap();
+    let hosts = NextHopHosts::from_bytes(b"shop.example.com *.example.org");
+    let basis = NextHopBasis::Listed(hosts);
+    let Ok(template) = check_and_build_next_hop_template(url, basis, domain, &DOMAINS) else { return };
+    let text = str::from_utf8(UrlTemplate::from_bytes(&template).text_without_placeholders()).unwrap();
+    HeaderValue::from_str(text).unwrap();
+    let read_by_browser = url::Url::parse(text).unwrap();
+    let host = read_by_browser.host_str().unwrap();
+    assert!(host == "shop.example.com" || host.ends_with(".example.org") && host != "own.example.org", "{host}");
+    assert_eq!((read_by_browser.scheme(), read_by_browser.port(), read_by_browser.username()), ("https", None, ""));
+    assert_eq!(read_by_browser.as_str(), text, "nothing is left to read in another way");
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ for name, values in {
     "served-host": hosts,
     "cookie-domain": st.just("example.com"),
     "token-param": st.sampled_from(["wp", "tk", "click"]),
+    "next-hop-param": st.sampled_from(["url", "to", "redirection_url"]),
+    "next-hop-host": st.sampled_from(["shop.example.com", "*.example.org", "a.example.net"]),
     "app-origin": st.builds("https://{}".format, hosts),
     "sub-name": st.from_regex(r"\Ax[a-z0-9]{1,16}\Z"),
     "asked": urls,

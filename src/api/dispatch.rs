@@ -7,7 +7,7 @@ use super::{
     context::RequestContext,
     feed::{acts, changes, export, history},
     http::{problem::Problem, response::ApiResponse},
-    links::{create, list, qr_code, read, write},
+    links::{create, list, next_hop, qr_code, read, write},
     many,
     operator::{api_keys, domains, explain, openapi, status, suspensions},
     routes::{MatchedRoute, Route, Verb},
@@ -40,6 +40,9 @@ pub(super) async fn answer_route(
         }
         (Route::LinkHistory, _) => {
             history::read_history_of_link(context, LinkName { domain: next(), code: next() }).await
+        }
+        (Route::LinkNextHop, _) => {
+            next_hop::write_next_hop_url(context, LinkName { domain: next(), code: next() }).await
         }
         (Route::LinkQrCode, _) => qr_code::draw_qr_code(context, LinkName { domain: next(), code: next() }).await,
         (Route::Bulk, _) => bulk::change_links_in_bulk(context, body).await,

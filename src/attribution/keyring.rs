@@ -8,6 +8,7 @@
 //! ```text
 //! cookies              info = "waypost token v1 cookie"
 //! URL keys of a scope  info = "waypost token v1 url" 0x00 kind name     kind: 0 domain, 1 seller, 2 partner
+//! next hops            info = "waypost next hop v1"
 //! ```
 //!
 //! The name stands last, so no two infos are equal. A shop gets the URL keys of its own scope
@@ -69,6 +70,11 @@ impl MasterKey {
     pub(super) fn derive_url_key(&self, scope: KeyScope<'_>) -> Zeroizing<[u8; 32]> {
         let name = scope.bounded_name().as_bytes();
         derive_key(&self.hkdf, &[b"waypost token v1 url\0", &[scope.kind_number()], name])
+    }
+
+    /// Derives the key that signs next hops.
+    pub(super) fn derive_next_hop_key(&self) -> Zeroizing<[u8; 32]> {
+        derive_key(&self.hkdf, &[b"waypost next hop v1"])
     }
 
     fn may_sign(&self, now_ms: u64) -> bool {

@@ -71,10 +71,12 @@ fn choose_seller_partner_or_domain_key_scope<'a>(link: &'a Link, domain: &'a str
     KeyScope::of_seller_else_partner_else_domain(seller, partner, domain)
 }
 
-/// Appends the destination to `scratch.location`, which is empty. Gives the offset of the token in it.
+/// Appends the destination to `scratch.location`, which is empty. Gives the offset of the token in it. `query` is what
+/// the destination may have of the incoming query.
 pub(super) fn render_destination_and_return_token_offset<'r, 'a>(
     request: &'r CodeRequest<'a>,
     template: &UrlTemplate<'_>,
+    query: &[u8],
     id: ClickId,
     finder: &mut Option<FactFinder<'r, 'a>>,
     scratch: &mut ScratchBuffers,
@@ -84,7 +86,7 @@ pub(super) fn render_destination_and_return_token_offset<'r, 'a>(
     let values = PlaceholderValues {
         click_id: id_text.as_ref().map_or(&[], |text| text.as_slice()),
         token: (!scratch.token.is_empty()).then_some(&scratch.token[..]),
-        query: request.target.destination_query,
+        query,
         token_param: request.domain.token_param.as_bytes(),
     };
     if template.has_placeholders()

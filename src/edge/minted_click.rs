@@ -24,8 +24,8 @@ pub(super) struct MintedClick<'a> {
     pub(super) token_key: Option<KeyId>,
     /// Where the first token stands in `scratch.location`, bytes; `None` without a token there.
     pub(super) token_offset: Option<TokenOffset>,
-    /// The target, on a link that has some, and in an app's own browser that the domain leaves. What was looked at for
-    /// it is in `scratch.target_facts`.
+    /// The target, where a click can end elsewhere than at the link's own URL. What was looked at for it is in
+    /// `scratch.target_facts`.
     pub(super) target: Option<ChosenTarget<'a>>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> MintedClick<'a> {
         scratch.location.clear();
         let link = match decision.action {
             Action::RedirectToDestination(link) | Action::ReturnJson(link)
-                if link.targets().is_none() && request.domain.default_targets.is_none() =>
+                if !link.leads_elsewhere() && !request.domain.leads_elsewhere =>
             {
                 link
             }
@@ -61,7 +61,9 @@ impl<'a> MintedClick<'a> {
         let template = link.url_template();
         let has_place = has_place_for_token(&template, decision);
         let token_key = sign_url_token_if_answer_may_carry_it(request, decision, link, has_place, id, scratch);
-        let token_offset = render_destination_and_return_token_offset(request, &template, id, &mut None, scratch);
+        let query = request.target.destination_query;
+        let token_offset =
+            render_destination_and_return_token_offset(request, &template, query, id, &mut None, scratch);
         MintedClick { id, visitor, token_key, token_offset, target: None }
     }
 }

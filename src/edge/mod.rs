@@ -41,6 +41,7 @@ mod id_clock;
 mod info_page;
 mod landing;
 mod minted_click;
+pub mod next_hop;
 mod pages;
 mod path_repair;
 mod preview_fetchers;

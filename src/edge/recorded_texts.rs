@@ -29,6 +29,8 @@ pub(super) struct RecordedTexts {
 struct Redaction<'a> {
     token_param: &'a [u8],
     privacy: Privacy,
+    /// The parameter of the next hop, whose URL can have click ids of its own.
+    next_hop_param: Option<&'a [u8]>,
 }
 
 impl RecordedTexts {
@@ -40,7 +42,7 @@ impl RecordedTexts {
             || may_hold_token(request.target.query)
             || may_referer_hold_token(request.facts.referer, token_param);
         if self.is_redacted {
-            self.redact(request, Redaction { token_param, privacy: request.privacy });
+            self.redact(request, Redaction::new(request));
         }
     }
 
@@ -70,7 +72,7 @@ impl RecordedTexts {
         if !self.is_redacted {
             return token_offset;
         }
-        let redaction = Redaction { token_param: request.domain.token_param.as_bytes(), privacy: request.privacy };
+        let redaction = Redaction::new(request);
         let redacted = &mut self.destination;
         redacted.clear();
         let offset = match token_offset {
@@ -107,7 +109,18 @@ impl RecordedTexts {
     }
 }
 
-impl Redaction<'_> {
+impl<'a> Redaction<'a> {
+    fn new(request: &CodeRequest<'a>) -> Redaction<'a> {
+        let rules = &request.domain.next_hop;
+        let may_have_next_hop =
+            rules.follows_signed || request.link.is_some_and(|link| link.next_hop_hosts().is_some());
+        Redaction {
+            token_param: request.domain.token_param.as_bytes(),
+            privacy: request.privacy,
+            next_hop_param: may_have_next_hop.then_some(rules.url_param.as_bytes()),
+        }
+    }
+
     /// Appends a URL with its query redacted.
     fn push_redacted_url(self, url: &[u8], out: &mut Vec<u8>) {
         let fragment_at = memchr::memchr(b'#', url).unwrap_or(url.len());
@@ -138,7 +151,8 @@ impl Redaction<'_> {
             let mut buffer = [0; MAX_KNOWN_NAME_LEN];
             query::fold_name(name, &mut buffer).is_some_and(is_platform_mark)
         };
-        has_name(name, self.token_param) || self.privacy == Privacy::Strict && is_mark()
+        let is_next_hop = || self.next_hop_param.is_some_and(|param| query::is_same_name(name, param));
+        has_name(name, self.token_param) || self.privacy == Privacy::Strict && (is_mark() || is_next_hop())
     }
 }
 

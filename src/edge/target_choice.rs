@@ -10,7 +10,7 @@ use crate::{
         facts::{Fact, FactSet, Facts},
         targets::{AskedParameter, Target, Targets},
     },
-    model::target_choice::{SplitBasis, SplitChoice, TargetChoice, WayOut},
+    model::target_choice::{NextHop, SplitBasis, SplitChoice, TargetChoice, WayOut},
     uri::percent,
 };
 
@@ -32,6 +32,7 @@ pub(super) struct ChosenTarget<'a> {
     split: Option<SplitChoice<'a>>,
     way_out: Option<WayOut>,
     is_of_domain: bool,
+    next_hop: Option<NextHop>,
 }
 
 /// The targets that are tried for a click; none by default.
@@ -99,6 +100,7 @@ impl<'a> ChosenTarget<'a> {
             split: None,
             way_out: None,
             is_of_domain: false,
+            next_hop: None,
         }
     }
 
@@ -108,6 +110,19 @@ impl<'a> ChosenTarget<'a> {
         let own = self.template;
         self.template = if self.is_of_domain { target.template.with_rules_of(&own) } else { target.template };
         (self.asks, self.index) = (target.asks, Some(index as u8));
+    }
+
+    /// Leads to a next hop in place of the link's own URL, whose rules for the query and the token it keeps.
+    pub(super) fn led_on_to<'b>(self, next_hop: UrlTemplate<'b>) -> ChosenTarget<'b>
+    where
+        'a: 'b,
+    {
+        ChosenTarget { template: next_hop.with_rules_of(&self.template), ..self }
+    }
+
+    /// Records what became of the next hop that the request names.
+    pub(super) fn set_next_hop(&mut self, next_hop: NextHop) {
+        self.next_hop = Some(next_hop);
     }
 
     /// This choice among targets of the domain.
@@ -136,6 +151,7 @@ impl<'a> ChosenTarget<'a> {
             facts,
             way_out: self.way_out,
             is_of_domain: self.is_of_domain,
+            next_hop: self.next_hop,
         }
     }
 }

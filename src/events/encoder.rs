@@ -280,6 +280,7 @@ fn add_target_fields(writer: &mut impl EventWriter, choice: &TargetChoice<'_>) {
     }
     writer.add_plain_word_unless_empty(field::TARGETS_OF, if choice.is_of_domain { "domain" } else { "" });
     writer.add_plain_word_unless_empty(field::OPENED_OUTSIDE, choice.way_out.map_or("", |way_out| way_out.as_str()));
+    writer.add_plain_word_unless_empty(field::NEXT_HOP, choice.next_hop.map_or("", |next_hop| next_hop.as_str()));
 }
 
 fn add_link_fields(writer: &mut impl EventWriter, click: &Click<'_>, link: Option<&LinkFacts<'_>>) {

@@ -93,6 +93,7 @@ event_fields! {
     SPLIT_BASIS = 86 Text "split_basis",
     TARGETS_OF = 101 Text "targets_of",
     OPENED_OUTSIDE = 100 Text "opened_outside",
+    NEXT_HOP = 102 Text "next_hop",
     DOMAIN = 18 Text "domain",
     CODE = 19 Text "code",
     LINK_VERSION = 20 Integer "link_version",

@@ -4,7 +4,7 @@
 //!   header 4 bytes: code length u8 | flags u8 | facts length u16
 //!   domain id u16 | code | facts (model::link) | start u64, if it has one
 //!   fallback: u16 length and URL, if it has one | targets: u32 length and bytes ([`targets`]), if it has some
-//!   URL template (destination)
+//!   hosts of next hops: u16 length and text, if it has some | URL template (destination)
 //! ```
 
 use std::{
@@ -20,6 +20,7 @@ use crate::{
         domains::{Domain, DomainId, Domains},
         link_key::LinkKey,
         link_urls::LinkUrls,
+        next_hop::{NextHopHosts, check_and_join_hosts},
         targets::{Targets, compile_targets},
     },
     model::{
@@ -56,6 +57,7 @@ const HAS_START: u8 = 1 << 1;
 const HAS_FALLBACK: u8 = 1 << 2;
 const DEFAULT_CREATED_AT: u8 = 1 << 3;
 const HAS_TARGETS: u8 = 1 << 4;
+const HAS_NEXT_HOP_HOSTS: u8 = 1 << 5;
 
 /// One link: its key, its facts and its destination, ready to serve.
 #[derive(Clone)]
@@ -113,6 +115,7 @@ impl Link {
         check_code_takes_no_route(&code, domain)?;
         let urls = LinkUrls::check_and_build(record, &valid, code.as_str(), domain, policy)?;
         let own_host_targets = urls.check_and_list_own_host_targets(record, code.as_str(), domain, domains)?;
+        let next_hop_hosts = check_and_join_hosts(&record.next_hop_hosts, policy, domains)?;
         let flags =
             if record.enabled { ENABLED } else { 0 } | if valid.has_created_at { 0 } else { DEFAULT_CREATED_AT };
         let targets = compile_targets(&valid.targets, &urls.targets, &domain.name, code.as_str());
@@ -124,6 +127,7 @@ impl Link {
             starts_ms: valid.starts_ms,
             fallback: urls.fallback.as_deref(),
             targets: &targets,
+            next_hop_hosts: &next_hop_hosts,
             url_template: &urls.template,
         };
         let mut warnings = valid.warnings;
@@ -156,9 +160,8 @@ impl Link {
 
     /// The URL template of the destination.
     pub fn url_template(&self) -> UrlTemplate<'_> {
-        let at = self.targets_offset();
-        let targets = self.targets_len().map_or(0, |len| 4 + len);
-        UrlTemplate::from_bytes(&self.bytes()[at + targets..])
+        let at = if self.leads_elsewhere() { self.offset_behind_next_hop_hosts() } else { self.targets_offset() };
+        UrlTemplate::from_bytes(&self.bytes()[at..])
     }
 
     /// The targets, if the link has some.
@@ -167,6 +170,19 @@ impl Link {
         let len = self.targets_len()?;
         let at = self.targets_offset() + 4;
         Some(Targets::from_bytes(&self.bytes()[at..at + len]))
+    }
+
+    /// The hosts that a click's own URL may lead on to, if the link lists some.
+    pub fn next_hop_hosts(&self) -> Option<NextHopHosts<'_>> {
+        let len = self.next_hop_hosts_len()?;
+        let at = self.next_hop_hosts_offset() + 2;
+        Some(NextHopHosts::from_bytes(&self.bytes()[at..at + len]))
+    }
+
+    /// Whether a click can end elsewhere than at the link's own URL: the link has targets, or lists hosts of next hops.
+    #[inline]
+    pub fn leads_elsewhere(&self) -> bool {
+        self.header().flags & (HAS_TARGETS | HAS_NEXT_HOP_HOSTS) != 0
     }
 
     /// The URL to redirect to while the link is not live; normalised, ASCII.
@@ -245,6 +261,10 @@ impl Link {
             let len = bytes.get(template_at..)?.first_chunk::<4>()?;
             template_at += 4 + u32::from_le_bytes(*len) as usize;
         }
+        if header.flags & HAS_NEXT_HOP_HOSTS != 0 {
+            let len = bytes.get(template_at..)?.first_chunk::<2>()?;
+            template_at += 2 + usize::from(u16::from_le_bytes(*len));
+        }
         let has_template = bytes.len() > template_at;
         has_template.then(|| Link(ThinArc::from_header_and_slice(header, bytes)))
     }
@@ -308,6 +328,23 @@ impl Link {
         let len = self.bytes()[self.targets_offset()..].first_chunk::<4>()?;
         Some(u32::from_le_bytes(*len) as usize)
     }
+
+    fn next_hop_hosts_offset(&self) -> usize {
+        self.targets_offset() + self.targets_len().map_or(0, |len| 4 + len)
+    }
+
+    fn next_hop_hosts_len(&self) -> Option<usize> {
+        if self.header().flags & HAS_NEXT_HOP_HOSTS == 0 {
+            return None;
+        }
+        let len = self.bytes()[self.next_hop_hosts_offset()..].first_chunk::<2>()?;
+        Some(usize::from(u16::from_le_bytes(*len)))
+    }
+
+    /// Offset of the URL template.
+    fn offset_behind_next_hop_hosts(&self) -> usize {
+        self.next_hop_hosts_offset() + self.next_hop_hosts_len().map_or(0, |len| 2 + len)
+    }
 }
 
 fn find_configured_domain_of_record<'a>(record: &Record, domains: &'a Domains) -> Result<&'a Domain, RecordError> {
@@ -341,6 +378,8 @@ struct LinkParts<'a> {
     fallback: Option<&'a str>,
     /// Empty without targets.
     targets: &'a [u8],
+    /// Empty without hosts.
+    next_hop_hosts: &'a str,
     url_template: &'a [u8],
 }
 
@@ -367,6 +406,11 @@ impl LinkParts<'_> {
             flags |= HAS_TARGETS;
             bytes.extend_from_slice(&(self.targets.len() as u32).to_le_bytes());
             bytes.extend_from_slice(self.targets);
+        }
+        if !self.next_hop_hosts.is_empty() {
+            flags |= HAS_NEXT_HOP_HOSTS;
+            bytes.extend_from_slice(&(self.next_hop_hosts.len() as u16).to_le_bytes());
+            bytes.extend_from_slice(self.next_hop_hosts.as_bytes());
         }
         bytes.extend_from_slice(self.url_template);
         let header = Header { code_len: self.code.len() as u8, flags, facts_len: facts_len as u16 };

@@ -3,8 +3,8 @@
 //!
 //! [`file`](mod@file) is a source of links: it reads records and adds them to a [`batch`], which checks them by the
 //! [`rules`] and builds a [`Table`] of [`Link`]s. [`domains`] are the hosts that links are served on, [`destination`]
-//! is the URL of a link, [`targets`] are where a click ends that meets conditions, by its [`facts`]. [`routes`] turn
-//! old URLs of other trackers into codes.
+//! is the URL of a link, [`targets`] are where a click ends that meets conditions, by its [`facts`], and [`next_hop`]
+//! is where its own URL leads it on. [`routes`] turn old URLs of other trackers into codes.
 
 pub mod batch;
 mod config;
@@ -15,6 +15,7 @@ pub mod file;
 mod link;
 mod link_key;
 mod link_urls;
+pub mod next_hop;
 mod own_host;
 pub mod qr_code;
 pub mod routes;

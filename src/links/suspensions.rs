@@ -81,6 +81,12 @@ impl Suspensions {
         !self.has_some
     }
 
+    /// Whether a suspension of the host (lower case) holds at `now_ms`.
+    pub fn suspends_host(&self, host: &str, now_ms: u64) -> bool {
+        let found = self.by_value[Dimension::Host as usize].get(host);
+        found.is_some_and(|suspension| suspension.holds_at(now_ms))
+    }
+
     /// The first suspension that holds for a link at `now_ms`, in the order of the dimensions. A link with several
     /// destinations is suspended with the host of any: no click may end there.
     #[cold]

@@ -421,7 +421,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::target_choice::{SplitBasis, SplitChoice, WayOut};
+    use crate::model::target_choice::{NextHop, SplitBasis, SplitChoice, WayOut};
 
     fn click<'a>() -> Click<'a> {
         let mut flags = Flags::default();
@@ -510,10 +510,9 @@ mod tests {
                 index: Some(3),
                 split: Some(split),
                 facts: b"os=ios;language=vi",
-                way_out: None,
-                is_of_domain: false,
+                ..TargetChoice::default()
             },
-            TargetChoice { index: None, split: None, facts: b"", way_out: None, is_of_domain: false },
+            TargetChoice::default(),
         ] {
             let chosen = Click { target: Some(choice), suspension: b"creator:c", route: b"tune", ..click() };
             let mut bytes = encoded(&chosen);
@@ -531,8 +530,7 @@ mod tests {
     #[test]
     fn the_bytes_of_a_choice_never_change() {
         let split = SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Click };
-        let choice =
-            TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios", way_out: None, is_of_domain: false };
+        let choice = TargetChoice { index: Some(3), split: Some(split), facts: b"os=ios", ..TargetChoice::default() };
         let bytes = encoded(&Click { target: Some(choice), ..click() });
         assert!(bytes.ends_with(b"\x0e\x00\x03\x02\xb7\x1c\x01b\x06\x00os=ios"), "{}", bytes.escape_ascii());
         for (number, way_out) in WayOut::ALL.into_iter().enumerate() {
@@ -542,10 +540,16 @@ mod tests {
             assert!(bytes.ends_with(&expected), "{}", bytes.escape_ascii());
             assert_eq!(Click::decode(&bytes).unwrap().target, Some(choice));
         }
-        let of_domain = TargetChoice { is_of_domain: true, ..choice };
-        let bytes = encoded(&Click { target: Some(of_domain), ..click() });
-        assert!(bytes.ends_with(b"os=ios\x80"), "{}", bytes.escape_ascii());
-        assert_eq!(Click::decode(&bytes).unwrap().target, Some(of_domain));
+        for (choice, last) in [
+            (TargetChoice { is_of_domain: true, ..choice }, 0x80),
+            (TargetChoice { next_hop: Some(NextHop::Listed), ..choice }, 0x08),
+            (TargetChoice { next_hop: Some(NextHop::Signed), ..choice }, 0x10),
+            (TargetChoice { next_hop: Some(NextHop::Refused), way_out: Some(WayOut::Safari), ..choice }, 0x1a),
+        ] {
+            let bytes = encoded(&Click { target: Some(choice), ..click() });
+            assert!(bytes.ends_with(&[&b"os=ios"[..], &[last]].concat()), "{}", bytes.escape_ascii());
+            assert_eq!(Click::decode(&bytes).unwrap().target, Some(choice));
+        }
     }
 
     /// Only the encoder cuts texts: a click of a build with longer texts is delivered whole.

@@ -5,8 +5,8 @@
 //!   length u16 of what follows
 //!   target index u8, 0xff for the link's own URL | split basis u8, 0 for none | bucket u16
 //!   length u8, the variant's name | length u16, the facts: `os=ios;language=vi`
-//!   what else u8, if there is some: bits 0 to 2 the way out of an app's browser, 0 for none; bit 7: the targets are
-//!   those of the domain
+//!   what else u8, if there is some: bits 0 to 2 the way out of an app's browser, bits 3 and 4 the next hop, each 0 for
+//!   none; bit 7: the targets are those of the domain
 //! ```
 //!
 //! A reader ignores bytes behind what it knows: newer builds may add some.
@@ -23,6 +23,9 @@ pub(super) const MAX_ENCODED_LEN: usize = 2 + 4 + 1 + MAX_VARIANT_LEN + 2 + MAX_
 const OWN_URL: u8 = u8::MAX;
 /// The bits of the last byte that hold the way out of an app's browser.
 const WAY_OUT_BITS: u8 = 7;
+/// Where the bits of the last byte begin that hold the next hop, and which they are.
+const NEXT_HOP_SHIFT: u8 = 3;
+const NEXT_HOP_BITS: u8 = 3 << NEXT_HOP_SHIFT;
 /// Set in the last byte if the targets are those of the domain.
 const OF_DOMAIN: u8 = 1 << 7;
 
@@ -50,8 +53,20 @@ word_enum! {
     }
 }
 
-/// The choice of one click on a link with targets, or in an app's own browser that the domain leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+word_enum! {
+    /// What became of the next hop that the request's own URL names.
+    pub enum NextHop {
+        /// Followed: the link lists its host.
+        Listed = "listed",
+        /// Followed: a key of this server signed it.
+        Signed = "signed",
+        /// Not followed; the click ended where it ends without a next hop.
+        Refused = "refused",
+    }
+}
+
+/// The choice of one click on a link with targets, in an app's own browser that the domain leaves, or with a next hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TargetChoice<'a> {
     /// The target, from 0; `None`: the link's own URL.
     pub index: Option<u8>,
@@ -63,6 +78,8 @@ pub struct TargetChoice<'a> {
     pub way_out: Option<WayOut>,
     /// Whether the targets are those of the domain, because the link has none.
     pub is_of_domain: bool,
+    /// What became of the next hop; `None`: the request names none, or neither link nor domain allow one.
+    pub next_hop: Option<NextHop>,
 }
 
 /// The variant of a click.
@@ -89,7 +106,9 @@ impl<'a> TargetChoice<'a> {
         let variant = self.split.map_or(&[][..], |split| split.variant);
         let variant = &variant[..variant.len().min(MAX_VARIANT_LEN)];
         let facts = &self.facts[..self.facts.len().min(MAX_FACTS_LEN)];
-        let more = self.way_out.map_or(0, |way| way as u8 + 1) | if self.is_of_domain { OF_DOMAIN } else { 0 };
+        let next_hop = self.next_hop.map_or(0, |next_hop| next_hop as u8 + 1) << NEXT_HOP_SHIFT;
+        let of_domain = if self.is_of_domain { OF_DOMAIN } else { 0 };
+        let more = self.way_out.map_or(0, |way| way as u8 + 1) | next_hop | of_domain;
         let len = 4 + 1 + variant.len() + 2 + facts.len() + usize::from(more != 0);
         out.extend_from_slice(&(len as u16).to_le_bytes());
         out.push(self.index.unwrap_or(OWN_URL));
@@ -126,13 +145,14 @@ impl<'a> TargetChoice<'a> {
             index: Some(index).filter(|index| *index != OWN_URL),
             split,
             facts,
-            way_out: find_way_out(more & WAY_OUT_BITS),
+            way_out: find_variant(&WayOut::ALL, more & WAY_OUT_BITS),
             is_of_domain: more & OF_DOMAIN != 0,
+            next_hop: find_variant(&NextHop::ALL, (more & NEXT_HOP_BITS) >> NEXT_HOP_SHIFT),
         })
     }
 }
 
-/// The way out of a number; `None` for 0, and for one that only a newer build knows.
-fn find_way_out(number: u8) -> Option<WayOut> {
-    WayOut::ALL.get(usize::from(number.checked_sub(1)?)).copied()
+/// The variant of a number; `None` for 0, and for one that only a newer build knows.
+fn find_variant<T: Copy>(all: &[T], number: u8) -> Option<T> {
+    all.get(usize::from(number.checked_sub(1)?)).copied()
 }

@@ -100,14 +100,16 @@ pub fn fold_name<'b>(name: &[u8], buffer: &'b mut [u8; MAX_KNOWN_NAME_LEN]) -> O
 /// The value of the first parameter of a name that has one, still encoded. The case and the encoding of a name do not
 /// count. Looks at the first [`MAX_SEARCHED_PARAMETERS`] parameters.
 pub fn find_value_of_parameter<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
-    let is_name = |found: &[u8]| {
-        percent::decode_form(found).map(|byte| byte.to_ascii_lowercase()).eq(name.iter().map(u8::to_ascii_lowercase))
-    };
     split_link_query_into_pairs(query)
         .take(MAX_SEARCHED_PARAMETERS)
         .map(|pair| pair.split_name_and_value())
-        .find(|(found, value)| !value.is_empty() && is_name(found))
+        .find(|(found, value)| !value.is_empty() && is_same_name(found, name))
         .map(|(_, value)| value)
+}
+
+/// Whether the name of a parameter, which is still encoded, is this one. Encoding and case do not count.
+pub fn is_same_name(encoded: &[u8], name: &[u8]) -> bool {
+    percent::decode_form(encoded).map(|byte| byte.to_ascii_lowercase()).eq(name.iter().map(u8::to_ascii_lowercase))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@
 //! - `targets`: where a click ends on this device, in this app, in this country
 //! - `geoip`: countries and networks of addresses, by MMDB files
 //! - `landing`: pages in place of a redirect, out of an app's own browser and to an app
+//! - `next_hop`: the URL that a click's own URL names and is led on to
 //! - `countable`: recorded headers of browsers and machines, and which clicks count
 //! - `proxies`: the buyer's address behind a proxy
 //! - `sockets`: several addresses, IPv6, Unix sockets, sockets of a service manager
@@ -146,6 +147,7 @@ mod lost_segment;
 mod manifests;
 mod mount;
 mod need;
+mod next_hop;
 mod operate;
 mod prometheus;
 mod proxies;

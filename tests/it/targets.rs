@@ -36,20 +36,25 @@ fn path_of(site: &Site, target: &str, headers: &[&str]) -> String {
 
 /// The path of the destination over HTTP/2.
 fn path_of_http2(site: &Site, target: &str, headers: &[&str]) -> String {
+    let location = location_over_http2(site, target, headers);
+    location.strip_prefix("https://shop.example.com").unwrap().to_owned()
+}
+
+/// The destination over HTTP/2.
+pub(crate) fn location_over_http2(site: &Site, target: &str, headers: &[&str]) -> String {
     let mut request = http::Request::get(format!("http://go.example.com{target}"));
     for header in headers {
         let (name, value) = header.split_once(": ").unwrap();
         request = request.header(name, value);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let location = runtime.block_on(async {
+    runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(site.listen()).await.unwrap();
         let (client, connection) = h2::client::handshake(stream).await.unwrap();
         tokio::spawn(connection);
         let (answer, _) = client.ready().await.unwrap().send_request(request.body(()).unwrap(), true).unwrap();
         answer.await.unwrap().headers()["location"].to_str().unwrap().to_owned()
-    });
-    location.strip_prefix("https://shop.example.com").unwrap().to_owned()
+    })
 }
 
 /// The newest event of a code.

@@ -44,7 +44,7 @@ pub(in crate::api) async fn draw_qr_code(context: RequestContext, name: LinkName
 }
 
 /// The host of the URL in the code. Links of the domain `*` have none of their own.
-fn find_host<'a>(given: Option<&'a str>, domain: &'a str) -> Result<&'a str, Problem> {
+pub(super) fn find_host<'a>(given: Option<&'a str>, domain: &'a str) -> Result<&'a str, Problem> {
     let host = match given {
         Some(host) => host,
         None if domain == "*" => {

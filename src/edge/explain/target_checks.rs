@@ -11,6 +11,7 @@ use crate::{
         fact_finder::FactFinder,
         landing::kind::LandingPage,
         minted_click::known_or_new_visitor,
+        next_hop::AskedNextHop,
         target_choice::{ChosenTarget, SplitIds, TriedTargets, split_by_visitor_else_click},
     },
     links::{Link, facts::Fact},
@@ -28,9 +29,16 @@ pub(super) fn list_checks_of_landing<'a>(
         return Vec::new();
     };
     let mut checks = Vec::new();
-    let chosen = match TriedTargets::find(link, request.domain) {
-        Some(tried) => list_checks_of_targets(request, decision, link, tried, agents, &mut checks),
-        None => ChosenTarget::own_url_of(link),
+    let next_hop = AskedNextHop::find_on_live_link(request, decision, link);
+    if let Some(next_hop) = &next_hop {
+        checks.push(Check { check: "next_hop", result: describe_next_hop(next_hop) });
+    }
+    let own_url = ChosenTarget::own_url_of(link);
+    let followed = next_hop.as_ref().and_then(AskedNextHop::template);
+    let chosen = match (followed, TriedTargets::find(link, request.domain)) {
+        (Some(next_hop), _) => own_url.led_on_to(next_hop),
+        (None, Some(tried)) => list_checks_of_targets(request, decision, link, tried, agents, &mut checks),
+        (None, None) => own_url,
     };
     let page = LandingPage::choose(request, decision, link, &chosen, agents);
     let result = match (page, decision.action) {
@@ -43,6 +51,18 @@ pub(super) fn list_checks_of_landing<'a>(
     };
     checks.push(Check { check: "page", result });
     checks
+}
+
+/// Where the next hop leads and who allows it, or why it is not followed.
+fn describe_next_hop(next_hop: &AskedNextHop) -> String {
+    match (next_hop.template(), next_hop.error()) {
+        (Some(template), _) => {
+            let url = String::from_utf8_lossy(template.text_without_placeholders());
+            format!("followed, {}: {url}", next_hop.choice().as_str())
+        }
+        (None, Some(error)) => format!("refused: {error}"),
+        (None, None) => "none".to_owned(),
+    }
 }
 
 /// Adds the checks of the targets, and returns the choice.

@@ -15,6 +15,7 @@ use crate::{
         },
         fact_finder::FactFinder,
         landing::{exit::Exit, kind::LandingPage},
+        next_hop::AskedNextHop,
         scratch::ScratchBuffers,
         target_choice::{ChosenTarget, SplitIds, TriedTargets},
     },
@@ -61,34 +62,55 @@ impl<'a> Landing<'a> {
         let split_ids = SplitIds { visitor: ids.visitor.as_ref(), click: &ids.click.0 };
         let ScratchBuffers { agents, target_facts, .. } = scratch;
         let asked = facts_that_the_domain_asks_for(decision);
-        let tried = TriedTargets::find(link, request.domain).unwrap_or_default();
+        let next_hop = AskedNextHop::find_on_live_link(request, decision, link);
+        let followed = next_hop.as_ref().and_then(AskedNextHop::template);
+        let tried = match followed {
+            // What the URL shows is where the click ends.
+            Some(_) => TriedTargets::default(),
+            None => TriedTargets::find(link, request.domain).unwrap_or_default(),
+        };
         let mut target =
             ChosenTarget::choose_and_record_facts(link, tried, asked, &mut finder, split_ids, agents, target_facts);
-        let page = LandingPage::choose(request, decision, link, &target, agents);
+        if let Some(next_hop) = &next_hop {
+            target.set_next_hop(next_hop.choice());
+        }
+        let landed = followed.map_or(target, |next_hop| target.led_on_to(next_hop));
+        let page = LandingPage::choose(request, decision, link, &landed, agents);
         if let Some(LandingPage::OpenOutside(exit)) = page {
             target.set_way_out(exit.way_out());
         }
         let own_url = link.url_template();
-        let has_place = match page {
-            // The other browser has another cookie jar.
-            Some(LandingPage::OpenOutside(_)) => target.template.token_place() != TokenPlace::None,
-            Some(LandingPage::TryApp) => {
-                has_place_for_token(&target.template, decision) || has_place_for_token(&own_url, decision)
-            }
-            None => has_place_for_token(&target.template, decision),
-        };
+        let has_place = has_place_for_token_on_page(page, &landed.template, &own_url, decision);
         let id = ids.click;
         let token_key = sign_url_token_if_answer_may_carry_it(request, decision, link, has_place, id, scratch);
         let mut finder = Some(finder);
+        let query = next_hop.as_ref().map_or(request.target.destination_query, |next_hop| &next_hop.other_query);
         if page == Some(LandingPage::TryApp) {
-            render_destination_and_return_token_offset(request, &own_url, id, &mut finder, scratch);
+            render_destination_and_return_token_offset(request, &own_url, query, id, &mut finder, scratch);
             std::mem::swap(&mut scratch.location, &mut scratch.way_on);
             scratch.location.clear();
         }
         let token_offset =
-            render_destination_and_return_token_offset(request, &target.template, id, &mut finder, scratch);
+            render_destination_and_return_token_offset(request, &landed.template, query, id, &mut finder, scratch);
         decision.lead_to(link, page);
         Landing { target, token_key, token_offset }
+    }
+}
+
+/// Whether the answer has a place for its token: in the destination, or where a page leads on to.
+fn has_place_for_token_on_page(
+    page: Option<LandingPage>,
+    destination: &UrlTemplate<'_>,
+    own_url: &UrlTemplate<'_>,
+    decision: &Decision<'_>,
+) -> bool {
+    match page {
+        // The other browser has another cookie jar.
+        Some(LandingPage::OpenOutside(_)) => destination.token_place() != TokenPlace::None,
+        Some(LandingPage::TryApp) => {
+            has_place_for_token(destination, decision) || has_place_for_token(own_url, decision)
+        }
+        None => has_place_for_token(destination, decision),
     }
 }
 

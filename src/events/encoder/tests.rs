@@ -11,7 +11,7 @@ use crate::{
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome},
         link::{CreatorType, Kind, LINK_LIFETIME_MS, NO_END_MS, Plan},
-        target_choice::{SplitBasis, SplitChoice, TargetChoice, WayOut},
+        target_choice::{NextHop, SplitBasis, SplitChoice, TargetChoice, WayOut},
     },
 };
 
@@ -206,17 +206,17 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         index: Some(1),
         split: Some(SplitChoice { variant: b"b", bucket: 7351, basis: SplitBasis::Visitor }),
         facts: b"os=ios;country=VN;query.color=dark%20red",
-        way_out: None,
-        is_of_domain: false,
+        next_hop: Some(NextHop::Refused),
+        ..TargetChoice::default()
     });
     let mut opened_outside = targeted;
     opened_outside.status = 200;
     opened_outside.target = Some(TargetChoice {
         index: Some(0),
-        split: None,
         facts: b"os=ios;in_app=instagram",
         way_out: Some(WayOut::AppScheme),
         is_of_domain: true,
+        ..TargetChoice::default()
     });
     let place = PlaceLabels {
         country: Some(*b"US"),

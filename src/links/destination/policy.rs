@@ -118,7 +118,7 @@ pub fn check_and_normalize_web_url(url: &str) -> Result<String, UrlError> {
 }
 
 /// Whether a host is the one of the pattern, or below it if the pattern starts with `*.`.
-fn host_matches_name_or_star_pattern(pattern: &str, host: &str) -> bool {
+pub(in crate::links) fn host_matches_name_or_star_pattern(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => {
             let split = host.len().checked_sub(parent.len()).and_then(|at| host.split_at_checked(at));

@@ -12,6 +12,7 @@ use crate::{
             default_targets::DefaultTargets,
             domain_url::DomainUrl,
             host::is_same_or_subdomain,
+            next_hop_rules::NextHopRules,
             settings::{MAX_DOMAINS, Settings, check_and_normalize_cookie_domain},
             sub_names::SubNames,
         },
@@ -104,6 +105,11 @@ pub struct Domain {
     pub asks_for_client_kind: bool,
     /// The targets of links that have none of their own.
     pub default_targets: Option<DefaultTargets>,
+    /// How requests name a next hop.
+    pub next_hop: NextHopRules,
+    /// Whether clicks can end elsewhere than at their link's own URL: the domain has targets, or follows signed next
+    /// hops.
+    pub leads_elsewhere: bool,
     /// The names of the sub ids, if they are not `sub1` to `sub5`.
     pub sub_names: SubNames,
     /// The shapes of other trackers' URLs.
@@ -153,12 +159,15 @@ impl Domain {
             in_app: settings.in_app,
             asks_for_client_kind: settings.lets_apps_resolve() || settings.in_app == InApp::OpenOutside,
             default_targets: None,
+            next_hop: NextHopRules::new(&settings.next_hop_param, settings.next_hop_signed, policy),
+            leads_elsewhere: settings.next_hop_signed,
             sub_names: SubNames::parse(&settings.sub_names, &settings.token_param)?,
             routes: Routes::compile(&settings.routes)?,
             name: name.into(),
         };
         let is_reached = |host: &str| domain.is_cookie_sent_to_host(host);
         let default_targets = DefaultTargets::compile(settings.written_targets(&domain.name, policy), is_reached)?;
+        domain.leads_elsewhere |= default_targets.is_some();
         domain.default_targets = default_targets;
         Ok(domain)
     }

@@ -81,6 +81,10 @@ pub struct Settings {
     pub targets: Vec<Value>,
     /// The split of the host's visitors into variants, which `targets` ask for.
     pub split: Vec<Value>,
+    /// The name of the parameter with the URL of the next hop.
+    pub next_hop_param: String,
+    /// Whether a next hop is followed that is signed by a key of the server, whatever the link lists.
+    pub next_hop_signed: bool,
     /// The names of `sub1`, `sub2` and so on in requests for this host, as an old tracker named them.
     pub sub_names: Vec<String>,
     /// Of `*` alone: whether hosts that are not configured are served.
@@ -114,6 +118,8 @@ impl Default for Settings {
             in_app: InApp::default(),
             targets: Vec::new(),
             split: Vec::new(),
+            next_hop_param: "url".to_owned(),
+            next_hop_signed: false,
             sub_names: Vec::new(),
             unknown_hosts: UnknownHosts::default(),
             routes: Vec::new(),
@@ -274,11 +280,28 @@ impl Settings {
                 format!("is {:?}, which has its own meaning in a link", self.token_param),
             ));
         }
+        if let Err(message) = self.check_next_hop_param() {
+            errors.push(InvalidValue::new("next_hop_param", message));
+        }
         if self.robots.len() > 4096 {
             errors.push(InvalidValue::new("robots", format!("has {} bytes; allowed are 4096", self.robots.len())));
         }
         self.list_invalid_app_values(&mut errors);
         errors
+    }
+
+    fn check_next_hop_param(&self) -> Result<(), String> {
+        let name = &self.next_hop_param;
+        if !is_param_name(name) {
+            return Err(format!("is {name:?}; allowed are 1 to 32 letters, digits, '-', '.' and '_'"));
+        }
+        let mut others = self.sub_names.iter().chain([&self.token_param]);
+        if LinkParameter::find_by_name(name.as_bytes()).is_some()
+            || others.any(|other| other.eq_ignore_ascii_case(name))
+        {
+            return Err(format!("is {name:?}, which has its own meaning in a link"));
+        }
+        Ok(())
     }
 
     /// Whether an app may ask for a click as JSON.

@@ -148,6 +148,14 @@ pub struct Record {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub split: Vec<serde_json::Value>,
+    /// The hosts to which a click's own URL may lead it on (`next_hop_param` of the domain); `*.example.com` stands for
+    /// every host below.
+    #[serde(
+        default,
+        deserialize_with = "lenient_fields::deserialize_null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub next_hop_hosts: Vec<String>,
 }
 
 fn default_true() -> bool {
@@ -283,6 +291,7 @@ impl Record {
             tags: Vec::new(),
             targets: Vec::new(),
             split: Vec::new(),
+            next_hop_hosts: Vec::new(),
         }
     }
 }

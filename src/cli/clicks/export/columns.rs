@@ -52,6 +52,7 @@ pub(super) const COLUMNS: &[(&str, ColumnType)] = &[
     ("split_basis", ColumnType::Text),
     ("targets_of", ColumnType::Text),
     ("opened_outside", ColumnType::Text),
+    ("next_hop", ColumnType::Text),
     ("domain", ColumnType::Text),
     ("code", ColumnType::Text),
     ("link_version", ColumnType::Int64),

@@ -98,14 +98,23 @@ fn describe_outcome_status_and_destination(event: &Value) -> String {
     event["destination"].as_str().map_or(answer.clone(), |to| format!("{answer} to {to}"))
 }
 
-/// The target that was chosen at the click, what was looked at for it, and how the page leaves an app's own browser;
-/// `None` on a link without targets whose destination is reached by a redirect.
+/// The target or next hop that was chosen at the click, what was looked at for it, and how the page leaves an app's own
+/// browser; `None` where a redirect led to the link's own url, and nothing else was asked.
 fn describe_target(event: &Value) -> Option<String> {
     let (index, facts, split) = (event["target_index"].as_u64(), event["target_facts"].as_str(), &event["split"]);
-    if index.is_none() && facts.is_none() && split.is_null() {
+    let next_hop = event["next_hop"].as_str();
+    if index.is_none() && facts.is_none() && split.is_null() && next_hop.is_none() {
         return None;
     }
-    let mut text = index.map_or("the link's own url".to_owned(), |index| format!("targets/{index}"));
+    let mut text = match (index, next_hop) {
+        (Some(index), _) => format!("targets/{index}"),
+        (None, Some("listed")) => "the next hop that its URL names, whose host the link lists".to_owned(),
+        (None, Some("signed")) => "the next hop that its URL names, which is signed".to_owned(),
+        (None, _) => "the link's own url".to_owned(),
+    };
+    if next_hop == Some("refused") {
+        text.push_str(", not the next hop that its URL names");
+    }
     if let Some(owner) = event["targets_of"].as_str() {
         text.push_str(&format!(" (targets of the {owner})"));
     }
