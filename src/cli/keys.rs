@@ -17,9 +17,11 @@ use crate::{
         file::{self, OwnKeys, RotatedKeyring},
         key_scope::KeyScope,
         keyring::Keyring,
+        next_hop_signature::SignedNextHop,
         private_file::{read_file_if_private, replace_private_file_atomically_and_sync},
     },
     cli::ring_args::RingArgs,
+    links::next_hop::short_url_with_next_hop,
     receipts::SigningKey,
 };
 
@@ -85,6 +87,24 @@ enum RingCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Sign the next hop of a short link, and print the short URL
+    ///
+    /// The domain follows it with next_hop_signed = true, by the rules of docs/landing.md, which are checked at the click.
+    SignNextHop {
+        /// The code of the link; in lower case on a domain that ignores case
+        code: String,
+        /// The URL that its clicks are led on to
+        url: String,
+        /// The host of the short URL
+        #[arg(long, value_name = "HOST")]
+        host: String,
+        /// The domain of the link [default: the host]; "*" for links on every host
+        #[arg(long, value_name = "HOST")]
+        domain: Option<String>,
+        /// next_hop_param of the domain
+        #[arg(long, value_name = "NAME", default_value = "url")]
+        param: String,
+    },
     /// Replace this edge's ring by an exported one; keys that only this edge had stop signing and verify for 14 more
     /// days
     Import {
@@ -128,6 +148,12 @@ pub fn run_keys_command_and_print_result(args: &Args, now_ms: u64, out: &mut imp
 fn run_ring_command(command: &RingCommand, path: &Path, now_ms: u64, out: &mut impl Write) -> anyhow::Result<()> {
     match command {
         RingCommand::List { json } => print_key_statuses_and_fingerprint(&Keyring::load(path)?, now_ms, *json, out),
+        RingCommand::SignNextHop { code, url, host, domain, param } => {
+            let domain = domain.as_deref().unwrap_or(host);
+            let signed = SignedNextHop { domain, code: code.as_bytes(), url };
+            let signature = Keyring::load(path)?.sign_next_hop(now_ms, signed);
+            Ok(writeln!(out, "{}", short_url_with_next_hop(host, code, param, url, Some(&signature)))?)
+        }
         RingCommand::Rotate { sign_in } => {
             let from_ms = now_ms.saturating_add(u64::try_from(sign_in.as_millis()).unwrap_or(u64::MAX));
             let RotatedKeyring { new_key, ring } =

@@ -48,6 +48,10 @@ fn describe_link(edge: &Edge, link: &Link, domain: &Domain, now_ms: u64) -> Page
     if link.targets().is_some() || domain.default_targets.is_some() {
         rows.push(("Or", "to another page, by phone, app, place, language or time".to_owned()));
     }
+    if let Some(hosts) = link.next_hop_hosts() {
+        let hosts: Vec<&str> = hosts.iter().collect();
+        rows.push(("Or", format!("to the page of {} that the link's address names", hosts.join(", "))));
+    }
     if let Some(facts) = &facts {
         rows.extend(describe_who_earns(facts).map(|text| ("Who earns", text)));
         let end = facts.end_ms().and_then(day_of);

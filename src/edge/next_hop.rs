@@ -8,7 +8,7 @@ use crate::{
         Link,
         destination::UrlTemplate,
         domains::{Domain, NextHopRules},
-        next_hop::{NextHopBasis, NextHopError, check_and_build_next_hop_template},
+        next_hop::{NextHopBasis, NextHopError, check_and_build_next_hop_template, short_url_with_next_hop},
     },
     model::{click::Topic, target_choice::NextHop},
     uri::{
@@ -130,20 +130,22 @@ impl Edge {
         };
         let rules = &domain.next_hop;
         let written = match listed {
-            Ok(()) => Ok((String::new(), NextHop::Listed)),
+            Ok(()) => Ok(None),
             Err(_) if rules.follows_signed => check(NextHopBasis::Signed).map(|()| {
                 let signed = SignedNextHop { domain: &domain.name, code: link.code(), url: next_hop };
-                let signature = self.keys.sign_next_hop(now_ms, signed);
-                (format!("&{}={signature}", rules.signature_param), NextHop::Signed)
+                Some(self.keys.sign_next_hop(now_ms, signed))
             }),
             Err(error) => Err(error),
         };
-        Some(written.map(|(signature, choice)| {
-            let (code, param) = (String::from_utf8_lossy(link.code()), &rules.url_param);
-            let mut encoded = Vec::new();
-            percent::push_percent_encoded(next_hop.bytes(), &mut encoded);
-            let encoded = String::from_utf8_lossy(&encoded);
-            NextHopUrl { url: format!("https://{host}/{code}?{param}={encoded}{signature}"), choice }
+        Some(written.map(|signature| NextHopUrl {
+            url: short_url_with_next_hop(
+                host,
+                &String::from_utf8_lossy(link.code()),
+                &rules.url_param,
+                next_hop,
+                signature.as_deref(),
+            ),
+            choice: if signature.is_some() { NextHop::Signed } else { NextHop::Listed },
         }))
     }
 

@@ -13,13 +13,13 @@ use crate::{
             policy::{DestinationPolicy, host_matches_name_or_star_pattern},
             url_error::UrlError,
         },
-        domains::{Domain, Domains, parse_host_or_asterisk},
+        domains::{Domain, Domains, parse_host_or_asterisk, signature_param_of},
     },
     model::link::{
         QueryPolicy,
         record::{RecordError, RecordErrorKind},
     },
-    uri::host::find_scheme_and_host,
+    uri::{host::find_scheme_and_host, percent},
 };
 
 /// The most hosts that a link lists.
@@ -136,6 +136,22 @@ pub fn check_and_build_next_hop_template(
         return Err(NextHopError::OwnHost);
     }
     Ok(template)
+}
+
+/// The short URL of a code on `host` that names a next hop, with the signature of it if there is one.
+pub fn short_url_with_next_hop(
+    host: &str,
+    code: &str,
+    url_param: &str,
+    next_hop: &str,
+    signature: Option<&str>,
+) -> String {
+    let mut encoded = Vec::with_capacity(next_hop.len() + 32);
+    percent::push_percent_encoded(next_hop.bytes(), &mut encoded);
+    let encoded = String::from_utf8_lossy(&encoded);
+    let signature =
+        signature.map_or(String::new(), |signature| format!("&{}={signature}", signature_param_of(url_param)));
+    format!("https://{host}/{code}?{url_param}={encoded}{signature}")
 }
 
 /// Checks the hosts that a record lists, and joins them as a link's bytes have them; empty without hosts.

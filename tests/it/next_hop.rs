@@ -58,6 +58,8 @@ fn a_click_is_led_on_to_a_listed_host_over_both_versions_of_http() {
         assert_eq!(location_of(&site, target, &[]), expected, "{target}");
         assert_eq!(location_over_http2(&site, target, &[]), expected, "{target}");
     }
+    let page = site.get("/mug+", &[]).text();
+    assert!(page.contains("shop.example.com, *.example.org that the link's address names"), "{page}");
     let told: Vec<Value> = site.wait_for_events("clicks", 14).iter().map(|event| event["next_hop"].clone()).collect();
     let listed = json!("listed");
     let expected = [vec![listed; 10], vec![Value::Null; 4]].concat();
@@ -236,6 +238,11 @@ fn a_signed_next_hop_is_followed_for_its_own_link_alone_and_not_to_a_suspended_h
     assert_eq!(location_of(&api.site, &target.replace("/mug", "/cup"), &[]), OWN, "of another link");
     assert_eq!(location_of(&api.site, &target.replace("any.", "evil."), &[]), OWN, "of another URL");
     assert_eq!(location_of(&api.site, target.split("&to_sig").next().unwrap(), &[]), OWN, "without a signature");
+    // The command signs as the server does.
+    let data = api.site.data().display().to_string();
+    let sign = ["keys", "--data-dir", &data, "sign-next-hop", "mug", next, "--host", "go.example.com", "--param", "to"];
+    let printed = api.site.command(&sign).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&printed.stdout).trim_end(), url, "{printed:?}");
     // A listed host needs none, and a wrong one does not harm it.
     let (url, by) = written("go.example.com/cup", "https://listed.example.com/");
     assert_eq!(

@@ -22,7 +22,7 @@ pub use default_targets::DefaultTargets;
 pub use domain::{Domain, DomainId};
 pub use domain_url::DomainUrl;
 pub use host::parse_host_or_asterisk;
-pub use next_hop_rules::NextHopRules;
+pub use next_hop_rules::{NextHopRules, signature_param_of};
 pub use registry::Domains;
 pub use settings::{Config, Settings};
 pub use sub_names::SubNames;

@@ -20,7 +20,7 @@ impl NextHopRules {
     pub(super) fn new(url_param: &str, follows_signed: bool, policy: &DestinationPolicy) -> NextHopRules {
         NextHopRules {
             url_param: url_param.into(),
-            signature_param: format!("{url_param}_sig").into(),
+            signature_param: signature_param_of(url_param).into(),
             follows_signed,
             policy: DestinationPolicy { app_schemes: Vec::new(), allowed_hosts: policy.allowed_hosts.clone() },
         }
@@ -30,4 +30,9 @@ impl NextHopRules {
     pub(in crate::links) const fn policy(&self) -> &DestinationPolicy {
         &self.policy
     }
+}
+
+/// The name of the parameter with the signature of the URL in `url_param`.
+pub fn signature_param_of(url_param: &str) -> String {
+    format!("{url_param}_sig")
 }
