@@ -65,10 +65,10 @@ impl Completion {
 /// The conditions that must hold before the process takes traffic. Each has a name, so that `/readyz` can list the
 /// missing ones.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<Vec<Condition>>>);
+pub struct Readiness(Arc<Mutex<Vec<ReadinessCondition>>>);
 
 #[derive(Debug)]
-struct Condition {
+struct ReadinessCondition {
     name: String,
     holds: Arc<AtomicBool>,
 }
@@ -81,7 +81,7 @@ impl Readiness {
     /// Adds a condition that does not hold yet.
     pub fn add_unmet_condition(&self, name: impl Into<String>) -> Latch {
         let holds = Arc::new(AtomicBool::new(false));
-        let condition = Condition { name: name.into(), holds: holds.clone() };
+        let condition = ReadinessCondition { name: name.into(), holds: holds.clone() };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(condition);
         Latch(holds)
     }

@@ -2,7 +2,7 @@
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::metrics::{self, BUILD_INFO, Kind};
+use crate::metrics::{self, BUILD_INFO, MetricKind};
 
 /// The CPU time of the process, which has fractions.
 const CPU_SECONDS: &str = "process_cpu_seconds_total";
@@ -30,7 +30,7 @@ pub enum InstallError {
 pub fn install_global_recorder_and_describe_metrics() -> Result<MetricsRenderer, InstallError> {
     let mut builder = PrometheusBuilder::new();
     for metric in metrics::ALL {
-        if let Kind::Histogram(bounds) = metric.kind {
+        if let MetricKind::Histogram(bounds) = metric.kind {
             builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), bounds)?;
         }
     }
@@ -73,9 +73,9 @@ mod tests {
         for metric in metrics::ALL {
             let values = vec!["x"; metric.labels.len()];
             match metric.kind {
-                Kind::Counter => drop(metrics::counter(metric, &values)),
-                Kind::Gauge => metrics::gauge(metric, &values).set(0.0),
-                Kind::Histogram(_) => metrics::histogram(metric, &values).record(0.001),
+                MetricKind::Counter => drop(metrics::counter(metric, &values)),
+                MetricKind::Gauge => metrics::gauge(metric, &values).set(0.0),
+                MetricKind::Histogram(_) => metrics::histogram(metric, &values).record(0.001),
             }
         }
         let cpu_seconds = |text: &str| {
@@ -87,9 +87,9 @@ mod tests {
         assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"), "{text}");
         for metric in metrics::ALL {
             let kind = match metric.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram(_) => "histogram",
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+                MetricKind::Histogram(_) => "histogram",
             };
             assert!(text.contains(&format!("# TYPE {} {kind}\n", metric.name)), "{}", metric.name);
             assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);

@@ -1,6 +1,9 @@
-//! Key rings, tokens and cookies through the module's public interface.
+//! Tokens through the module's public interface; its cookies and key rings in files of their own.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+mod cookies;
+mod key_rings;
+
+use std::path::Path;
 
 use hkdf::Hkdf;
 use proptest::prelude::*;
@@ -11,15 +14,14 @@ use super::{
     ATTRIBUTION_WINDOW_MS, UrlKeyCache,
     claims::{CookieClaims, UrlClaims, UrlFlags},
     click_id::ClickId,
-    cookie::{self, PresentedCookie, find_cookie_values},
+    cookie::find_cookie_values,
     entropy::EntropySource,
-    file::{self, KeyringError, OwnKeys, RotatedKeyring},
+    file,
     key_scope::KeyScope,
-    keyring::{KeyRole, Keyring},
+    keyring::Keyring,
     token::{self, MAX_AHEAD_MS, PayloadBuffer, TokenError},
     url_keys::UrlKeys,
 };
-use crate::model::click::CookieState;
 
 /// 2026-11-15T00:00:00Z
 const NOW: u64 = 1_794_700_800_000;
@@ -224,168 +226,6 @@ fn the_url_key_cache_gives_the_same_keys_full_or_empty_and_follows_the_ring() {
 }
 
 #[test]
-fn the_key_that_signs_changes_at_its_time_and_the_old_one_verifies_14_days_more() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(file::FILE_NAME);
-    let before = Keyring::load_or_create_file_with_new_key(&path, NOW).unwrap();
-    let RotatedKeyring { new_key: id, ring } =
-        file::add_signing_key_retire_others_and_write_file(&path, NOW, NOW + HOUR).unwrap();
-    assert_ne!(before.fingerprint(), ring.fingerprint());
-    let key_at = |now| {
-        let mut token = Vec::new();
-        ring.sign_and_append_cookie_token(now, &cookie_at(now), &mut token);
-        (token[3..11].to_vec(), token)
-    };
-    let (old_id, old_token) = key_at(NOW + HOUR - 1);
-    assert_ne!(old_id, id);
-    assert_eq!(key_at(NOW + HOUR).0, id);
-    assert_eq!(cookie_error(&ring, NOW + HOUR + ATTRIBUTION_WINDOW_MS - 2, &old_token), None);
-    assert_eq!(cookie_error(&ring, NOW + HOUR + ATTRIBUTION_WINDOW_MS, &old_token), Some(TokenError::UnknownKey));
-    let roles = |now| ring.key_statuses_newest_first(now).map(|status| status.role).collect::<Vec<_>>();
-    assert_eq!(roles(NOW), [KeyRole::Waiting, KeyRole::Signing]);
-    assert_eq!(roles(NOW + HOUR), [KeyRole::Signing, KeyRole::Verifying]);
-    assert_eq!(roles(NOW + HOUR + ATTRIBUTION_WINDOW_MS), [KeyRole::Signing, KeyRole::Expired]);
-    // A clock before every key still has one to sign with.
-    assert_eq!(roles(1), [KeyRole::Signing, KeyRole::Verifying]);
-    assert!(matches!(
-        file::add_signing_key_retire_others_and_write_file(&path, NOW, NOW + HOUR),
-        Err(KeyringError::RotationPending { .. })
-    ));
-    let at = NOW + 2 * ATTRIBUTION_WINDOW_MS;
-    let third = file::add_signing_key_retire_others_and_write_file(&path, at, at).unwrap().ring;
-    assert_eq!(third.key_statuses_newest_first(NOW).count(), 2, "the first key is past use and removed");
-}
-
-#[test]
-fn two_edges_with_one_imported_ring_accept_each_others_tokens() {
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (here, there) = (here.path().join(file::FILE_NAME), there.path().join(file::FILE_NAME));
-    let first = Keyring::load_or_create_file_with_new_key(&here, NOW).unwrap();
-    // The other's own key is newer: the imported ring must win all the same.
-    let before = Keyring::load_or_create_file_with_new_key(&there, NOW + HOUR).unwrap();
-    let own = cookie_token(&before, &cookie_at(NOW));
-    let second = file::replace_keyring_file_and_retire_or_drop_own_keys(
-        &there,
-        &first.export_with_secrets().unwrap(),
-        NOW + 2 * HOUR,
-        OwnKeys::Retire,
-    )
-    .unwrap();
-    assert_eq!(cookie_error(&first, NOW, &cookie_token(&second, &cookie_at(NOW))), None);
-    assert_eq!(cookie_error(&second, NOW, &cookie_token(&first, &cookie_at(NOW))), None);
-    let url = url_token(&second, SELLER, &url_at(NOW));
-    assert_eq!(url_error(&first, SELLER, &url), None);
-    assert_eq!(cookie_error(&second, NOW, &own), None, "what it signed before stays good");
-    let third = file::replace_keyring_file_and_retire_or_drop_own_keys(
-        &there,
-        &first.export_with_secrets().unwrap(),
-        NOW,
-        OwnKeys::Remove,
-    )
-    .unwrap();
-    assert_eq!(third.fingerprint(), first.fingerprint());
-    assert_eq!(cookie_error(&third, NOW, &own), Some(TokenError::UnknownKey));
-}
-
-#[test]
-fn a_ring_is_made_once_private_and_refused_when_others_may_read_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(file::FILE_NAME);
-    let made = fresh_ring(dir.path());
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fresh_ring(dir.path()).fingerprint(), made.fingerprint());
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let error = Keyring::load(&path).unwrap_err().to_string();
-    assert!(error.contains("0640") && error.contains("chmod 600"), "{error}");
-    let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".tmp")), "{left:?}");
-}
-
-#[test]
-fn edges_that_start_at_once_make_one_ring() {
-    let dir = tempfile::tempdir().unwrap();
-    let rings: Vec<u64> = std::thread::scope(|scope| {
-        let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| fresh_ring(dir.path()).fingerprint())).collect();
-        starts.into_iter().map(|start| start.join().unwrap()).collect()
-    });
-    assert!(rings.iter().all(|ring| *ring == rings[0]), "{rings:?}");
-}
-
-#[test]
-fn a_bad_ring_says_what_is_wrong_and_shows_no_secret() {
-    let good = String::from_utf8(include_bytes!("../../tests/fixtures/token_ring.json").to_vec()).unwrap();
-    let secret = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl9gYWJjZGVmZ2hpamtsbW5v";
-    assert!(good.contains(secret));
-    for (bad, why) in [
-        (String::new(), "line 1"),
-        (good.replace("\"version\": 1", "\"version\": 2"), "version 2"),
-        (good.replace("FiHrAYZq", "AAAAAAAA"), "FiHrAYZq"),
-        (good.replace(secret, &secret[..40]), "at least 32"),
-        (good.replace(secret, &secret.replace('Q', "!")), "base64url"),
-        (good.replace("null", "\"2026-11-12T00:00:00Z\""), "left to sign"),
-        (good.replace("\"retired_at\"", "\"retired\""), "retired"),
-        ("{\"version\":1,\"keys\":[]}".to_owned(), "left to sign"),
-    ] {
-        let error = Keyring::parse(Path::new("some/keys.json"), bad.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains(why) && error.contains("some/keys.json"), "{error}");
-        assert!(!error.contains(&secret[..8]), "{error}");
-    }
-    let shown = format!("{:?} {:?}", golden_ring(), golden_ring().derive_and_export_url_keys(SELLER));
-    assert!(!shown.contains(secret) && shown.contains("Secret(…)"), "{shown}");
-}
-
-#[test]
-fn cookies_are_found_by_their_whole_name_in_one_header_or_several() {
-    let find = |headers: &[&'static str], name| -> Vec<String> {
-        let values = find_cookie_values(headers.iter().map(|header| header.as_bytes()), name);
-        values.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
-    };
-    for (headers, want) in [
-        (&[][..], &[][..]),
-        (&["a=b; c=d"], &[]),
-        (&["wp=x"], &["x"]),
-        (&["a=b; wp=x; c=d"], &["x"]),
-        (&["a=b;wp=x;"], &["x"]),
-        (&["a=b", "", " wp=x ; c=d"], &["x"]),
-        (&["wp=x=y"], &["x=y"]),
-        (&["wp="], &[""]),
-        (&["wpx=1; xwp=2; WP=3; wp"], &[]),
-        (&["wp=x; wp=x"], &["x", "x"]),
-        (&["wp=x", "wp=y"], &["x", "y"]),
-        (&[";;; ;=;==;"], &[]),
-    ] {
-        assert_eq!(find(headers, cookie::SHARED_COOKIE), want, "{headers:?}");
-    }
-    assert_eq!(find(&["wp=a; __Host-wp=b"], cookie::HOST_COOKIE), ["b"]);
-}
-
-#[test]
-fn of_several_cookies_the_latest_click_of_the_genuine_ones_counts() {
-    let ring = golden_ring();
-    let at = |ms: u64| String::from_utf8(cookie_token(&ring, &cookie_at(ms))).unwrap();
-    let (older, newer, old) = (at(NOW - 5000), at(NOW), at(NOW - ATTRIBUTION_WINDOW_MS));
-    let many = "wp=1; ".repeat(7);
-    for (header, want) in [
-        (format!("wp=1; wp={newer}"), Some(NOW)),
-        (format!("wp={newer}; wp=1"), Some(NOW)),
-        (format!("wp={older}; wp={newer}; wp=1"), Some(NOW)),
-        (format!("wp={newer}; wp={older}"), Some(NOW)),
-        (format!("wp={old}; wp={older}"), Some(NOW - 5000)),
-        (format!("{many}wp={newer}"), Some(NOW)),
-        (format!("{many}wp=1; wp={newer}"), None),
-        ("wp=1; wp=2".to_owned(), None),
-        (format!("wp={old}; wp=1"), None),
-    ] {
-        let mut payload = PayloadBuffer::default();
-        let presented = ring.find_and_verify_cookie(NOW, [header.as_bytes()], "wp", &mut payload);
-        let found = presented.claims.map(|claims| ClickId(claims.click_id).timestamp_ms());
-        assert_eq!(found, want, "{header}");
-        let state = if want.is_some() { CookieState::Valid } else { CookieState::Duplicate };
-        assert_eq!(presented.state, state, "{header}");
-    }
-}
-
-#[test]
 fn a_token_is_found_in_any_text_and_nothing_else_is() {
     let token = String::from_utf8(url_token(&golden_ring(), SELLER, &url_at(NOW))).unwrap();
     for (before, behind) in
@@ -403,32 +243,6 @@ fn a_token_is_found_in_any_text_and_nothing_else_is() {
     assert_eq!(token::find_token_in_text(shortest.as_bytes()), Some(0..shortest.len()));
     for text in ["", "v1.", "v1.abcdefgh.", "v1.abcdefgh.x.short", "v1.10.0", &token[..token.len() - 1], &token[1..]] {
         assert_eq!(token::find_token_in_text(text.as_bytes()), None, "{text}");
-    }
-}
-
-#[test]
-fn each_state_of_a_presented_cookie_is_distinguished() {
-    let ring = golden_ring();
-    let good = String::from_utf8(cookie_token(&ring, &cookie_at(NOW))).unwrap();
-    let old = String::from_utf8(cookie_token(&ring, &cookie_at(NOW - ATTRIBUTION_WINDOW_MS))).unwrap();
-    let forged = good.replace(".q", ".r").replace(".C", ".D");
-    for (header, want) in [
-        ("a=b".to_owned(), CookieState::None),
-        (format!("wp={good}"), CookieState::Valid),
-        (format!("wp={old}"), CookieState::Expired),
-        (format!("wp={forged}"), CookieState::BadMac),
-        (format!("wp={}", good.replace("FiHrAYZq", "FiHrAYZr")), CookieState::UnknownKey),
-        (format!("wp={}", &good[..good.len() - 1]), CookieState::Malformed),
-        (format!("wp={}", "x".repeat(513)), CookieState::Malformed),
-        ("wp=".to_owned(), CookieState::Malformed),
-        (format!("wp={good}; wp={good}"), CookieState::Valid),
-        (format!("wp={forged}; wp=1"), CookieState::Duplicate),
-    ] {
-        let mut payload = PayloadBuffer::default();
-        let PresentedCookie { state, claims } =
-            ring.find_and_verify_cookie(NOW, [header.as_bytes()], "wp", &mut payload);
-        assert_eq!(state, want, "{header}");
-        assert_eq!(claims.is_some(), want == CookieState::Valid);
     }
 }
 

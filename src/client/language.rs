@@ -8,19 +8,29 @@ const MAX_LANGUAGES: usize = 32;
 /// The primary tag of the language with the greatest weight, as the client wrote it; of equal ones the first. Empty if
 /// the header names none: `*` is no language, and a weight of 0 refuses one.
 pub(crate) fn find_preferred_language(accept_language: &[u8]) -> &[u8] {
+    primary_tag(find_preferred_tag_among(accept_language, |_| true))
+}
+
+/// The whole tag (`zh-Hant-TW`) of the language with the greatest weight among those that are offered, as the client
+/// wrote it; of equal ones the first. Empty if the header names none of them.
+pub(crate) fn find_preferred_tag_among(accept_language: &[u8], is_offered: impl Fn(&[u8]) -> bool) -> &[u8] {
     let header = &accept_language[..accept_language.len().min(MAX_HEADER_LEN)];
     let (mut preferred, mut greatest) = (&[][..], 0);
     for range in header.split(|byte| *byte == b',').take(MAX_LANGUAGES) {
         let mut parts = range.split(|byte| *byte == b';');
         let tag = parts.next().unwrap_or_default().trim_ascii();
-        let primary = tag.split(|byte| matches!(byte, b'-' | b'_')).next().unwrap_or_default();
+        let primary = primary_tag(tag);
         let is_language = matches!(primary.len(), 2 | 3) && primary.iter().all(u8::is_ascii_alphabetic);
         let weight = parts.map(<[u8]>::trim_ascii).find_map(parse_weight).unwrap_or(1000);
-        if is_language && weight > greatest {
-            (preferred, greatest) = (primary, weight);
+        if is_language && weight > greatest && is_offered(tag) {
+            (preferred, greatest) = (tag, weight);
         }
     }
     preferred
+}
+
+fn primary_tag(tag: &[u8]) -> &[u8] {
+    tag.split(|byte| matches!(byte, b'-' | b'_')).next().unwrap_or_default()
 }
 
 /// The weight of `q=0.8`, in thousandths; `None` if this is another parameter. A weight that is none counts as 0.
@@ -63,6 +73,15 @@ mod tests {
         ] {
             assert_eq!(find_preferred_language(header.as_bytes()), expected.as_bytes(), "{header}");
         }
+    }
+
+    #[test]
+    fn among_the_offered_languages_the_whole_tag_of_the_preferred_one_is_found() {
+        let header = b"ca, zh-Hant-TW;q=0.9, es;q=0.8";
+        assert_eq!(find_preferred_tag_among(header, |_| true), b"ca");
+        assert_eq!(find_preferred_tag_among(header, |tag| tag != b"ca"), b"zh-Hant-TW");
+        assert_eq!(find_preferred_tag_among(header, |tag| tag == b"es"), b"es");
+        assert_eq!(find_preferred_tag_among(header, |_| false), b"");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::json::{text_or_empty, value_or_default};
-use crate::model::link::{CreatorType, Kind, LINK_LIFETIME_MS, LinkFacts, Plan};
+use crate::model::link::{CreatorType, LINK_LIFETIME_MS, LinkFacts, LinkKind, Plan};
 
 /// The `type` of a click's record; a stub of a click that Kafka refused has another.
 const CLICK_TYPE: &str = "click";
@@ -57,7 +57,7 @@ pub struct ClickRecord<'a> {
     pub(super) domain: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "text_or_empty")]
     pub(super) code: Cow<'a, str>,
-    link_kind: Option<Kind>,
+    link_kind: Option<LinkKind>,
     link_created_at_ms: Option<u64>,
     link_ends_at_ms: Option<u64>,
     #[serde(default, deserialize_with = "value_or_default")]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     attribution::ATTRIBUTION_WINDOW_MS,
-    model::link::{CreatorType, Kind, LinkFacts},
+    model::link::{CreatorType, LinkFacts, LinkKind},
 };
 
 /// The first reason for which a candidate cannot earn; `None` if the candidate is able.
@@ -41,11 +41,11 @@ fn find_refusal_of_facts(candidate: &Candidate<'_>) -> Option<CandidateReason> {
 fn find_refusal_of_link(link: &LinkFacts<'_>) -> Option<CandidateReason> {
     if link.test {
         Some(CandidateReason::TestLink)
-    } else if link.kind == Kind::Plain {
+    } else if link.kind == LinkKind::Plain {
         Some(CandidateReason::PlainLink)
     } else if link.creator.is_empty() {
         Some(CandidateReason::NoCreator)
-    } else if link.kind == Kind::Showcase && link.creator_type != Some(CreatorType::Affiliate) {
+    } else if link.kind == LinkKind::Showcase && link.creator_type != Some(CreatorType::Affiliate) {
         Some(CandidateReason::ShowcaseNotAffiliate)
     } else {
         None

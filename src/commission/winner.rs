@@ -7,7 +7,7 @@ use super::{
     product_set::ProductSets,
     reason::{CandidateReason, LineReason},
 };
-use crate::model::link::{Kind, LINK_LIFETIME_MS, LinkFacts, Plan};
+use crate::model::link::{LINK_LIFETIME_MS, LinkFacts, LinkKind, Plan};
 
 /// The terms on which a click earns from a line: those of the click's own time.
 #[derive(Clone, Copy, Debug)]
@@ -107,13 +107,13 @@ fn find_standing<'a>(
         (None, Some(link)) => link,
     };
     match link.kind {
-        Kind::Product if (link.seller, link.product) == (&line.seller_id, &line.product_id) => {
+        LinkKind::Product if (link.seller, link.product) == (&line.seller_id, &line.product_id) => {
             let terms = Terms { plan: link.plan, rate_bp: link.rate_bp, partner_id: link.partner };
             Standing::Stands(link, terms)
         }
-        Kind::Product => Standing::StandsNot(CandidateReason::OtherProduct),
-        Kind::Plain => Standing::Unable(CandidateReason::PlainLink),
-        Kind::Showcase | Kind::Campaign => {
+        LinkKind::Product => Standing::StandsNot(CandidateReason::OtherProduct),
+        LinkKind::Plain => Standing::Unable(CandidateReason::PlainLink),
+        LinkKind::Showcase | LinkKind::Campaign => {
             let (seller, product) = (&line.seller_id, &line.product_id);
             let entry = product_sets.find_entry_at(link.product_set, seller, product, candidate.clicked_at_ms);
             match entry.filter(|entry| !entry.is_removed()) {

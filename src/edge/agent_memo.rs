@@ -74,3 +74,26 @@ fn judge_agent(user_agent: &[u8]) -> JudgedAgent {
         device: Device::of_agent(user_agent),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_remembered_as_it_was_judged_however_many_others_come_between() {
+        let mut memo = AgentMemo::default();
+        // Four times as many as the memo has places.
+        let agents: Vec<String> = (0..4 << MEMO_BITS)
+            .map(|number| match number % 3 {
+                0 => format!("Mozilla/5.0 (iPhone; CPU iPhone OS 17_{number}) Instagram {number}"),
+                1 => format!("Mozilla/5.0 (Linux; Android 14; SM-{number}; wv) Mobile [FB_IAB/FB4A;]"),
+                _ => format!("curl/{number}"),
+            })
+            .collect();
+        for agent in agents.iter().chain(&agents) {
+            let (remembered, judged) = (memo.judge(agent.as_bytes()), judge_agent(agent.as_bytes()));
+            let told = |agent: JudgedAgent| format!("{:?} {:?}", agent.device, agent.traits);
+            assert_eq!(told(remembered), told(judged), "{agent}");
+        }
+    }
+}

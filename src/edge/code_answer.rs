@@ -4,7 +4,6 @@ use http::{HeaderValue, Request, StatusCode};
 
 use crate::{
     attribution::{ATTRIBUTION_WINDOW_MS, claims::CookieClaims},
-    client::language::find_preferred_language,
     edge::{
         answer::{Accounting, Answer, RedirectHeaders},
         click_record::encode_click_without_token_into_scratch,
@@ -177,10 +176,9 @@ fn build_body_or_empty_page(
 /// The page that leads to the destination in place of a redirect.
 #[cold]
 fn build_landing_page(page: LandingPage, request: &CodeRequest<'_>, scratch: &ScratchBuffers) -> Page {
-    let preferred_language = find_preferred_language(request.facts.accept_language);
     let referrer_policy = request.domain.referrer_policy.to_str().unwrap_or_default();
     let urls = LandingUrls { destination: &scratch.location, way_on: &scratch.way_on };
-    page.to_html(urls, preferred_language, referrer_policy)
+    page.to_html(urls, request.facts.accept_language, referrer_policy)
 }
 
 /// What an app is told about a link that is not live, or a code without one; `location` is where a browser would go.

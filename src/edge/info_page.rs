@@ -44,7 +44,8 @@ fn describe_link(edge: &Edge, link: &Link, domain: &Domain, now_ms: u64) -> Page
         time.map(|time| time.strftime("%-d %B %Y, %H:%M UTC").to_string())
     };
     let destination = String::from_utf8_lossy(link.url_template().text_without_placeholders()).into_owned();
-    let mut rows = vec![("Leads to", address_before_query(&destination).to_owned())];
+    // A name, and HTML.
+    let mut rows = vec![("Leads to", url_html_with_bold_host(address_before_query(&destination)))];
     if link.targets().is_some() || domain.default_targets.is_some() {
         rows.push(("Or", "to another page, by phone, app, place, language or time".to_owned()));
     }
@@ -53,7 +54,7 @@ fn describe_link(edge: &Edge, link: &Link, domain: &Domain, now_ms: u64) -> Page
         rows.push(("Or", format!("to the page of {} that the link's address names", hosts.join(", "))));
     }
     if let Some(facts) = &facts {
-        rows.extend(describe_who_earns(facts).map(|text| ("Who earns", text)));
+        rows.extend(describe_who_earns(facts).map(|text| ("Who earns", escape_html(&text))));
         let end = facts.end_ms().and_then(day_of);
         rows.push(match (state, end) {
             (LinkState::Live, Some(end)) => ("Works until", end),
@@ -63,20 +64,23 @@ fn describe_link(edge: &Edge, link: &Link, domain: &Domain, now_ms: u64) -> Page
             (LinkState::Disabled, _) => ("State", "It is switched off.".to_owned()),
         });
     }
-    let rows: String =
-        rows.iter().map(|(name, text)| format!("<dt>{name}</dt><dd>{}</dd>", escape_html(text))).collect();
+    let rows: String = rows.iter().map(|(name, html)| format!("<dt>{name}</dt><dd>{html}</dd>")).collect();
     let code = String::from_utf8_lossy(link.code()).into_owned();
-    let way_on = if state == LinkState::Live {
-        format!("<p><a href=\"/{code}\">Follow the link</a></p>")
-    } else {
-        String::new()
-    };
+    let way_on =
+        if state == LinkState::Live { format!("<a href=\"/{code}\">Follow the link</a>") } else { String::new() };
     Page::html_with_strict_policy("About this link", &format!("<h1>About this link</h1><dl>{rows}</dl>{way_on}"))
 }
 
 /// What stands behind is parameters, which tell a person little.
 fn address_before_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
+}
+
+/// The URL as HTML. Its host is bold: it tells whose page this is, however long the rest.
+fn url_html_with_bold_host(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return escape_html(url) };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{}://<b>{}</b>{}", escape_html(scheme), escape_html(host), escape_html(path))
 }
 
 /// Who gets commission for an order that comes by the link. `None`: nobody.

@@ -26,7 +26,7 @@ use crate::{
     model::{
         code::Code,
         link::{
-            Kind, LinkFacts,
+            LinkFacts, LinkKind,
             record::{Record, RecordError, RecordErrorKind},
         },
     },
@@ -81,7 +81,7 @@ pub struct UnchangeableFields<'a> {
     /// Whether the record of a test link left `created_at` out. The time of loading may change.
     pub is_created_at_default: bool,
     /// What the link refers to.
-    pub kind: Kind,
+    pub kind: LinkKind,
     /// The creator's id; "" for none.
     pub creator: &'a str,
     /// The partner's id; "" for none.

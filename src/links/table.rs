@@ -22,7 +22,7 @@ use crate::{
         link::{Link, UnchangeableFields},
         link_key::LinkKey,
     },
-    model::{code::MAX as MAX_CODE, link::Kind},
+    model::{code::MAX as MAX_CODE, link::LinkKind},
 };
 
 /// Shards of a small table.
@@ -51,7 +51,7 @@ pub struct RemovedLink {
     /// Whether it was a test link without `created_at`.
     pub is_created_at_default: bool,
     /// What the link referred to.
-    pub kind: Kind,
+    pub kind: LinkKind,
     /// The creator's id; "" for none.
     pub creator: Box<str>,
     /// The partner's id; "" for none.

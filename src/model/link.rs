@@ -38,7 +38,7 @@ word_enum! {
     /// What a link refers to.
     #[derive(Deserialize, Serialize)]
     #[serde(rename_all = "kebab-case")]
-    pub enum Kind {
+    pub enum LinkKind {
         /// One product.
         Product = "product",
         /// A creator's list of products.
@@ -92,7 +92,7 @@ pub struct LinkFacts<'a> {
     /// The version of the catalog that made the link what it was.
     pub version: u64,
     /// What the link refers to.
-    pub kind: Kind,
+    pub kind: LinkKind,
     /// Its creation, milliseconds since the epoch.
     pub created_ms: u64,
     /// When the link ends, milliseconds since the epoch: 100 days after its creation, or earlier. A plain link ends
@@ -181,7 +181,7 @@ impl<'a> LinkFacts<'a> {
         let [creator, partner, seller, campaign, product, product_set] = texts;
         Some(LinkFacts {
             version,
-            kind: Kind::ALL[usize::from(bits & 3)],
+            kind: LinkKind::ALL[usize::from(bits & 3)],
             created_ms,
             ends_ms,
             creator_type: decode_optional_variant_if_known(&CreatorType::ALL, bits >> 2 & 3)?,
@@ -300,7 +300,7 @@ mod tests {
     fn example() -> LinkFacts<'static> {
         LinkFacts {
             version: 1_793_000_000_123,
-            kind: Kind::Product,
+            kind: LinkKind::Product,
             created_ms: 1_793_491_200_000,
             ends_ms: 1_793_491_200_000 + LINK_LIFETIME_MS,
             creator_type: Some(CreatorType::Affiliate),
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn each_word_in_json_is_the_word_in_events() {
         let words = |json: serde_json::Value, word: &str| assert_eq!(json, word);
-        Kind::ALL.iter().for_each(|kind| words(serde_json::to_value(kind).unwrap(), kind.as_str()));
+        LinkKind::ALL.iter().for_each(|kind| words(serde_json::to_value(kind).unwrap(), kind.as_str()));
         CreatorType::ALL.iter().for_each(|creator| words(serde_json::to_value(creator).unwrap(), creator.as_str()));
         Plan::ALL.iter().for_each(|plan| words(serde_json::to_value(plan).unwrap(), plan.as_str()));
         QueryPolicy::ALL.iter().for_each(|policy| words(serde_json::to_value(policy).unwrap(), policy.as_str()));
@@ -381,7 +381,7 @@ mod tests {
         fn facts_are_decoded_as_they_were_encoded_within_their_bound(
             version: u64, created_ms in 0..1u64 << 47, end in 0..LINK_LIFETIME_MS * 2,
             rate_bp in 0..=10_000u16, test: bool,
-            kind in prop::sample::select(&Kind::ALL[..]),
+            kind in prop::sample::select(&LinkKind::ALL[..]),
             creator_type in prop::option::of(prop::sample::select(&CreatorType::ALL[..])),
             plan in prop::option::of(prop::sample::select(&Plan::ALL[..])),
             ids in prop::array::uniform6("[ -~\u{e4}]{0,60}"),

@@ -166,6 +166,35 @@ fn under_strict_the_journal_holds_the_country_that_a_target_asked_for_and_nothin
 }
 
 #[test]
+fn in_each_mode_of_addresses_the_journal_holds_the_country_and_as_much_of_the_address_as_the_mode_says() {
+    let modes = ["full", "truncated", "none"];
+    let domain = |mode: &&str| format!("[domains.\"{mode}.example.com\"]\nclient_ip = \"{mode}\"\n");
+    let link = link_by("asks", &[json!({"country": "US"})]);
+    let on = |mode: &&str| link.replacen('{', &format!(r#"{{"domain":"{mode}.example.com","#), 1);
+    let settings = format!("{CONFIG}{}", modes.iter().map(domain).collect::<String>());
+    let site = Site::new(&modes.iter().map(on).collect::<Vec<_>>()).config(&settings);
+    replace(&site, "country.mmdb", &countries("KR"));
+    let site = site.start();
+    for (mode, host) in modes.iter().zip([201, 202, 203]) {
+        let tap = request("GET", "/asks", &[&format!("X-Forwarded-For: 192.0.2.{host}")]);
+        let answer = site.send(&tap.replace("go.example.com", &format!("{mode}.example.com")));
+        assert!(answer.header("location").unwrap().ends_with("/0"), "{mode}: {answer:?}");
+    }
+    let events = site.wait_for_events("clicks", 3);
+    let addresses: Vec<&Value> = events.iter().map(|event| &event["client_ip"]).collect();
+    assert_eq!(addresses, [&json!("192.0.2.201"), &json!("192.0.2.0"), &Value::Null]);
+    assert!(events.iter().all(|event| event["target_facts"] == "country=US"), "{events:?}");
+    // In the journal an address is its bytes. Only the whole one is there.
+    let mut found = [0; 3];
+    for (_, bytes) in files_below(vec![site.data().join("journal")]) {
+        for (found, host) in found.iter_mut().zip([201, 202, 203]) {
+            *found += memchr::memmem::find_iter(&bytes, &[192, 0, 2, host]).count();
+        }
+    }
+    assert!(found[0] > 0 && found[1..] == [0, 0], "{found:?}");
+}
+
+#[test]
 fn a_reload_under_load_changes_the_country_and_a_bad_file_keeps_the_old_one_without_a_failed_click() {
     let site = site(&[link_by("place", &[json!({"country": "KR"}), json!({"country": "VN"})])]).start();
     let (stop, clicks) = (AtomicBool::new(false), AtomicU64::new(0));

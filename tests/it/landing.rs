@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     dsl::{Answer, Site, until},
+    http2_get::get_over_http2,
     need,
 };
 
@@ -250,6 +251,47 @@ fn the_policy_of_a_page_allows_its_own_style_and_script_alone() {
 }
 
 #[test]
+fn each_row_of_the_table_is_answered_alike_over_both_versions_of_http() {
+    let mut app = link("app");
+    app["targets"] = json!([{"when": {"os": "ios"}, "url": "exampleshop://app"}]);
+    let mut store = link("store");
+    store["targets"] = json!([{"when": {"os": "android"}, "url": "intent://a#Intent;scheme=https;\
+        S.browser_fallback_url=https%3A%2F%2Fshop.example.com%2F;end"}]);
+    let links: Vec<String> = [link("mug"), app, store].iter().map(Value::to_string).collect();
+    let settings = format!("[links]\napp_schemes = [\"exampleshop\", \"intent\"]\n{OPEN_OUTSIDE}");
+    let site = Site::new(&links).listening_with("http2 = true", &settings).start();
+    let (page, redirect) = (["cache-control", "content-security-policy", "set-cookie"], ["location", "set-cookie", ""]);
+    for (target, headers, status, present, said) in [
+        ("/mug", &[FACEBOOK_ANDROID][..], 200, page, "intent://shop.example.com/mug?"),
+        ("/mug", &[TIKTOK_IPHONE], 200, page, "x-safari-https://shop.example.com/mug?"),
+        ("/app", &[IPHONE, "Accept-Language: th"], 200, page, "เปิดแอป"),
+        ("/store", &[ANDROID], 302, redirect, ""),
+        ("/mug", &[ANDROID], 302, redirect, ""),
+        ("/mug", &[FACEBOOK_ANDROID, "Sec-Fetch-Dest: image"], 302, ["location", "", ""], ""),
+        ("/mug", &[FACEBOOK_ANDROID, "Sec-Purpose: prefetch"], 503, ["cache-control", "", ""], ""),
+        ("/mug+", &[FACEBOOK_ANDROID], 200, ["content-security-policy", "cache-control", ""], "Follow the link"),
+        ("/nobody+", &[FACEBOOK_ANDROID], 404, ["cache-control", "", ""], "Link not found"),
+    ] {
+        let lines: Vec<&[u8]> = headers.iter().map(|line| line.as_bytes()).collect();
+        let mut versions = [site.get(target, headers), get_over_http2(&site, target, &lines)];
+        for answer in &mut versions {
+            assert_eq!(answer.status, status, "{target} {headers:?}: {}", answer.text());
+            for name in ["location", "set-cookie", "content-security-policy", "cache-control"] {
+                let is_present = answer.header(name).is_some();
+                assert!(is_present || !present.contains(&name), "{target} {headers:?} has no {name}: {answer:?}");
+            }
+            assert_eq!(answer.header("set-cookie").is_some(), present.contains(&"set-cookie"), "{target} {headers:?}");
+            assert_eq!(answer.header("location").is_some(), present.contains(&"location"), "{target} {headers:?}");
+            assert!(answer.text().contains(said), "{target} {headers:?}: {}", answer.text());
+            // HTTP/2 has its own way to end a body.
+            answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        }
+        let names = versions.each_ref().map(|answer| answer.header_names().join(" ").to_ascii_lowercase());
+        assert_eq!(names[0], names[1], "{target} {headers:?}");
+    }
+}
+
+#[test]
 fn explain_tells_the_page_and_what_it_leaves() {
     let mut app = link("app");
     app["targets"] = json!([{"when": {"os": "ios"}, "url": "exampleshop://app"}]);
@@ -290,5 +332,5 @@ fn a_browser_on_a_phone_and_on_a_desktop_goes_on_with_script_and_without() {
     let output = script.env("WAYPOST_BIN", env!("CARGO_BIN_EXE_waypost")).output().unwrap();
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{errors}");
-    assert_eq!(said.lines().filter(|line| line.starts_with("yes ")).count(), 19, "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("yes ")).count(), 20, "{said}");
 }

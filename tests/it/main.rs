@@ -6,6 +6,7 @@
 //! - `need`: what a test needs beside the toolchain, and what happens where it is not available
 //! - `kafka`: a real Apache Kafka, its Java consumer, a proxy that makes network faults, and librdkafka's mock
 //! - `python`: a Python with packages of PyPI
+//! - `http2_get`: a GET over HTTP/2
 //! - `tls_client`: certificates, sites that serve TLS, and TLS clients
 //! - `clock`, `mount`, `inject`, `prometheus`: a wall clock to set, file systems to fill or freeze, system calls that
 //!   fail, a running Prometheus
@@ -20,6 +21,7 @@
 //! - `domains`: settings of a host
 //! - `routes`: old URLs of other trackers
 //! - `targets`: where a click ends on this device, in this app, in this country
+//! - `told_by_clients`: the same by what clients say, true or not: collected agents, hints that lie, odd bytes
 //! - `geoip`: countries and networks of addresses, by MMDB files
 //! - `landing`: pages in place of a redirect, out of an app's own browser and to an app
 //! - `next_hop`: the URL that a click's own URL names and is led on to
@@ -126,6 +128,7 @@ mod full;
 mod geoip;
 mod h2;
 mod handshakes;
+mod http2_get;
 mod inject;
 mod kafka;
 mod kafka_away;
@@ -164,4 +167,5 @@ mod targets;
 mod telling;
 mod tls;
 mod tls_client;
+mod told_by_clients;
 mod why;

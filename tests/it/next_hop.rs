@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     api::client::{ApiSite, body, new_key},
     dsl::{Site, until},
-    targets::location_over_http2,
+    http2_get::get_over_http2,
 };
 
 const IPHONE: &str = "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, \
@@ -56,7 +56,7 @@ fn a_click_is_led_on_to_a_listed_host_over_both_versions_of_http() {
         ("/mug?k=1", "https://shop.example.com/own?k=1"),
     ] {
         assert_eq!(location_of(&site, target, &[]), expected, "{target}");
-        assert_eq!(location_over_http2(&site, target, &[]), expected, "{target}");
+        assert_eq!(get_over_http2(&site, target, &[]).header("location"), Some(expected), "{target}");
     }
     let page = site.get("/mug+", &[]).text();
     assert!(page.contains("shop.example.com, *.example.org that the link's address names"), "{page}");

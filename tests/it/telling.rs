@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use waypost::metrics::{ALL, Kind};
+use waypost::metrics::{ALL, MetricKind};
 
 use crate::{
     dsl::{Connection, Site, link, request, until},
@@ -75,9 +75,9 @@ fn every_metric_has_a_sample_from_the_start() {
     let mut absent = Vec::new();
     for metric in ALL.iter().filter(|metric| !WITHOUT_EARLY_SAMPLE.contains(&metric.name)) {
         let (kind, sample) = match metric.kind {
-            Kind::Counter => ("counter", metric.name.to_owned()),
-            Kind::Gauge => ("gauge", metric.name.to_owned()),
-            Kind::Histogram(_) => ("histogram", format!("{}_bucket", metric.name)),
+            MetricKind::Counter => ("counter", metric.name.to_owned()),
+            MetricKind::Gauge => ("gauge", metric.name.to_owned()),
+            MetricKind::Histogram(_) => ("histogram", format!("{}_bucket", metric.name)),
         };
         let typed = text.contains(&format!("# TYPE {} {kind}\n", metric.name));
         if !(families.contains(metric.name) && typed && samples.contains(&*sample)) {
@@ -91,7 +91,7 @@ fn every_metric_has_a_sample_from_the_start() {
     }
     // Every counter begins at zero, except those that the start itself increments.
     let counters: Vec<&str> =
-        ALL.iter().filter(|metric| matches!(metric.kind, Kind::Counter)).map(|metric| metric.name).collect();
+        ALL.iter().filter(|metric| matches!(metric.kind, MetricKind::Counter)).map(|metric| metric.name).collect();
     for line in text.lines().filter(|line| counters.iter().any(|name| line.starts_with(name))) {
         let started = ["waypost_admin_requests_total", "waypost_kafka_", "waypost_journal_spilled_bytes_total"];
         assert!(line.ends_with(" 0") || started.iter().any(|name| line.starts_with(name)), "{line}");

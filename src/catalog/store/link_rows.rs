@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     links::{Link, RemovedLink},
-    model::link::{Kind, LinkFacts, record::Record},
+    model::link::{LinkFacts, LinkKind, record::Record},
 };
 
 /// A link as the file has it.
@@ -224,7 +224,7 @@ impl GoneRow {
                 since_ms: row.get(2)?,
                 created_ms: row.get(3)?,
                 is_created_at_default: row.get(4)?,
-                kind: Kind::from_word(&kind).unwrap_or(Kind::Plain),
+                kind: LinkKind::from_word(&kind).unwrap_or(LinkKind::Plain),
                 creator: creator.into(),
                 partner: partner.into(),
             },

@@ -11,7 +11,7 @@ use crate::{
     },
     links::{RemovedLink, domains::Settings, file::MAX_LINE, suspensions::Dimension},
     model::link::{
-        Kind,
+        LinkKind,
         record::{Record, RecordError},
     },
     word_enum::word_enum,
@@ -186,7 +186,7 @@ struct GoneMembers {
     /// Whether the record had no `created_at`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     created_at_is_default: bool,
-    kind: Kind,
+    kind: LinkKind,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     creator: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -392,7 +392,7 @@ mod tests {
             since_ms: 1_793_600_000_123,
             created_ms: 1_793_500_000_000,
             is_created_at_default: true,
-            kind: Kind::Product,
+            kind: LinkKind::Product,
             creator: "c_1".into(),
             partner: "".into(),
         };

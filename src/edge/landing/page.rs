@@ -7,18 +7,11 @@ use http::HeaderValue;
 
 use crate::edge::{
     landing::{exit::Exit, kind::LandingPage, texts::Texts},
-    pages::{Page, build_content_security_policy, escape_html},
+    pages::{Page, STYLE, build_content_security_policy, escape_html},
 };
 
 /// How long the page of an app's destination waits for the app, milliseconds, before it goes to the web.
 const APP_WAIT_MS: u32 = 1200;
-
-/// Colours are the browser's, so that a dark mode is dark; the button's are readable in both.
-const STYLE: &str = ":root{color-scheme:light dark}body{font:1.1rem/1.5 system-ui,sans-serif;max-width:30rem;\
-                     margin:12vh auto;padding:0 1rem;overflow-wrap:anywhere}h1{font-size:1.6rem;line-height:1.25}\
-                     a{display:block;box-sizing:border-box;min-height:3rem;padding:.75rem 1rem;margin:1rem 0;\
-                     border-radius:.6rem;border:1px solid;text-align:center}\
-                     #open{background:#0b57d0;border-color:#0b57d0;color:#fff;text-decoration:none}";
 
 /// Opens the URL of the first link at once, or once somebody sees the page; with `data-wait`, goes to that of the
 /// second one if the page is still seen after so many milliseconds. Tries only once, so that a buyer who comes back is
@@ -56,14 +49,10 @@ struct PageLink<'a> {
 }
 
 impl LandingPage {
-    /// The page in the preferred language. `referrer_policy` is that of the domain's redirects.
-    pub(in crate::edge) fn to_html(
-        self,
-        urls: LandingUrls<'_>,
-        preferred_language: &[u8],
-        referrer_policy: &str,
-    ) -> Page {
-        let texts = Texts::of_language(preferred_language);
+    /// The page in the language that `Accept-Language` prefers among those of the texts. `referrer_policy` is that of
+    /// the domain's redirects.
+    pub(in crate::edge) fn to_html(self, urls: LandingUrls<'_>, accept_language: &[u8], referrer_policy: &str) -> Page {
+        let texts = Texts::of_preferred_language(accept_language);
         let LandingUrls { destination, way_on } = urls;
         let ([title, text], open, web) = match self {
             LandingPage::TryApp => {

@@ -10,7 +10,7 @@ use crate::{
     geoip::Network,
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome},
-        link::{CreatorType, Kind, LINK_LIFETIME_MS, NO_END_MS, Plan},
+        link::{CreatorType, LINK_LIFETIME_MS, LinkKind, NO_END_MS, Plan},
         target_choice::{NextHop, SplitBasis, SplitChoice, TargetChoice, WayOut},
     },
 };
@@ -80,7 +80,7 @@ pub(crate) fn click() -> Click<'static> {
 pub(crate) fn facts() -> LinkFacts<'static> {
     LinkFacts {
         version: 1_794_990_000_000,
-        kind: Kind::Product,
+        kind: LinkKind::Product,
         created_ms: 1_793_491_200_000,
         ends_ms: 1_793_491_200_000 + LINK_LIFETIME_MS,
         creator_type: Some(CreatorType::Affiliate),
@@ -191,7 +191,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
     ]);
     let test = LinkFacts { test: true, ends_ms: link.created_ms + 86_400_000, ..link };
     let showcase = LinkFacts {
-        kind: Kind::Showcase,
+        kind: LinkKind::Showcase,
         plan: None,
         rate_bp: 0,
         seller: "",
@@ -259,7 +259,7 @@ fn fixture(path: &str) -> PathBuf {
 
 #[test]
 fn an_event_of_a_link_without_an_end_has_no_end() {
-    let plain = LinkFacts { kind: Kind::Plain, ends_ms: NO_END_MS, ..facts() };
+    let plain = LinkFacts { kind: LinkKind::Plain, ends_ms: NO_END_MS, ..facts() };
     let event = event_of(&click(), Some(&plain), DuplicateVerdict::First);
     assert!(event.contains(r#""link_created_at_ms":1793491200000,"creator_id""#), "{event}");
 }

@@ -129,62 +129,92 @@ impl JournalCounts {
     }
 }
 
+/// A lane under test, beside the model of it.
+struct LaneAndModel<'c> {
+    lane: TestLane,
+    /// Removed when it is dropped, behind the lane.
+    dir: tempfile::TempDir,
+    config: &'c Config,
+    model: Model,
+    next_read: Position,
+    counts: JournalCounts,
+    power_was_lost: bool,
+    flipped_bits: usize,
+}
+
+impl<'c> LaneAndModel<'c> {
+    fn open(config: &'c Config) -> LaneAndModel<'c> {
+        let dir = new_temp_dir();
+        let lane = TestLane::open(dir.path(), config);
+        let (next_read, counts) = (lane.reader.first_undelivered(), JournalCounts::at_start(&lane));
+        let model = Model::default();
+        LaneAndModel { dir, config, lane, model, next_read, counts, power_was_lost: false, flipped_bits: 0 }
+    }
+
+    fn append(&mut self, payload: Vec<u8>) -> Result<(), TestCaseError> {
+        let writer = &mut self.lane.writer;
+        if writer.append(&payload).is_ok() {
+            self.model.append(writer.epoch().get(), payload, self.lane.reader.head());
+        } else {
+            let used = writer.undurable_bytes();
+            prop_assert!(used > writer.ring_bytes() / 2, "refused with {} bytes used", used);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, max_frames: usize, sink_state: [u8; 64]) -> Result<(), TestCaseError> {
+        let frames = read_frames(&mut self.lane, &mut self.next_read, max_frames);
+        let watermark = watermark_behind(self.lane.reader.recovered_watermark(), &frames);
+        self.lane.reader.acknowledge(self.next_read, watermark, sink_state);
+        self.counts.delivered += frames.len() as u64;
+        let expected = self.model.backlog[..frames.len()].iter().map(|positioned| &positioned.frame);
+        prop_assert!(frames.iter().eq(expected));
+        self.model.deliver_first(frames.len());
+        Ok(())
+    }
+
+    fn restart(mut self, ending: Ending) -> Result<LaneAndModel<'c>, TestCaseError> {
+        let durable = self.lane.durable_position();
+        match ending {
+            Ending::Clean => self.lane.close(),
+            _ => drop(self.lane),
+        }
+        damage_files(self.dir.path(), ending);
+        self.lane = TestLane::open(self.dir.path(), self.config);
+        self.counts = JournalCounts::at_start(&self.lane);
+        let read = self.lane.read_all();
+        self.next_read = self.lane.reader.first_undelivered();
+        let corrupted = self.model.check_restart(ending, durable, &read, self.next_read)?;
+        // After a power loss an older checkpoint counts, below which more frames may be lost. A second flipped
+        // bit may damage the block that told of the first.
+        self.flipped_bits += usize::from(matches!(ending, Ending::KilledAndCorrupted(_)));
+        self.power_was_lost |= matches!(ending, Ending::PowerLost);
+        if !self.power_was_lost && self.flipped_bits < 2 {
+            prop_assert_eq!(self.counts.quarantined, corrupted as u64, "frames lost by a flipped bit are counted");
+        }
+        let ends = frame_ends(&mut self.lane, self.next_read);
+        let positioned = read.into_iter().zip(ends).map(|(frame, end)| PositionedFrame { frame, end });
+        self.model.backlog = positioned.collect();
+        Ok(self)
+    }
+}
+
 fn check_actions(config: &Config, actions: &[Action]) -> Result<(), TestCaseError> {
-    let dir = new_temp_dir();
-    let mut model = Model::default();
-    let mut lane = TestLane::open(dir.path(), config);
-    let mut next_read = lane.reader.first_undelivered();
-    let mut counts = JournalCounts::at_start(&lane);
-    let (mut power_was_lost, mut flipped_bits) = (false, 0);
+    let mut tested = LaneAndModel::open(config);
     for (n, action) in actions.iter().enumerate() {
         match *action {
             Action::Append(payload_len) => {
-                let payload: Vec<u8> = n.to_le_bytes().into_iter().cycle().take(payload_len).collect();
-                if lane.writer.append(&payload).is_ok() {
-                    model.append(lane.writer.epoch().get(), payload, lane.reader.head());
-                } else {
-                    let used = lane.writer.undurable_bytes();
-                    prop_assert!(used > lane.writer.ring_bytes() / 2, "refused with {} bytes used", used);
-                }
+                tested.append(n.to_le_bytes().into_iter().cycle().take(payload_len).collect())?;
             }
             Action::RunSpiller(milliseconds) => {
+                let lane = &mut tested.lane;
                 lane.now += Duration::from_millis(milliseconds);
                 lane.spiller.spill_due_lanes_and_save_due_checkpoints(lane.now);
             }
-            Action::Deliver(max_frames) => {
-                let frames = read_frames(&mut lane, &mut next_read, max_frames);
-                let watermark = watermark_behind(lane.reader.recovered_watermark(), &frames);
-                lane.reader.acknowledge(next_read, watermark, [n as u8; 64]);
-                counts.delivered += frames.len() as u64;
-                let expected = model.backlog[..frames.len()].iter().map(|positioned| &positioned.frame);
-                prop_assert!(frames.iter().eq(expected));
-                model.deliver_first(frames.len());
-            }
-            Action::Restart(ending) => {
-                let durable = lane.durable_position();
-                match ending {
-                    Ending::Clean => lane.close(),
-                    _ => drop(lane),
-                }
-                damage_files(dir.path(), ending);
-                lane = TestLane::open(dir.path(), config);
-                counts = JournalCounts::at_start(&lane);
-                let read = lane.read_all();
-                next_read = lane.reader.first_undelivered();
-                let corrupted = model.check_restart(ending, durable, &read, next_read)?;
-                // After a power loss an older checkpoint counts, below which more frames may be lost. A second flipped
-                // bit may damage the block that told of the first.
-                flipped_bits += usize::from(matches!(ending, Ending::KilledAndCorrupted(_)));
-                power_was_lost |= matches!(ending, Ending::PowerLost);
-                if !power_was_lost && flipped_bits < 2 {
-                    prop_assert_eq!(counts.quarantined, corrupted as u64, "frames lost by a flipped bit are counted");
-                }
-                let ends = frame_ends(&mut lane, next_read);
-                let positioned = read.into_iter().zip(ends).map(|(frame, end)| PositionedFrame { frame, end });
-                model.backlog = positioned.collect();
-            }
+            Action::Deliver(max_frames) => tested.deliver(max_frames, [n as u8; 64])?,
+            Action::Restart(ending) => tested = tested.restart(ending)?,
         }
-        counts.check_sum(&lane)?;
+        tested.counts.check_sum(&tested.lane)?;
     }
     Ok(())
 }

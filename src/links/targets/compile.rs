@@ -4,11 +4,11 @@ use crate::{
     links::{
         facts::{Fact, FactSet},
         targets::{
-            condition::{Kind, NEGATED},
+            condition::{ConditionKind, NEGATED},
             hash::{BUCKETS, fnv1a_step},
         },
     },
-    model::link::target::{Condition, LinkTargets, Target, Test, TimeWindow},
+    model::link::target::{LinkTargets, Target, TargetCondition, Test, TimeWindow},
 };
 
 /// A target with its checked destination.
@@ -84,40 +84,40 @@ fn asked_fact(test: &Test<'_>) -> FactSet {
 }
 
 /// Appends the bytes of a condition. `names` are the parameters that the conditions before it ask for.
-fn push_condition<'a>(condition: &Condition<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) {
+fn push_condition<'a>(condition: &TargetCondition<'a>, names: &mut Vec<&'a str>, out: &mut Vec<u8>) {
     let mut operand = Vec::new();
     let bits = |numbers: &mut dyn Iterator<Item = u8>| numbers.fold(0u16, |bits, at| bits | 1 << at).to_le_bytes();
     let kind = match &condition.test {
         Test::Os(systems) => {
             operand.extend_from_slice(&bits(&mut systems.iter().map(|os| *os as u8)));
-            Kind::Os
+            ConditionKind::Os
         }
         Test::Device(classes) => {
             operand.extend_from_slice(&bits(&mut classes.iter().map(|class| *class as u8)));
-            Kind::Device
+            ConditionKind::Device
         }
         Test::Split(variants) => {
             operand.extend_from_slice(&bits(&mut variants.iter().copied()));
-            Kind::Split
+            ConditionKind::Split
         }
         Test::Visitor(visitor) => {
             operand.push(*visitor as u8);
-            Kind::Visitor
+            ConditionKind::Visitor
         }
-        Test::InApp => Kind::InApp,
-        Test::App(names) => push_texts(names, Kind::App, &mut operand),
-        Test::Source(names) => push_texts(names, Kind::Source, &mut operand),
-        Test::Country(codes) => push_texts(codes, Kind::Country, &mut operand),
-        Test::Region(codes) => push_texts(codes, Kind::Region, &mut operand),
-        Test::Language(tags) => push_texts(tags, Kind::Language, &mut operand),
+        Test::InApp => ConditionKind::InApp,
+        Test::App(names) => push_texts(names, ConditionKind::App, &mut operand),
+        Test::Source(names) => push_texts(names, ConditionKind::Source, &mut operand),
+        Test::Country(codes) => push_texts(codes, ConditionKind::Country, &mut operand),
+        Test::Region(codes) => push_texts(codes, ConditionKind::Region, &mut operand),
+        Test::Language(tags) => push_texts(tags, ConditionKind::Language, &mut operand),
         Test::Query { name, values } => {
             operand.push(number_of_parameter(name, names));
-            push_texts(&[name], Kind::Query, &mut operand);
-            push_texts(values, Kind::Query, &mut operand)
+            push_texts(&[name], ConditionKind::Query, &mut operand);
+            push_texts(values, ConditionKind::Query, &mut operand)
         }
         Test::Time(window) => {
             push_window(window, &mut operand);
-            Kind::Time
+            ConditionKind::Time
         }
     };
     out.push(kind as u8 | if condition.is_negated { NEGATED } else { 0 });
@@ -134,7 +134,7 @@ fn number_of_parameter<'a>(name: &'a str, names: &mut Vec<&'a str>) -> u8 {
     number as u8
 }
 
-fn push_texts(texts: &[&str], kind: Kind, out: &mut Vec<u8>) -> Kind {
+fn push_texts(texts: &[&str], kind: ConditionKind, out: &mut Vec<u8>) -> ConditionKind {
     for text in texts {
         out.push(text.len() as u8);
         out.extend_from_slice(text.as_bytes());

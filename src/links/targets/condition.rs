@@ -20,7 +20,7 @@ const WEEK_MINUTES: i64 = 7 * 24 * 60;
 /// What a condition asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum ConditionKind {
     Os,
     Device,
     InApp,
@@ -35,27 +35,27 @@ pub(super) enum Kind {
     Split,
 }
 
-impl Kind {
-    const ALL: [Kind; 12] = [
-        Kind::Os,
-        Kind::Device,
-        Kind::InApp,
-        Kind::App,
-        Kind::Source,
-        Kind::Country,
-        Kind::Region,
-        Kind::Language,
-        Kind::Time,
-        Kind::Query,
-        Kind::Visitor,
-        Kind::Split,
+impl ConditionKind {
+    const ALL: [ConditionKind; 12] = [
+        ConditionKind::Os,
+        ConditionKind::Device,
+        ConditionKind::InApp,
+        ConditionKind::App,
+        ConditionKind::Source,
+        ConditionKind::Country,
+        ConditionKind::Region,
+        ConditionKind::Language,
+        ConditionKind::Time,
+        ConditionKind::Query,
+        ConditionKind::Visitor,
+        ConditionKind::Split,
     ];
 }
 
 /// A condition, borrowed from its link.
 #[derive(Clone, Copy, Debug)]
-pub struct Condition<'a> {
-    pub(super) kind: Kind,
+pub struct CompiledCondition<'a> {
+    pub(super) kind: ConditionKind,
     pub(super) is_negated: bool,
     pub(super) operand: &'a [u8],
 }
@@ -79,36 +79,36 @@ pub struct Verdict {
 }
 
 /// The conditions in these bytes, as far as they are some.
-pub(super) fn split_conditions(mut bytes: &[u8]) -> impl Iterator<Item = Condition<'_>> {
+pub(super) fn split_conditions(mut bytes: &[u8]) -> impl Iterator<Item = CompiledCondition<'_>> {
     std::iter::from_fn(move || {
         let (head, rest) = bytes.split_first_chunk::<3>()?;
         let (operand, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([head[1], head[2]])))?;
         bytes = rest;
-        let kind = *Kind::ALL.get(usize::from(head[0] & !NEGATED))?;
-        Some(Condition { kind, is_negated: head[0] & NEGATED != 0, operand })
+        let kind = *ConditionKind::ALL.get(usize::from(head[0] & !NEGATED))?;
+        Some(CompiledCondition { kind, is_negated: head[0] & NEGATED != 0, operand })
     })
 }
 
-impl<'a> Condition<'a> {
+impl<'a> CompiledCondition<'a> {
     /// Whether the condition holds. What is unknown holds neither way: a buyer in an unknown country is not known to be
     /// in one of these, and not known to be in another.
     pub fn judge(&self, facts: &Facts<'_>) -> Verdict {
         let is_true = match self.kind {
-            Kind::Os => self.has_bit(facts.os as u8),
-            Kind::Device => self.has_bit(facts.device as u8),
-            Kind::Split => self.has_bit(facts.variant),
-            Kind::Visitor => self.operand.first() == Some(&(facts.visitor as u8)),
-            Kind::InApp => facts.is_in_app,
-            Kind::App => self.lists(facts.app.as_bytes()),
-            Kind::Source => self.lists(facts.source.as_bytes()),
-            Kind::Language => self.lists(facts.language.as_bytes()),
-            Kind::Time => is_in_window(self.operand, facts.now_ms).unwrap_or(false),
-            Kind::Query => self.matches_parameter(facts),
-            Kind::Country => match facts.country {
+            ConditionKind::Os => self.has_bit(facts.os as u8),
+            ConditionKind::Device => self.has_bit(facts.device as u8),
+            ConditionKind::Split => self.has_bit(facts.variant),
+            ConditionKind::Visitor => self.operand.first() == Some(&(facts.visitor as u8)),
+            ConditionKind::InApp => facts.is_in_app,
+            ConditionKind::App => self.lists(facts.app.as_bytes()),
+            ConditionKind::Source => self.lists(facts.source.as_bytes()),
+            ConditionKind::Language => self.lists(facts.language.as_bytes()),
+            ConditionKind::Time => is_in_window(self.operand, facts.now_ms).unwrap_or(false),
+            ConditionKind::Query => self.matches_parameter(facts),
+            ConditionKind::Country => match facts.country {
                 Some(country) => self.lists(&country),
                 None => return Verdict { holds: false, is_unknown: true },
             },
-            Kind::Region => match facts.country {
+            ConditionKind::Region => match facts.country {
                 Some(country) if !facts.region.is_empty() => {
                     let is_same = |text: &[u8]| {
                         matches!(text, [a, b, b'-', region @ ..]
@@ -132,7 +132,8 @@ impl<'a> Condition<'a> {
 
     /// The texts of the operand.
     pub(super) fn texts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut rest = if self.kind == Kind::Query { self.operand.get(1..).unwrap_or_default() } else { self.operand };
+        let mut rest =
+            if self.kind == ConditionKind::Query { self.operand.get(1..).unwrap_or_default() } else { self.operand };
         std::iter::from_fn(move || {
             let (len, behind) = rest.split_first()?;
             let (text, behind) = behind.split_at_checked(usize::from(*len))?;
@@ -143,7 +144,7 @@ impl<'a> Condition<'a> {
 
     /// The parameter that the condition asks for; `None` if it asks for something else.
     pub fn parameter(&self) -> Option<AskedParameter<'a>> {
-        if self.kind != Kind::Query {
+        if self.kind != ConditionKind::Query {
             return None;
         }
         Some(AskedParameter { number: *self.operand.first()?, name: self.texts().next()? })

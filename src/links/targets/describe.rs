@@ -7,7 +7,7 @@ use crate::{
         facts::Facts,
         targets::{
             Targets,
-            condition::{Condition, Kind},
+            condition::{CompiledCondition, ConditionKind},
         },
     },
     model::{
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-impl Condition<'_> {
+impl CompiledCondition<'_> {
     /// What the condition asks and what it saw: `os is ios: saw android: no`.
     pub fn describe(&self, targets: &Targets<'_>, facts: &Facts<'_>) -> String {
         let verdict = self.judge(facts);
@@ -32,23 +32,23 @@ impl Condition<'_> {
     fn describe_asked(&self, targets: &Targets<'_>) -> String {
         let of = |name: &str, words: Vec<String>| format!("{name} is {}", words.join(" or "));
         match self.kind {
-            Kind::Os => of("os", self.words_of_bits(Os::ALL.iter().map(|os| os.as_str().to_owned()))),
-            Kind::Device => {
+            ConditionKind::Os => of("os", self.words_of_bits(Os::ALL.iter().map(|os| os.as_str().to_owned()))),
+            ConditionKind::Device => {
                 of("device", self.words_of_bits(DeviceClass::ALL.iter().map(|class| class.as_str().to_owned())))
             }
-            Kind::Split => of("split", self.words_of_bits(targets.variant_names().map(lossy))),
-            Kind::InApp => "in an app's own browser".to_owned(),
-            Kind::App => of("in_app", self.texts().map(lossy).collect()),
-            Kind::Source => of("source", self.texts().map(lossy).collect()),
-            Kind::Country => of("country", self.texts().map(lossy).collect()),
-            Kind::Region => of("region", self.texts().map(lossy).collect()),
-            Kind::Language => of("language", self.texts().map(lossy).collect()),
-            Kind::Time => "the time is in the window".to_owned(),
-            Kind::Visitor => {
+            ConditionKind::Split => of("split", self.words_of_bits(targets.variant_names().map(lossy))),
+            ConditionKind::InApp => "in an app's own browser".to_owned(),
+            ConditionKind::App => of("in_app", self.texts().map(lossy).collect()),
+            ConditionKind::Source => of("source", self.texts().map(lossy).collect()),
+            ConditionKind::Country => of("country", self.texts().map(lossy).collect()),
+            ConditionKind::Region => of("region", self.texts().map(lossy).collect()),
+            ConditionKind::Language => of("language", self.texts().map(lossy).collect()),
+            ConditionKind::Time => "the time is in the window".to_owned(),
+            ConditionKind::Visitor => {
                 let visitor = self.operand.first().and_then(|number| Visitor::ALL.get(usize::from(*number)));
                 of("visitor", visitor.map(|visitor| visitor.as_str().to_owned()).into_iter().collect())
             }
-            Kind::Query => self.describe_asked_parameter(),
+            ConditionKind::Query => self.describe_asked_parameter(),
         }
     }
 
@@ -65,30 +65,32 @@ impl Condition<'_> {
     fn describe_seen(&self, targets: &Targets<'_>, facts: &Facts<'_>) -> String {
         let or_unknown = |text: &[u8]| if text.is_empty() { "unknown".to_owned() } else { lossy(text) };
         match self.kind {
-            Kind::Os => facts.os.as_str().to_owned(),
-            Kind::Device => facts.device.as_str().to_owned(),
-            Kind::Split => targets.variant_names().nth(usize::from(facts.variant)).map(lossy).unwrap_or_default(),
-            Kind::InApp | Kind::App => match (facts.is_in_app, facts.app) {
+            ConditionKind::Os => facts.os.as_str().to_owned(),
+            ConditionKind::Device => facts.device.as_str().to_owned(),
+            ConditionKind::Split => {
+                targets.variant_names().nth(usize::from(facts.variant)).map(lossy).unwrap_or_default()
+            }
+            ConditionKind::InApp | ConditionKind::App => match (facts.is_in_app, facts.app) {
                 (false, _) => "no app".to_owned(),
                 (true, "") => "an unknown app".to_owned(),
                 (true, app) => app.to_owned(),
             },
-            Kind::Source => facts.source.to_owned(),
-            Kind::Country => or_unknown(facts.country.as_ref().map_or(&[][..], |country| country)),
-            Kind::Region => {
+            ConditionKind::Source => facts.source.to_owned(),
+            ConditionKind::Country => or_unknown(facts.country.as_ref().map_or(&[][..], |country| country)),
+            ConditionKind::Region => {
                 let mut text = facts.country.as_ref().map_or(String::new(), |country| lossy(country));
                 if !facts.region.is_empty() {
                     let _ = write!(text, "-{}", lossy(facts.region));
                 }
                 or_unknown(text.as_bytes())
             }
-            Kind::Language => or_unknown(facts.language.as_bytes()),
-            Kind::Time => {
+            ConditionKind::Language => or_unknown(facts.language.as_bytes()),
+            ConditionKind::Time => {
                 let time = i64::try_from(facts.now_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
                 time.map_or_else(|| facts.now_ms.to_string(), |time| time.to_string())
             }
-            Kind::Visitor => facts.visitor.as_str().to_owned(),
-            Kind::Query => self.found_value(facts).map_or("no such parameter".to_owned(), lossy),
+            ConditionKind::Visitor => facts.visitor.as_str().to_owned(),
+            ConditionKind::Query => self.found_value(facts).map_or("no such parameter".to_owned(), lossy),
         }
     }
 

@@ -21,7 +21,7 @@ mod hash;
 mod tests;
 
 pub(super) use self::compile::{CompiledTarget, compile_targets};
-pub use self::condition::{AskedParameter, Condition, Verdict};
+pub use self::condition::{AskedParameter, CompiledCondition, Verdict};
 use self::hash::{BUCKETS, finish_hash, fnv1a_step};
 use crate::links::{
     destination::UrlTemplate,
@@ -112,7 +112,7 @@ impl<'a> Target<'a> {
     }
 
     /// Its conditions.
-    pub fn conditions(&self) -> impl Iterator<Item = Condition<'a>> + use<'a> {
+    pub fn conditions(&self) -> impl Iterator<Item = CompiledCondition<'a>> + use<'a> {
         condition::split_conditions(self.conditions)
     }
 

@@ -294,6 +294,22 @@ fn any_condition() -> impl Strategy<Value = (&'static str, Value)> {
     ])
 }
 
+/// One condition of each name, for conditions that hold together.
+const CONDITION_NAMES: &[&str] = &["os", "device", "in_app", "source", "language", "query", "visitor", "split"];
+
+fn value_of(name: &str) -> Value {
+    match name {
+        "os" => json!(["ios", "android", "windows"]),
+        "device" => json!(["phone", "desktop"]),
+        "in_app" => json!(true),
+        "source" => json!(["instagram", "direct"]),
+        "language" => json!("vi"),
+        "query" => json!({"color": true}),
+        "visitor" => json!("new"),
+        _ => json!("a"),
+    }
+}
+
 fn when((name, value): &(&str, Value), is_negated: bool) -> Value {
     let plain = json!({ *name: value });
     if is_negated { json!({ "not": plain }) } else { plain }
@@ -313,6 +329,34 @@ proptest! {
         let plain = decide(&link_of(&[when(&condition, false)]), &facts).is_some();
         let negated = decide(&link_of(&[when(&condition, true)]), &facts).is_some();
         prop_assert_ne!(plain, negated);
+    }
+
+    #[test]
+    fn conditions_of_one_target_hold_together_exactly_where_each_of_them_holds(
+        conditions in prop::collection::btree_map(prop::sample::select(CONDITION_NAMES), any::<bool>(), 1..5),
+        facts in any_facts(),
+    ) {
+        let mut together = json!({});
+        let mut expected = true;
+        for (name, is_negated) in &conditions {
+            let when = json!({*name: value_of(name)});
+            expected &= decide(&link_of(&[self::when(&(*name, value_of(name)), *is_negated)]), &facts).is_some();
+            match is_negated {
+                true => together["not"][*name] = when[*name].clone(),
+                false => together[*name] = when[*name].clone(),
+            }
+        }
+        prop_assert_eq!(decide(&link_of(&[together]), &facts).is_some(), expected);
+    }
+
+    #[test]
+    fn a_country_and_its_negation_hold_exactly_one_where_it_is_known_and_neither_where_it_is_not(
+        facts in any_facts(), country in prop::sample::select(&["VN", "US", "KR"][..]),
+    ) {
+        let both = [false, true].map(|is_negated| {
+            decide(&link_of(&[when(&("country", json!(country)), is_negated)]), &facts).is_some()
+        });
+        prop_assert_eq!(both.iter().filter(|holds| **holds).count(), usize::from(facts.country.is_some()));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{
     code::Code,
-    link::{CreatorType, Kind, LinkFacts, Plan, QueryPolicy, lenient_fields, target::LinkTargets},
+    link::{CreatorType, LinkFacts, LinkKind, Plan, QueryPolicy, lenient_fields, target::LinkTargets},
 };
 
 /// A link as people write it. Unknown fields are refused. `null` means the same as an absent field.
@@ -38,7 +38,7 @@ pub struct Record {
     /// `{sub1}`…`{sub5}`).
     pub url: String,
     /// What the link stands for.
-    pub kind: Kind,
+    pub kind: LinkKind,
     /// The creator's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<String>,
@@ -266,7 +266,7 @@ impl Record {
         Record {
             code: String::new(),
             url: String::new(),
-            kind: Kind::Plain,
+            kind: LinkKind::Plain,
             creator: None,
             creator_type: None,
             partner: None,

@@ -13,14 +13,14 @@ pub const MAX_ASKED_PARAMETERS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     /// All of them must hold. There is at least one.
-    pub conditions: Vec<Condition<'a>>,
+    pub conditions: Vec<TargetCondition<'a>>,
     /// The destination, as it is written.
     pub url: &'a str,
 }
 
 /// One condition of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition<'a> {
+pub struct TargetCondition<'a> {
     /// Whether the condition holds where the test does not.
     pub is_negated: bool,
     /// What is asked.

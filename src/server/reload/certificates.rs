@@ -4,7 +4,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -23,9 +22,6 @@ use crate::{
     net::tls::{self, CertificateSet, ClientCaRoots, ServedCertificates},
     server::reload::{LoadedSource, ReloadCounters, ReloadError, ReloadErrorKind, ReloadOutcome, ReloadSource},
 };
-
-/// How often the files are checked for a change.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The certificates of one section of the configuration.
 pub(in crate::server) struct CertificateReloader {
@@ -157,10 +153,6 @@ impl CertificateReloader {
 }
 
 impl ReloadSource for CertificateReloader {
-    fn poll_interval(&self) -> Duration {
-        POLL_INTERVAL
-    }
-
     /// Certificate and key are two files: both belong to one change, and a tool has written both between two checks.
     fn read_file_versions(&self) -> FileVersions {
         // A directory that cannot be listed has no files. That is a change, and the reload says why.
@@ -201,8 +193,7 @@ impl ReloadSource for CertificateReloader {
 
 /// The counters of all certificate reloads.
 fn register_counters() -> ReloadCounters {
-    let [published, refused] = ["ok", "refused"].map(|result| metrics::counter(&TLS_RELOADS, &[result]));
-    ReloadCounters { published, unreadable: refused.clone(), refused }
+    ReloadCounters::of_ok_and_refused(|result| metrics::counter(&TLS_RELOADS, &[result]))
 }
 
 /// The wall's time, seconds since the epoch.

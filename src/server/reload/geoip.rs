@@ -1,6 +1,6 @@
 //! Reloads the MMDB files, each for itself. A bad version of a file keeps the one that is in use.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Result, bail};
 use arc_swap::ArcSwap;
@@ -11,11 +11,8 @@ use crate::{
     file_watch::{FileVersion, FileVersions, read_versions},
     geoip::{Config, DatabaseKind, Databases, LoadedFiles},
     metrics::{self, GEOIP_BUILD_TIME, GEOIP_RELOADS},
-    server::reload::{LoadedSource, ReloadCounters, ReloadError, ReloadErrorKind, ReloadOutcome, ReloadSource},
+    server::reload::{LoadedSource, ReloadCounters, ReloadErrorKind, ReloadOutcome, ReloadSource},
 };
-
-/// How often a file is checked for a change. Such files change once a day at most.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One file of a serving process.
 pub(in crate::server) struct GeoipReloader {
@@ -44,12 +41,11 @@ impl GeoipReloader {
         let mut files = Vec::new();
         for kind in DatabaseKind::ALL {
             // The metrics of a file that is not configured exist too, so that a rule tells "none" from "missing".
-            let [ok, refused] =
-                ["ok", "refused"].map(|result| metrics::counter(&GEOIP_RELOADS, &[kind.as_str(), result]));
+            let counter_of = |result| metrics::counter(&GEOIP_RELOADS, &[kind.as_str(), result]);
+            let counters = ReloadCounters::of_ok_and_refused(counter_of);
             metrics::gauge(&GEOIP_BUILD_TIME, &[kind.as_str()]).set(0.0);
             let Some(path) = config.file(kind).map(ToOwned::to_owned) else { continue };
             let versions = read_versions([path.clone()]);
-            let counters = ReloadCounters { published: ok, unreadable: refused.clone(), refused };
             let source = GeoipReloader { kind, path, published: published.clone(), counters };
             files.push(LoadedSource { source, versions });
         }
@@ -73,10 +69,6 @@ impl GeoipReloader {
 }
 
 impl ReloadSource for GeoipReloader {
-    fn poll_interval(&self) -> Duration {
-        POLL_INTERVAL
-    }
-
     fn read_file_versions(&self) -> FileVersions {
         read_versions([self.path.clone()])
     }
@@ -96,12 +88,12 @@ impl ReloadSource for GeoipReloader {
                 ReloadOutcome::Published
             }
             Err(error) => {
-                let (kind, fault) = match error.is_unreadable() {
-                    true => (ReloadErrorKind::Unreadable, faults::GEOIP_UNREADABLE),
-                    false => (ReloadErrorKind::Refused, faults::GEOIP_REFUSED),
+                let kind = match error.is_unreadable() {
+                    true => ReloadErrorKind::Unreadable,
+                    false => ReloadErrorKind::Refused,
                 };
-                let message = error.to_string();
-                ReloadOutcome::Failed(vec![ReloadError { kind, fault: Some(fault), message, details: Vec::new() }])
+                let faults = [faults::GEOIP_UNREADABLE, faults::GEOIP_REFUSED];
+                ReloadOutcome::failed(kind, faults, error.to_string())
             }
         }
     }

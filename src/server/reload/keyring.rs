@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Result;
@@ -16,11 +15,8 @@ use crate::{
     faults,
     file_watch::{FileVersions, read_versions},
     metrics::{self, KEYRING_RELOADS},
-    server::reload::{LoadedSource, ReloadCounters, ReloadError, ReloadErrorKind, ReloadOutcome, ReloadSource},
+    server::reload::{LoadedSource, ReloadCounters, ReloadErrorKind, ReloadOutcome, ReloadSource},
 };
-
-/// How often the file is checked for a change.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The key ring of a serving process.
 pub(in crate::server) struct KeyringReloader {
@@ -49,8 +45,7 @@ impl KeyringReloader {
         let versions = if is_new { read_versions([path.clone()]) } else { before };
         let ring_metrics = KeyringMetrics::default();
         ring_metrics.set_fingerprint_and_role_gauges(&ring, now_ms);
-        let [published, refused] = ["ok", "refused"].map(|result| metrics::counter(&KEYRING_RELOADS, &[result]));
-        let counters = ReloadCounters { published, unreadable: refused.clone(), refused };
+        let counters = ReloadCounters::of_ok_and_refused(|result| metrics::counter(&KEYRING_RELOADS, &[result]));
         let source = KeyringReloader { path, ring: Arc::new(ring), metrics: ring_metrics, counters };
         Ok(LoadedSource { source, versions })
     }
@@ -62,10 +57,6 @@ impl KeyringReloader {
 }
 
 impl ReloadSource for KeyringReloader {
-    fn poll_interval(&self) -> Duration {
-        POLL_INTERVAL
-    }
-
     fn read_file_versions(&self) -> FileVersions {
         read_versions([self.path.clone()])
     }
@@ -79,12 +70,12 @@ impl ReloadSource for KeyringReloader {
                 ReloadOutcome::Published
             }
             Err(error) => {
-                let (kind, fault) = match error {
-                    KeyringError::File(_) => (ReloadErrorKind::Unreadable, faults::KEYRING_UNREADABLE),
-                    _ => (ReloadErrorKind::Refused, faults::KEYRING_REFUSED),
+                let kind = match error {
+                    KeyringError::File(_) => ReloadErrorKind::Unreadable,
+                    _ => ReloadErrorKind::Refused,
                 };
-                let message = error.to_string();
-                ReloadOutcome::Failed(vec![ReloadError { kind, fault: Some(fault), message, details: Vec::new() }])
+                let faults = [faults::KEYRING_UNREADABLE, faults::KEYRING_REFUSED];
+                ReloadOutcome::failed(kind, faults, error.to_string())
             }
         }
     }

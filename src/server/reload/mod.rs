@@ -38,7 +38,9 @@ use crate::{
 /// Files that are read again while the process serves.
 pub(in crate::server) trait ReloadSource: Send {
     /// How often the files are checked for a change.
-    fn poll_interval(&self) -> Duration;
+    fn poll_interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 
     /// The versions that the files are at now.
     fn read_file_versions(&self) -> FileVersions;
@@ -79,6 +81,17 @@ pub(in crate::server) struct ReloadError {
     details: Vec<String>,
 }
 
+impl ReloadOutcome {
+    /// One file failed for one reason. `faults` are those of a file that cannot be read, and of one that is refused.
+    fn failed(kind: ReloadErrorKind, faults: [Fault; 2], message: String) -> ReloadOutcome {
+        let fault = match kind {
+            ReloadErrorKind::Unreadable => faults[0],
+            ReloadErrorKind::Refused => faults[1],
+        };
+        ReloadOutcome::Failed(vec![ReloadError { kind, fault: Some(fault), message, details: Vec::new() }])
+    }
+}
+
 /// What a failed reload is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum ReloadErrorKind {
@@ -108,6 +121,12 @@ pub(in crate::server) struct ReloadCounters {
 }
 
 impl ReloadCounters {
+    /// Counts what was published and what was not; a file that cannot be read counts as refused.
+    fn of_ok_and_refused(counter_of: impl Fn(&'static str) -> ::metrics::Counter) -> ReloadCounters {
+        let refused = counter_of("refused");
+        ReloadCounters { published: counter_of("ok"), unreadable: refused.clone(), refused }
+    }
+
     fn count_outcome(&self, outcome: &ReloadOutcome) {
         match outcome {
             ReloadOutcome::Published => self.published.increment(1),

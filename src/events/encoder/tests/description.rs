@@ -13,7 +13,7 @@ use crate::{
     model::{
         click::{AddressMode, AddressSource, Carrier, Consent, CookieState, HttpVersion, Method, Outcome, Privacy},
         device::{DeviceClass, Os},
-        link::{CreatorType, Kind, Plan},
+        link::{CreatorType, LinkKind, Plan},
     },
 };
 
@@ -57,7 +57,7 @@ fn every_list_of_values_is_that_of_the_code() {
     check("privacy_mode", &[Privacy::Unlinked, Privacy::Strict].map(Privacy::as_str));
     check("client_ip_mode", &AddressMode::ALL.map(AddressMode::as_str));
     check("client_ip_from", &AddressSource::ALL.map(AddressSource::as_str));
-    check("link_kind", &Kind::ALL.map(Kind::as_str));
+    check("link_kind", &LinkKind::ALL.map(LinkKind::as_str));
     check("creator_type", &CreatorType::ALL.map(CreatorType::as_str));
     check("plan", &Plan::ALL.map(Plan::as_str));
     check("device", &DeviceClass::ALL.map(DeviceClass::as_str));

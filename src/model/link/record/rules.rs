@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Record, RecordError, RecordErrorKind, ValidRecord, read_targets_and_add_errors};
 use crate::model::{
     code::{Code, MAX},
-    link::{CreatorType, Kind, LINK_LIFETIME_MS, LinkFacts, MAX_ID, NO_END_MS, QueryPolicy},
+    link::{CreatorType, LINK_LIFETIME_MS, LinkFacts, LinkKind, MAX_ID, NO_END_MS, QueryPolicy},
 };
 
 /// The usual rates, in hundredths of a percent. Others are accepted with a warning.
@@ -81,10 +81,10 @@ impl Record {
             ("product_set", self.product_set.is_some()),
         ];
         let (requires, refuses): (&[&str], &[&str]) = match self.kind {
-            Kind::Product => (&["product", "seller", "plan", "rate_bp"], &["product_set"]),
-            Kind::Showcase => (&["product_set"], &["product", "plan", "rate_bp"]),
-            Kind::Campaign => (&["campaign", "product_set"], &["product", "plan", "rate_bp"]),
-            Kind::Plain => (&[], &["product", "seller", "plan", "rate_bp", "campaign", "product_set"]),
+            LinkKind::Product => (&["product", "seller", "plan", "rate_bp"], &["product_set"]),
+            LinkKind::Showcase => (&["product_set"], &["product", "plan", "rate_bp"]),
+            LinkKind::Campaign => (&["campaign", "product_set"], &["product", "plan", "rate_bp"]),
+            LinkKind::Plain => (&[], &["product", "seller", "plan", "rate_bp", "campaign", "product_set"]),
         };
         let kind = self.kind.as_str();
         for (field, given) in fields {
@@ -95,7 +95,7 @@ impl Record {
                 errors.push(RecordError::new(field, format!("a {kind} link must not have it")));
             }
         }
-        if self.kind == Kind::Showcase && self.creator_type != Some(CreatorType::Affiliate) {
+        if self.kind == LinkKind::Showcase && self.creator_type != Some(CreatorType::Affiliate) {
             let found = self.creator_type.map_or("absent", CreatorType::as_str);
             errors.push(RecordError::new(
                 "creator_type",
@@ -205,8 +205,8 @@ impl Record {
         let created_ms = created.unwrap_or(now_ms);
         // The 100 days are commission's. A plain link earns none, and ends only if it says so.
         let lifetime_end_ms = match self.kind {
-            Kind::Plain => NO_END_MS,
-            Kind::Product | Kind::Showcase | Kind::Campaign => created_ms.saturating_add(LINK_LIFETIME_MS),
+            LinkKind::Plain => NO_END_MS,
+            LinkKind::Product | LinkKind::Showcase | LinkKind::Campaign => created_ms.saturating_add(LINK_LIFETIME_MS),
         };
         let ends_ms = expires.map_or(lifetime_end_ms, |expires| expires.min(lifetime_end_ms));
         if let (Some(created), Some(expires)) = (created, expires)
@@ -219,7 +219,7 @@ impl Record {
         if let (Some(starts), Some(end)) = (starts, end)
             && starts >= end
         {
-            let end = if self.kind == Kind::Plain { "expires_at" } else { "expires_at, 100 days at most" };
+            let end = if self.kind == LinkKind::Plain { "expires_at" } else { "expires_at, 100 days at most" };
             let message = format!("is not before the link's end ({end})");
             errors.push(RecordError::of_rule("starts_at", "date-order", message));
         }

@@ -6,7 +6,7 @@ use super::{RecordError, field_errors::FieldErrors, time_rules::read_time_window
 use crate::model::{
     device::{DeviceClass, Os},
     known_names::{APPS, COUNTRIES, SOURCES},
-    link::target::{Condition, LinkTargets, MAX_ASKED_PARAMETERS, Target, Test, Variant, Visitor},
+    link::target::{LinkTargets, MAX_ASKED_PARAMETERS, Target, TargetCondition, Test, Variant, Visitor},
 };
 
 /// The most targets of a link.
@@ -149,7 +149,7 @@ impl TargetReader<'_, '_> {
         pointer: &str,
         when: &'a Map<String, Value>,
         is_negated: bool,
-        conditions: &mut Vec<Condition<'a>>,
+        conditions: &mut Vec<TargetCondition<'a>>,
     ) {
         for (name, value) in when {
             let at = format!("{pointer}/{}", escape_pointer(name));
@@ -165,9 +165,11 @@ impl TargetReader<'_, '_> {
                 }
                 // `false` asks for the opposite, so that nobody needs `not` for it.
                 ("in_app", Value::Bool(is_in_app)) => {
-                    conditions.push(Condition { is_negated: is_negated == *is_in_app, test: Test::InApp });
+                    conditions.push(TargetCondition { is_negated: is_negated == *is_in_app, test: Test::InApp });
                 }
-                _ => conditions.extend(self.read_test(&at, name, value).map(|test| Condition { is_negated, test })),
+                _ => {
+                    conditions.extend(self.read_test(&at, name, value).map(|test| TargetCondition { is_negated, test }))
+                }
             }
         }
     }
@@ -179,14 +181,14 @@ impl TargetReader<'_, '_> {
         name: &'a str,
         value: &'a Value,
         is_negated: bool,
-    ) -> Option<Condition<'a>> {
+    ) -> Option<TargetCondition<'a>> {
         if !is_plain_name(name) {
             self.errors.add(pointer, name_error(name));
             return None;
         }
         if let Value::Bool(is_present) = value {
             let test = Test::Query { name, values: Vec::new() };
-            return Some(Condition { is_negated: is_negated == *is_present, test });
+            return Some(TargetCondition { is_negated: is_negated == *is_present, test });
         }
         let values = self.read_words(pointer, value, "true, false, a value or a list of values")?;
         let is_value = |value: &&str| (1..=MAX_VALUE).contains(&value.len()) && !value.chars().any(char::is_control);
@@ -195,7 +197,7 @@ impl TargetReader<'_, '_> {
                 .add(pointer, format!("{bad:?} is no value of 1 to {MAX_VALUE} bytes without control characters"));
             return None;
         }
-        Some(Condition { is_negated, test: Test::Query { name, values } })
+        Some(TargetCondition { is_negated, test: Test::Query { name, values } })
     }
 
     fn read_test<'a>(&mut self, pointer: &str, name: &str, value: &'a Value) -> Option<Test<'a>> {
@@ -325,7 +327,7 @@ impl TargetReader<'_, '_> {
     /// A placeholder of a parameter that the target's conditions say is absent is never filled.
     fn add_error_of_parameter_that_is_absent(&mut self, pointer: &str, target: &Target<'_>) {
         for condition in &target.conditions {
-            let Condition { is_negated: true, test: Test::Query { name, values } } = condition else { continue };
+            let TargetCondition { is_negated: true, test: Test::Query { name, values } } = condition else { continue };
             let is_filled = |placeholder: String| target.url.contains(&placeholder);
             if values.is_empty() && (is_filled(format!("{{query:{name}}}")) || is_filled(format!("{{{name}}}"))) {
                 let message = format!("has a placeholder of {name}, which the target's conditions say is absent");
