@@ -161,7 +161,7 @@ fn find_places(key: u64, len: usize) -> [usize; PLACES] {
     let mut hash = key;
     [(); PLACES].map(|()| {
         hash = hash.wrapping_add(step);
-        (u128::from(hash) * len as u128 >> 64) as usize
+        ((u128::from(hash) * len as u128) >> 64) as usize
     })
 }
 
