@@ -1,6 +1,7 @@
-// The load generator of tls.py: sends each click on a new TLS connection, by HTTP/1.1 or HTTP/2, with CONNECTIONS at a time.
+// The load generator of tls.py: sends each click on a new TLS connection, by HTTP/1.1 or HTTP/2, or on a new plain one, with
+// CONNECTIONS at a time.
 //
-//   tls PORT CONNECTIONS SECONDS http/1.1|h2 1.3|1.2 full|resumed REQUESTS
+//   tls PORT CONNECTIONS SECONDS http/1.1|h2|plain 1.3|1.2 full|resumed REQUESTS
 //
 // REQUESTS holds heads as a browser sends them by HTTP/1.1, one after the other; for HTTP/2 the same fields go through nghttp2's
 // header compression. A connection: connect, handshake, request, read the whole answer, close without close_notify, as Chrome 156
@@ -47,7 +48,7 @@ struct connection {
 
 static struct fields *fields;
 static size_t next_request;
-static int port, http2, resume, queue;
+static int port, http2, plain, resume, queue;
 static SSL_CTX *context;
 static SSL_SESSION *ticket;
 static nghttp2_session_callbacks *callbacks;
@@ -134,10 +135,12 @@ static void start(struct connection *c) {
     if (bind(c->fd, (struct sockaddr *)&from, sizeof from)) fail("bind");
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (connect(c->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) fail("connect");
-    c->ssl = SSL_new(context);
-    SSL_set_fd(c->ssl, c->fd);
-    SSL_set_tlsext_host_name(c->ssl, "go.example.com");
-    SSL_set_connect_state(c->ssl);
+    if (!plain) {
+        c->ssl = SSL_new(context);
+        SSL_set_fd(c->ssl, c->fd);
+        SSL_set_tlsext_host_name(c->ssl, "go.example.com");
+        SSL_set_connect_state(c->ssl);
+    }
     if (resume && ticket) SSL_set_session(c->ssl, ticket);
     if (http2) {
         nghttp2_session_client_new(&c->session, callbacks, c);
@@ -151,6 +154,8 @@ static void end(struct connection *c) {
     if (c->done) {
         if (c->found && c->cookie) clicks++;
         else mistake("an answer that is no 302 with a cookie");
+    }
+    if (c->done && c->ssl) {
         resumed += SSL_session_reused(c->ssl);
         // Said to have ended well, and nothing sent: else OpenSSL takes no ticket from it.
         SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -207,8 +212,28 @@ static void taken_http1(struct connection *c) {
     c->cookie = cookie && cookie < end;
 }
 
+// What step does, without TLS.
+static int step_plain(struct connection *c) {
+    size_t length = requests[c->request].length;
+    while (c->sent < length) {
+        ssize_t n = send(c->fd, requests[c->request].bytes + c->sent, length - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN) return await(c, EPOLLOUT), 0;
+        if (n < 0) return mistake("write"), -1;
+        c->sent += (size_t)n;
+    }
+    while (!c->done) {
+        ssize_t n = recv(c->fd, c->answer + c->got, sizeof c->answer - 1 - c->got, 0);
+        if (n < 0 && errno == EAGAIN) return await(c, EPOLLIN), 0;
+        if (n <= 0) return mistake("read"), -1;
+        c->got += (size_t)n;
+        taken_http1(c);
+    }
+    return 1;
+}
+
 // Goes on as far as it can. 1: answered; 0: waits; -1: failed.
 static int step(struct connection *c) {
+    if (plain) return step_plain(c);
     if (!c->shaken) {
         int n = SSL_do_handshake(c->ssl);
         if (n != 1) return wait_for(c, n, "handshake");
@@ -235,13 +260,14 @@ static int step(struct connection *c) {
 
 int main(int count, char **words) {
     if (count != 8) {
-        fputs("usage: tls PORT CONNECTIONS SECONDS http/1.1|h2 1.3|1.2 full|resumed REQUESTS\n", stderr);
+        fputs("usage: tls PORT CONNECTIONS SECONDS http/1.1|h2|plain 1.3|1.2 full|resumed REQUESTS\n", stderr);
         return 2;
     }
     port = atoi(words[1]);
     int connections = atoi(words[2]);
     double seconds = atof(words[3]);
     http2 = !strcmp(words[4], "h2");
+    plain = !strcmp(words[4], "plain");
     int version = strcmp(words[5], "1.2") ? TLS1_3_VERSION : TLS1_2_VERSION;
     resume = !strcmp(words[6], "resumed");
     signal(SIGPIPE, SIG_IGN);

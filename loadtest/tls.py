@@ -1,9 +1,9 @@
-"""CPU microseconds a click on a new TLS connection: Waypost and nginx, one core each in turn, the same certificate. See tls.sh.
+"""CPU microseconds a click on a new connection, with TLS and without: Waypost and nginx, one core each in turn, the same certificate. See tls.sh.
 
 1. One certificate (ECDSA P-256, made for this run) for both; TLS 1.3, one ticket a connection, no session cache, no early data.
    nginx has one worker and its access log buffered, as in click.py, the faster of its two logs there.
 2. A click is a connection: connect, shake hands in full, one request with a phone's headers, the whole answer, close. Once by
-   HTTP/1.1, once by HTTP/2, and once more by HTTP/1.1 with the handshake resumed from a ticket.
+   HTTP/1.1, once by HTTP/2, once more by HTTP/1.1 with the handshake resumed from a ticket, and by HTTP/1.1 without TLS.
 3. CPU time is the kernel's own count in nanoseconds: of nginx's worker until its log holds every request; of Waypost's worker
    thread alone; of all of Waypost until every answered click is delivered to its file.
 4. Servers and protocols take turns, each round in another order; figures are medians over the rounds, with least and greatest.
@@ -24,7 +24,8 @@ import harness
 from harness import Failure, say
 
 CONNECTIONS = 64
-KINDS = {"HTTP/1.1": ("http/1.1", "full"), "HTTP/2": ("h2", "full"), "HTTP/1.1, resumed": ("http/1.1", "resumed")}
+KINDS = {"HTTP/1.1": ("http/1.1", "full"), "HTTP/2": ("h2", "full"), "HTTP/1.1, resumed": ("http/1.1", "resumed"),
+         "HTTP/1.1, no TLS": ("plain", "full")}
 NGINX, WORKER, WHOLE = "nginx", "waypost: worker thread", "waypost: whole process"
 
 
@@ -79,9 +80,9 @@ def run_generator(program, port, kind, seconds, requests):
 
 
 def measure(subjects, program, requests, options):
-    """All rounds: (kind, name) → microseconds a click, in order."""
+    """All rounds of the servers of each kind: (kind, name) → microseconds a click, in order."""
     rounds = {(kind, name): [] for kind in KINDS for name in (NGINX, WORKER, WHOLE)}
-    turns = [(kind, subject) for kind in KINDS for subject in subjects]
+    turns = [(kind, subject) for kind in KINDS for subject in subjects[kind]]
     for number in range(options.rounds + 1):
         at = number % len(turns)
         for kind, subject in turns[at:] + turns[:at]:
@@ -144,6 +145,9 @@ def main():
     waypost = harness.Waypost(binary, directory / "file", links, click.SERVER_CORE,
                               env={"WAYPOST__TLS__DIRECTORY": str(pairs)},
                               tables=["tls = true, http2 = true"]).ready()
+    plain = directory / "plain"
+    plain.mkdir()
+    without_tls = [click.Nginx(click.Nginx.start(plain, click.LINKS), "buffered"), click.WaypostSubject(waypost, "file")]
     waypost.port = waypost.ports[0]
     nginx = click.Nginx.start(
         directory, click.LINKS, listen=" ssl http2",
@@ -151,7 +155,8 @@ def main():
             "ssl_session_cache off; ssl_session_tickets on; ssl_conf_command NumTickets 1;")
     subjects = [click.Nginx(nginx, "buffered"), click.WaypostSubject(waypost, "file")]
     session = negotiated_session(subjects)
-    rounds = measure(subjects, program, requests, options)
+    by_kind = {kind: without_tls if protocol == "plain" else subjects for kind, (protocol, _) in KINDS.items()}
+    rounds = measure(by_kind, program, requests, options)
     result = figures(rounds)
     record |= {"session": session, **result, "rounds": {f"{kind}: {name}": ones for (kind, name), ones in rounds.items()}}
     text = json.dumps(record["setup"], indent=1) + "\n\n" + rendered(result, session, options)

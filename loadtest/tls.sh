@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# CPU a click when every click comes on a new TLS connection, beside nginx with the same certificate and limits; HTTP/1.1 beside
-# HTTP/2. Figures on stdout; --name NAME keeps the run.
+# CPU a click when every click comes on a new connection, beside nginx with the same certificate and limits: TLS with HTTP/1.1 and
+# HTTP/2, resumed, and no TLS. Figures on stdout; --name NAME keeps the run.
 #
 #   loadtest/tls.sh [--rounds 9] [--seconds 2] [--name NAME] [--at-most 0.60]
 #

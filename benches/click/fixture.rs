@@ -1,5 +1,8 @@
 //! What the steps work on: the keyring, the links, and the in-app request that the load test sends.
 
+#[path = "places.rs"]
+pub(crate) mod places;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +18,7 @@ use waypost::client::address::TrustedProxies;
 use waypost::edge::context::RequestContext;
 use waypost::edge::scratch::ScratchBuffers;
 use waypost::edge::snapshot::Edge;
+use waypost::geoip::Databases;
 use waypost::journal::{self, DirectoryLocks, Journal, JournalParts, LaneWriter};
 use waypost::links::domains::{self, DomainId, Domains};
 use waypost::links::{Link, Table, destination::policy::DestinationPolicy};
@@ -179,21 +183,32 @@ pub(crate) fn visit_with_targets(targets: usize) -> Visit {
             "url": format!("https://shop.example.com/view/product/{at}?creator=c_48213"),
         })
     };
+    insert_link_with_targets(&links, &(0..targets).map(target).collect::<Vec<_>>());
+    visit_of_table(links.table, None, targets.checked_sub(1))
+}
+
+/// Replaces the link [`CODE`] by one with these targets.
+fn insert_link_with_targets(links: &Links, targets: &[serde_json::Value]) {
     let record = serde_json::json!({
         "code": std::str::from_utf8(CODE).unwrap(), "kind": "product", "creator": "c_48213",
         "url": "https://shop.example.com/view/product/1729384756?creator=c_48213", "creator_type": "affiliate",
         "partner": "tap_7", "seller": "s_311", "product": "1729384756", "plan": "targeted", "rate_bp": 1200,
-        "created_at": "2026-11-01T00:00:00Z", "targets": (0..targets).map(target).collect::<Vec<_>>(),
+        "created_at": "2026-11-01T00:00:00Z", "targets": targets,
     });
     let record = serde_json::from_value(record).unwrap();
+    let domains = Domains::new(&domains::Config::default()).unwrap();
     let valid = Link::check_and_build_from_record(&record, &DestinationPolicy::default(), &domains, NOW_MS, 0).unwrap();
     links.table.insert_or_replace(valid.link);
+}
+
+/// A first visit to the link [`CODE`] of this table, with these MMDB files, for which the target `chosen` decides.
+fn visit_of_table(table: Table, geoip: Option<Arc<Databases>>, chosen: Option<usize>) -> Visit {
     let mut visit = visit("7Kq2ZpXa", false);
-    visit.edge = visit.edge.with_links(Arc::new(links.table));
+    visit.edge = visit.edge.with_links(Arc::new(table)).with_geoip(geoip.unwrap_or_default());
     let answer = visit.edge.answer_and_encode_click(&visit.request, &visit.context, &mut visit.scratch);
     assert_eq!(answer.status, 302);
-    let chosen = Click::decode(&visit.scratch.click).unwrap().target;
-    assert_eq!(chosen.and_then(|choice| choice.index).map(usize::from), targets.checked_sub(1));
+    let target = Click::decode(&visit.scratch.click).unwrap().target;
+    assert_eq!(target.and_then(|choice| choice.index).map(usize::from), chosen);
     visit.scratch.click.clear();
     visit
 }
@@ -243,15 +258,16 @@ pub(crate) struct Links {
     pub(crate) out: Vec<u8>,
 }
 
-/// A thousand product links; one of them is [`CODE`].
+/// A hundred product links; one of them is [`CODE`]. More would only take time: each of the table's shards, of which
+/// there are a thousand or more, holds few of them.
 pub(crate) fn links() -> Links {
     links_in(&Domains::new(&domains::Config::default()).unwrap(), "*")
 }
 
-/// A thousand product links of one domain; one of them is [`CODE`].
+/// A hundred product links of one domain; one of them is [`CODE`].
 fn links_in(domains: &Domains, name: &str) -> Links {
-    let table = Table::with_capacity(1000);
-    for number in 0..1000 {
+    let table = Table::with_capacity(100);
+    for number in 0..100 {
         let code = if number == 0 { std::str::from_utf8(CODE).unwrap().to_owned() } else { format!("link{number:04}") };
         let product = format!("{}", 1_729_384_756 + number);
         let record = serde_json::json!({

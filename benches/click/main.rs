@@ -86,7 +86,16 @@ fn targets(mut visit: Visit) -> (Visit, Answer) {
     (visit, answer)
 }
 
-library_benchmark_group!(name = answer; benchmarks = whole, setups, targets);
+// The first visit to a link with one target, which asks for a place in an MMDB file.
+#[library_benchmark(setup = fixture::places::visit_with_condition)]
+#[bench::country(r#"{"country":"US"}"#)]
+#[bench::region(r#"{"region":"US-CA"}"#)]
+fn places(mut visit: Visit) -> (Visit, Answer) {
+    let answer = visit.edge.answer_and_encode_click(black_box(&visit.request), &visit.context, &mut visit.scratch);
+    (visit, answer)
+}
+
+library_benchmark_group!(name = answer; benchmarks = whole, setups, targets, places);
 
 // --- append: the click into its lane
 

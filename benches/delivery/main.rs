@@ -17,7 +17,7 @@ use waypost::{
 
 use crate::{
     fixture::Setup,
-    steps::{Content, Producer, Step, Traffic},
+    steps::{Content, Labelled, Producer, Step, Traffic},
 };
 
 // As in the product, so that an allocation costs the same.
@@ -105,7 +105,18 @@ fn protobuf(mut step: Step) -> Step {
     step
 }
 
-library_benchmark_group!(name = event; benchmarks = json, protobuf);
+// The event of a first visit with the labels that a configuration can add.
+#[library_benchmark(setup = steps::step_labelled)]
+#[bench::device(Labelled::Device)]
+#[bench::new_device(Labelled::NewDevice)]
+#[bench::place_and_network(Labelled::Place)]
+fn labelled_json(mut step: Step) -> Step {
+    let Step { builder, click, labels, verdict, out, .. } = &mut step;
+    builder.append_event_json(out, &steps::IDENTITY, black_box(click), labels, *verdict);
+    step
+}
+
+library_benchmark_group!(name = event; benchmarks = json, protobuf, labelled_json);
 
 // --- hand over: a hundred records to the producer, which knows the partitions; its own threads are not counted
 

@@ -1,7 +1,11 @@
 //! What the steps of the delivery work on.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use arc_swap::ArcSwap;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext, types::RDKafkaApiKey};
 use waypost::{
     events::{ClickIdentity, ClickLabels, DecodedClick, DuplicateConfig, DuplicateVerdict, EventBuilder},
@@ -100,6 +104,41 @@ pub(crate) fn step_with_new_agent() -> Step {
     let mut step =
         step_of(with_texts(recorded(false, Setup::Plain), &[(Text::UserAgent, &agent[..512])]), Traffic::Quiet);
     step.builder = EventBuilder::new(&DuplicateConfig::default()).unwrap();
+    step
+}
+
+/// What the events of a step are labelled with, beside the labels of every event.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Labelled {
+    /// Device and browser of an agent that the labeller has met.
+    Device,
+    /// Device and browser of an agent that the labeller has not met.
+    NewDevice,
+    /// Country, region and network of the address.
+    Place,
+}
+
+/// A click of a first visit, whose event has these labels too.
+pub(crate) fn step_labelled(labelled: Labelled) -> Step {
+    let mut step = step(Content::Usual(false, Setup::Plain), Traffic::Quiet);
+    let builder = EventBuilder::new(&DuplicateConfig::default()).unwrap();
+    step.builder = match labelled {
+        Labelled::Device | Labelled::NewDevice => builder.with_device_labels(true),
+        Labelled::Place => builder.with_geoip(Arc::new(ArcSwap::from_pointee(fixture::places::databases()))),
+    };
+    // The regular expressions build parts of their automata when they are first used, so an agent that is new is new to
+    // the labeller alone.
+    let mut warm = step.click.click;
+    if labelled == Labelled::NewDevice {
+        warm.texts[Text::UserAgent as usize] = [fixture::AGENT, " "].concat().leak().as_bytes();
+    }
+    let mut bytes = Vec::new();
+    warm.encode(&mut bytes);
+    let warm = DecodedClick::decode(bytes.leak()).ok().unwrap();
+    step.builder.append_event_json(&mut step.out, &IDENTITY, &warm, &step.labels, step.verdict);
+    let expected = if labelled == Labelled::Place { "\"region\":\"US-CA\"" } else { "\"browser\":\"Instagram\"" };
+    assert!(std::str::from_utf8(&step.out).unwrap().contains(expected));
+    step.out.clear();
     step
 }
 
