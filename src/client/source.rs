@@ -165,11 +165,6 @@ fn find_source_of_referer_or_web(referer: &[u8]) -> Option<&'static str> {
 
 /// The platform of a site, if it is a known one.
 fn find_source_of_site(site: &[u8]) -> Option<&'static str> {
-    find_network_of_site(site).or_else(|| find_mail_blog_or_link_page(site)).or_else(|| find_search_or_market(site))
-}
-
-/// The network or the messenger that a site belongs to.
-fn find_network_of_site(site: &[u8]) -> Option<&'static str> {
     Some(match site {
         b"instagram.com" => "instagram",
         b"youtube.com" | b"youtu.be" | b"youtube-nocookie.com" => "youtube",
@@ -185,6 +180,14 @@ fn find_network_of_site(site: &[u8]) -> Option<&'static str> {
         b"viber.com" => "viber",
         b"douyin.com" => "douyin",
         b"kakao.com" => "kakaotalk",
+        b"mail.google.com" | b"mail.yahoo.com" | b"mail.naver.com" | b"mail.daum.net" | b"mail.aol.com"
+        | b"mail.ru" | b"mail.proton.me" | b"outlook.com" => "email",
+        b"outlook.live.com" | b"outlook.office.com" | b"outlook.office365.com" => "email",
+        b"blog.naver.com" | b"m.blog.naver.com" | b"blog.me" | b"tistory.com" | b"wordpress.com" | b"blogspot.com"
+        | b"medium.com" | b"substack.com" | b"tumblr.com" | b"brunch.co.kr" | b"velog.io" | b"ghost.io" => "blog",
+        b"linktr.ee" | b"litt.ly" | b"beacons.ai" | b"lnk.bio" | b"linkin.bio" | b"inpock.co.kr" | b"bio.link" => {
+            "link_page"
+        }
         b"snapchat.com" => "snapchat",
         b"pinterest.com" | b"pin.it" => "pinterest",
         b"linkedin.com" | b"lnkd.in" => "linkedin",
@@ -195,37 +198,6 @@ fn find_network_of_site(site: &[u8]) -> Option<&'static str> {
         b"bsky.app" => "bluesky",
         b"twitch.tv" => "twitch",
         b"band.us" => "band",
-        _ if site.starts_with(b"pinterest.") => "pinterest",
-        _ => return None,
-    })
-}
-
-/// Whether a site shows mail, is of blogs, or is of pages that list somebody's links.
-fn find_mail_blog_or_link_page(site: &[u8]) -> Option<&'static str> {
-    Some(match site {
-        b"mail.google.com"
-        | b"mail.yahoo.com"
-        | b"mail.naver.com"
-        | b"mail.daum.net"
-        | b"outlook.com"
-        | b"outlook.live.com"
-        | b"outlook.office.com"
-        | b"outlook.office365.com"
-        | b"mail.aol.com"
-        | b"mail.ru"
-        | b"mail.proton.me" => "email",
-        b"blog.naver.com" | b"m.blog.naver.com" | b"blog.me" | b"tistory.com" | b"wordpress.com" | b"blogspot.com"
-        | b"medium.com" | b"substack.com" | b"tumblr.com" | b"brunch.co.kr" | b"velog.io" | b"ghost.io" => "blog",
-        b"linktr.ee" | b"litt.ly" | b"beacons.ai" | b"lnk.bio" | b"linkin.bio" | b"inpock.co.kr" | b"bio.link" => {
-            "link_page"
-        }
-        _ => return None,
-    })
-}
-
-/// The search engine, the portal or the market that a site belongs to.
-fn find_search_or_market(site: &[u8]) -> Option<&'static str> {
-    Some(match site {
         b"naver.com" => "naver",
         b"daum.net" => "daum",
         b"bing.com" => "bing",
@@ -233,9 +205,10 @@ fn find_search_or_market(site: &[u8]) -> Option<&'static str> {
         b"yahoo.com" | b"yahoo.co.jp" => "yahoo",
         b"yandex.ru" | b"yandex.com" => "yandex",
         b"baidu.com" => "baidu",
-        _ if site.starts_with(b"google.") => "google",
         _ if site.starts_with(b"shopee.") => "shopee",
         _ if site.starts_with(b"lazada.") => "lazada",
+        _ if site.starts_with(b"google.") => "google",
+        _ if site.starts_with(b"pinterest.") => "pinterest",
         _ => return None,
     })
 }

@@ -223,9 +223,8 @@ impl Random {
     }
 }
 
-/// The headers that say something about a client.
-const NAMES: [&str; 8] = [
-    "User-Agent",
+/// The headers that say something about a client, beside its agent.
+const NAMES: [&str; 7] = [
     "Accept-Language",
     "Sec-CH-UA-Platform",
     "Sec-CH-UA-Mobile",
@@ -234,6 +233,9 @@ const NAMES: [&str; 8] = [
     "CF-IPCountry",
     "Cookie",
 ];
+const TIKTOK: &[u8] =
+    b"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                        Mobile/15E148 musical_ly_34.5.0 BytedanceWebview/d8a21c6";
 
 #[test]
 fn no_header_and_no_query_makes_a_page_or_a_target_fail() {
@@ -253,9 +255,13 @@ fn no_header_and_no_query_makes_a_page_or_a_target_fail() {
     let queries = ["", "?a", "?a=%", "?a=%ff&a=1", "?&&==&a=%00%0d%0a", script, "?a=..%2f..&sub1=%C3"];
     let (mut random, mut counts) = (Random(16), BTreeMap::new());
     for number in 0..600 {
-        let line = |name: &&str, random: &mut Random| [name.as_bytes(), b": ", &random.header_value()[..]].concat();
-        let asked: Vec<Vec<u8>> = NAMES.iter().filter(|_| number % 7 > 0).map(|name| line(name, &mut random)).collect();
-        let asked: Vec<&[u8]> = asked.iter().skip(random.below(NAMES.len())).map(Vec::as_slice).collect();
+        // A third of them come from a browser of an app, for whom there is a page.
+        let agent = [TIKTOK, &random.header_value()[..]][usize::from(number % 3 > 0)].to_vec();
+        let line = |name: &str, value: &[u8]| [name.as_bytes(), b": ", value].concat();
+        let others = &NAMES[random.below(NAMES.len() + 1)..];
+        let asked: Vec<Vec<u8>> = others.iter().map(|name| line(name, &random.header_value())).collect();
+        let agent = line("User-Agent", &agent);
+        let asked: Vec<&[u8]> = [&*agent].into_iter().chain(asked.iter().map(Vec::as_slice)).collect();
         let target = format!("/odd{}", queries[random.below(queries.len())]);
         let is_http2 = number % 4 == 0;
         let answer =
