@@ -4,7 +4,7 @@
 //! ```text
 //! journal bytes ─▶ event_builder ── decode: client::query_params
 //!                         ├── label: labels, client::source, place_labels, device_labels
-//!                         ├── decide: duplicates, recent_keys
+//!                         ├── decide: duplicates
 //!                         └── encode: encoder, field, json, protobuf ─▶ event
 //! Protobuf value ─▶ protobuf_reader ─▶ event in JSON
 //! ```
@@ -21,7 +21,6 @@ pub(crate) mod labels;
 mod place_labels;
 mod protobuf;
 pub(crate) mod protobuf_reader;
-mod recent_keys;
 pub mod statement;
 
 pub use duplicates::{Config as DuplicateConfig, DuplicateVerdict};
