@@ -214,7 +214,7 @@ fn push_value(value: &Value, out: &mut Vec<u8>, written_before: &mut impl FnMut(
                 push_value(value, out, written_before);
             }
         }
-        Value::Null => panic!("MMDB has no null"),
+        Value::Null => unreachable!("MMDB has no null"),
     }
 }
 
