@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Instructions of each step of a click, in the worker and in the delivery, counted by valgrind: the same figure twice in
-# a row. Installs the runner at the version that Cargo.lock has. Two cores build for six minutes and count for one.
+# a row. Installs the runner at the version that Cargo.lock has. Takes nine minutes of CPU, eight of them for the build.
 #
 #   benches/run.sh          prints the counts
 #   benches/run.sh check    compares them with benches/baseline.txt; a step that moved by more than 1 % fails
