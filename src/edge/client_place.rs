@@ -44,11 +44,8 @@ impl<'a> ClientPlace<'a> {
             return by_header;
         }
         let edge = request.edge;
-        let found = match asks_for_region {
-            true => edge.geoip.find_place(request.client.address),
-            false => Place { country: edge.geoip.find_country(request.client.address), region: b"" },
-        };
-        by_header.completed_by_file(found)
+        let found = edge.geoip.find_place(request.client.address);
+        by_header.completed_by_file(if asks_for_region { found } else { Place { region: b"", ..found } })
     }
 
     fn completed_by_file(self, found: Place<'a>) -> ClientPlace<'a> {

@@ -1,14 +1,15 @@
 //! The loaded files, one of each kind.
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, path::Path, sync::Arc};
 
+use foldhash::fast::RandomState;
 use maxminddb::MaxMindDbError;
 
 use super::{
     config::{Config, DatabaseKind},
     database::{Database, Found, Record},
     load_error::{LoadError, RefusedFile},
-    records::{Network, NetworkLayout, Place, PlaceDetail, PlaceLayout, is_data_centre},
+    records::{KeptPlace, Network, NetworkLayout, Place, PlaceLayout, is_data_centre},
 };
 
 /// A file with the layout of its records.
@@ -18,10 +19,19 @@ struct Loaded<Layout> {
     layout: Layout,
 }
 
+/// A file of countries. Its places are read when it is loaded, each record once: a record of a city has names in eight
+/// languages, and a search for a field reads over those before it.
+#[derive(Debug)]
+struct LoadedPlaces {
+    database: Database,
+    /// By the offsets of the records in the file; those that name no country are left out.
+    by_record: HashMap<usize, KeptPlace, RandomState>,
+}
+
 /// The loaded files. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Databases {
-    country: Option<Arc<Loaded<PlaceLayout>>>,
+    country: Option<Arc<LoadedPlaces>>,
     network: Option<Arc<Loaded<NetworkLayout>>>,
     data_centre: Option<Arc<Loaded<()>>>,
 }
@@ -63,37 +73,40 @@ impl Databases {
         let mut databases = self.clone();
         match kind {
             DatabaseKind::Country => {
-                let names_country = |layout: PlaceLayout, record: &Record<'_>| {
-                    Ok(layout.read(record, PlaceDetail::CountryAndRegion)?.country.is_some())
+                let mut by_record = HashMap::default();
+                let keep_place = |layout: PlaceLayout, record: &Record<'_>| {
+                    let place = layout.read(record)?;
+                    let kept = KeptPlace::of_place(place);
+                    if let (Some(offset), Some(kept)) = (record.offset(), kept) {
+                        by_record.insert(offset, kept);
+                    }
+                    Ok(kept.is_some())
                 };
-                databases.country = Some(check_and_find_layout(kind, database, &PlaceLayout::ALL, names_country)?);
+                let Loaded { database, .. } = check_and_find_layout(kind, database, &PlaceLayout::ALL, keep_place)?;
+                databases.country = Some(Arc::new(LoadedPlaces { database, by_record }));
             }
             DatabaseKind::Network => {
                 let names_network = |layout: NetworkLayout, record: &Record<'_>| Ok(layout.read(record)?.is_some());
-                databases.network = Some(check_and_find_layout(kind, database, &NetworkLayout::ALL, names_network)?);
+                let loaded = check_and_find_layout(kind, database, &NetworkLayout::ALL, names_network)?;
+                databases.network = Some(Arc::new(loaded));
             }
             DatabaseKind::DataCentre => {
                 let names_data_centre = |(), record: &Record<'_>| is_data_centre(record);
-                databases.data_centre = Some(check_and_find_layout(kind, database, &[()], names_data_centre)?);
+                let loaded = check_and_find_layout(kind, database, &[()], names_data_centre)?;
+                databases.data_centre = Some(Arc::new(loaded));
             }
         }
         Ok(databases)
     }
 
-    /// The country of an address.
-    pub fn find_country(&self, address: IpAddr) -> Option<[u8; 2]> {
-        self.find_place_with(address, PlaceDetail::Country).country
-    }
-
     /// Country and region of an address.
     pub fn find_place(&self, address: IpAddr) -> Place<'_> {
-        self.find_place_with(address, PlaceDetail::CountryAndRegion)
-    }
-
-    fn find_place_with(&self, address: IpAddr, detail: PlaceDetail) -> Place<'_> {
-        let Some(Loaded { database, layout }) = self.country.as_deref() else { return Place::default() };
+        let Some(LoadedPlaces { database, by_record }) = self.country.as_deref() else { return Place::default() };
         match database.find(address) {
-            Found::Record(record) => layout.read(&record, detail).unwrap_or_default(),
+            Found::Record(record) => {
+                let kept = record.offset().and_then(|offset| by_record.get(&offset));
+                kept.map_or(Place::default(), KeptPlace::place)
+            }
             Found::NoRecord | Found::OtherVersion => Place::default(),
         }
     }
@@ -151,8 +164,8 @@ fn check_and_find_layout<Layout: Copy>(
     kind: DatabaseKind,
     database: Database,
     layouts: &[Layout],
-    read: impl Fn(Layout, &Record<'_>) -> Result<bool, MaxMindDbError>,
-) -> Result<Arc<Loaded<Layout>>, RefusedFile> {
+    mut read: impl FnMut(Layout, &Record<'_>) -> Result<bool, MaxMindDbError>,
+) -> Result<Loaded<Layout>, RefusedFile> {
     let mut found: Option<Layout> = None;
     let visited = database.visit_records(|record| {
         if let Some(layout) = found {
@@ -175,7 +188,7 @@ fn check_and_find_layout<Layout: Copy>(
     });
     visited.map_err(RefusedFile::Damaged)?;
     match found {
-        Some(layout) => Ok(Arc::new(Loaded { database, layout })),
+        Some(layout) => Ok(Loaded { database, layout }),
         None => Err(RefusedFile::OtherType { kind, database_type: database.database_type().to_owned() }),
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A file is read into memory and checked from end to end when it is loaded: every record that a look-up can reach is
 //! decoded once. So a damaged file is refused as a whole, and no look-up meets the damage. A file is not mapped: a
-//! mapped file that somebody cuts short would end the process. The memory is the file's size, and during a reload that
-//! of both versions.
+//! mapped file that somebody cuts short would end the process. The memory is the file's size and some 30 bytes for each
+//! record of a country, and during a reload that of both versions.
 //!
 //! A look-up allocates nothing and takes no lock.
 

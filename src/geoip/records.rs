@@ -31,12 +31,30 @@ pub struct Network<'d> {
     pub name: &'d str,
 }
 
-/// How much of a place is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PlaceDetail {
-    Country,
-    CountryAndRegion,
+/// A place as it is kept apart from its record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptPlace {
+    country: [u8; 2],
+    region: [u8; MAX_REGION_LEN],
+    region_len: u8,
 }
+
+impl KeptPlace {
+    /// The place of a record; `None` if it names no country.
+    pub(super) fn of_place(place: Place<'_>) -> Option<KeptPlace> {
+        let mut region = [0; MAX_REGION_LEN];
+        region.get_mut(..place.region.len())?.copy_from_slice(place.region);
+        Some(KeptPlace { country: place.country?, region, region_len: place.region.len() as u8 })
+    }
+
+    /// The place.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { country: Some(self.country), region: &self.region[..usize::from(self.region_len)] }
+    }
+}
+
+/// The longest region's code, bytes (ISO 3166-2).
+const MAX_REGION_LEN: usize = 3;
 
 /// The layout of places.
 #[derive(Clone, Copy, Debug)]
@@ -73,12 +91,9 @@ impl PlaceLayout {
     ///
     /// # Errors
     /// The record is damaged, or has another layout.
-    pub(super) fn read<'d>(self, record: &Record<'d>, detail: PlaceDetail) -> Result<Place<'d>, MaxMindDbError> {
+    pub(super) fn read<'d>(self, record: &Record<'d>) -> Result<Place<'d>, MaxMindDbError> {
         let country = text(record, if matches!(self, PlaceLayout::Nested) { COUNTRY } else { FLAT_COUNTRY })?;
-        let region = match (self, detail) {
-            (PlaceLayout::Nested, PlaceDetail::CountryAndRegion) => text(record, REGION)?,
-            (PlaceLayout::Nested, PlaceDetail::Country) | (PlaceLayout::Flat, _) => "",
-        };
+        let region = if matches!(self, PlaceLayout::Nested) { text(record, REGION)? } else { "" };
         let country = parse_country(country);
         Ok(Place { country, region: if country.is_some() { region_or_empty(region) } else { b"" } })
     }
@@ -127,7 +142,7 @@ fn parse_country(code: &str) -> Option<[u8; 2]> {
 
 fn region_or_empty(code: &str) -> &[u8] {
     let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-    let is_region = (1..=3).contains(&code.len()) && code.bytes().all(is_part);
+    let is_region = (1..=MAX_REGION_LEN).contains(&code.len()) && code.bytes().all(is_part);
     if is_region { code.as_bytes() } else { b"" }
 }
 

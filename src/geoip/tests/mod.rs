@@ -31,7 +31,7 @@ fn country_and_region_are_read_in_each_layout() {
     let loaded = load(DatabaseKind::Country, MmdbWriter::new("City", &nested).to_bytes()).unwrap();
     let found = |text: &str| loaded.find_place(address(text));
     assert_eq!(found("198.51.100.255"), Place { country: Some(*b"US"), region: b"CA" });
-    assert_eq!(loaded.find_country(address("198.51.100.0")), Some(*b"US"));
+    assert_eq!(loaded.find_place(address("198.51.100.0")).country, Some(*b"US"));
     assert_eq!(found("2001:db8:ffff::1"), Place { country: Some(*b"VN"), region: b"" });
     assert_eq!((found("198.51.101.0"), found("2001:db9::")), (Place::default(), Place::default()));
     assert_eq!((loaded.database_type(DatabaseKind::Country), loaded.has(DatabaseKind::Network)), (Some("City"), false));
@@ -43,7 +43,7 @@ fn country_and_region_are_read_in_each_layout() {
         ("203.0.113.7/32", json!({"country": "text", "country_code": "long"})),
     ];
     let loaded = load(DatabaseKind::Country, MmdbWriter::new("flat", &flat).to_bytes()).unwrap();
-    let found = |text: &str| loaded.find_country(address(text));
+    let found = |text: &str| loaded.find_place(address(text)).country;
     assert_eq!((found("192.0.2.1"), found("203.0.113.1"), found("203.0.113.7")), (Some(*b"KR"), None, None));
 }
 
@@ -127,7 +127,7 @@ proptest! {
             IpAddr::V6(v6) => [v6.to_bits(), v6.to_bits() ^ 1].map(|bits| IpAddr::V6(bits.into())),
         });
         for address in edges.chain(others.iter().map(|bits| IpAddr::V4((*bits).into()))) {
-            prop_assert_eq!(loaded.find_country(address), expected_country(&networks, address), "{}", address);
+            prop_assert_eq!(loaded.find_place(address).country, expected_country(&networks, address), "{}", address);
         }
     }
 }
