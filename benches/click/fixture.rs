@@ -26,6 +26,7 @@ use waypost::model::click::{
     AddressMode, AddressSource, Carrier, Click, Consent, CookieState, Flags, HttpVersion, Method, Outcome, Privacy,
     Text,
 };
+use waypost::model::target_choice::NextHop;
 use waypost::net::peer::{Peer, TrustedNetworks};
 
 /// The time of every click here.
@@ -183,18 +184,36 @@ pub(crate) fn visit_with_targets(targets: usize) -> Visit {
             "url": format!("https://shop.example.com/view/product/{at}?creator=c_48213"),
         })
     };
-    insert_link_with_targets(&links, &(0..targets).map(target).collect::<Vec<_>>());
+    insert_link_with(&links, &serde_json::json!({ "targets": (0..targets).map(target).collect::<Vec<_>>() }));
     visit_of_table(links.table, None, targets.checked_sub(1))
 }
 
-/// Replaces the link [`CODE`] by one with these targets.
-fn insert_link_with_targets(links: &Links, targets: &[serde_json::Value]) {
-    let record = serde_json::json!({
+/// A first visit to a link that lists hosts of next hops. Its URL names one of them, or nothing.
+pub(crate) fn visit_with_next_hop(is_named: bool) -> Visit {
+    let domains = Domains::new(&domains::Config::default()).unwrap();
+    let links = links_in(&domains, "*");
+    insert_link_with(&links, &serde_json::json!({ "next_hop_hosts": ["shop.example.com", "*.example.org"] }));
+    let mut visit = visit_of_table(links.table, None, None);
+    if is_named {
+        let next_hop = "https%3A%2F%2Fshop.example.com%2Fview%2Fproduct%2F1729384756%3Fcreator%3Dc_48213";
+        *visit.request.uri_mut() = format!("{}&url={next_hop}", visit.request.uri()).parse().unwrap();
+    }
+    visit.edge.answer_and_encode_click(&visit.request, &visit.context, &mut visit.scratch);
+    let target = Click::decode(&visit.scratch.click).unwrap().target;
+    assert_eq!(target.unwrap().next_hop, is_named.then_some(NextHop::Listed));
+    visit.scratch.click.clear();
+    visit
+}
+
+/// Replaces the link [`CODE`] by one that has these fields too.
+fn insert_link_with(links: &Links, fields: &serde_json::Value) {
+    let mut record = serde_json::json!({
         "code": std::str::from_utf8(CODE).unwrap(), "kind": "product", "creator": "c_48213",
         "url": "https://shop.example.com/view/product/1729384756?creator=c_48213", "creator_type": "affiliate",
         "partner": "tap_7", "seller": "s_311", "product": "1729384756", "plan": "targeted", "rate_bp": 1200,
-        "created_at": "2026-11-01T00:00:00Z", "targets": targets,
+        "created_at": "2026-11-01T00:00:00Z",
     });
+    record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let record = serde_json::from_value(record).unwrap();
     let domains = Domains::new(&domains::Config::default()).unwrap();
     let valid = Link::check_and_build_from_record(&record, &DestinationPolicy::default(), &domains, NOW_MS, 0).unwrap();

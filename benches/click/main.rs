@@ -95,7 +95,16 @@ fn places(mut visit: Visit) -> (Visit, Answer) {
     (visit, answer)
 }
 
-library_benchmark_group!(name = answer; benchmarks = whole, setups, targets, places);
+// The first visit to a link that lists hosts of next hops.
+#[library_benchmark(setup = fixture::visit_with_next_hop)]
+#[bench::named(true)]
+#[bench::none(false)]
+fn next_hop(mut visit: Visit) -> (Visit, Answer) {
+    let answer = visit.edge.answer_and_encode_click(black_box(&visit.request), &visit.context, &mut visit.scratch);
+    (visit, answer)
+}
+
+library_benchmark_group!(name = answer; benchmarks = whole, setups, targets, places, next_hop);
 
 // --- append: the click into its lane
 

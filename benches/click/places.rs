@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use waypost::geoip::{Config, Databases};
 
-use super::{Domains, Visit, domains, insert_link_with_targets, links_in, visit_of_table};
+use super::{Domains, Visit, domains, insert_link_with, links_in, visit_of_table};
 
 #[path = "../../src/geoip/tests/mmdb_writer.rs"]
 mod mmdb_writer;
@@ -60,6 +60,6 @@ pub(crate) fn visit_with_condition(condition: &str) -> Visit {
         "when": serde_json::from_str::<Value>(condition).unwrap(),
         "url": "https://shop.example.com/view/product/0?creator=c_48213",
     });
-    insert_link_with_targets(&links, &[target]);
+    insert_link_with(&links, &json!({ "targets": [target] }));
     visit_of_table(links.table, Some(Arc::new(databases())), Some(0))
 }
