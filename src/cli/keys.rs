@@ -89,7 +89,7 @@ enum RingCommand {
     },
     /// Sign the next hop of a short link, and print the short URL
     ///
-    /// The domain follows it with next_hop_signed = true, by the rules of docs/landing.md. They are checked at the click.
+    /// The domain follows it with next_hop_signed = true. The rules of docs/landing.md are checked at the click.
     SignNextHop {
         /// The code of the link; in lower case on a domain that ignores case
         code: String,
