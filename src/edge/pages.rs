@@ -22,21 +22,32 @@ pub struct Page {
     pub body: Bytes,
 }
 
-/// The style of every page. Text and links have a contrast of 7 or more, light and dark (WCAG 2.2, AAA). A link is at
-/// least 48 pixels high, as a finger needs it; `#open` is the one to tap first. Lines of Korean break between words,
-/// and titles in Japanese between phrases, in browsers that can.
-pub(super) const STYLE: &str = ":root{color-scheme:light dark;\
-     --back:#fff;--text:#1b1b1f;--faint:#4a4a52;--link:#0842a0}\
-     @media(prefers-color-scheme:dark){:root{--back:#131316;--text:#ececf0;--faint:#b9b9c2;--link:#a8c7fa}}\
-     body{background:var(--back);color:var(--text);font:1.1rem/1.5 system-ui,sans-serif;max-width:30rem;\
-     margin:12vh auto;padding:0 1rem;overflow-wrap:anywhere;line-break:strict;text-wrap:pretty}\
-     h1{font-size:1.6rem;line-height:1.25;text-wrap:balance}\
+/// The style of the pages without detail, in the size of a small page: strangers who try codes get thousands of them.
+/// Text and links have a contrast of 7 or more, light and dark (WCAG 2.2, AAA). A link is at least 48 pixels high, as a
+/// finger needs it.
+macro_rules! plain_style {
+    () => {
+        ":root{color-scheme:light dark;--back:#fff;--text:#1b1b1f;--link:#0842a0}\
+         @media(prefers-color-scheme:dark){:root{--back:#131316;--text:#ececf0;--link:#a8c7fa}}\
+         body{background:var(--back);color:var(--text);font:1.1rem/1.5 system-ui,sans-serif;max-width:30rem;\
+         margin:12vh auto;padding:0 1rem;overflow-wrap:anywhere}\
+         a{display:block;padding:.75rem 1rem;color:var(--link);border-radius:.6rem;border:1px solid;text-align:center}\
+         a:focus-visible{outline:3px solid}"
+    };
+}
+const PLAIN_STYLE: &str = plain_style!();
+
+/// The style of the pages that lead on or tell about a link. `#open` is the link to tap first. Lines of Korean break
+/// between words, and titles in Japanese between phrases, in browsers that can.
+pub(super) const STYLE: &str = concat!(
+    plain_style!(),
+    "body{line-break:strict;text-wrap:pretty}h1{font-size:1.6rem;line-height:1.25;text-wrap:balance}\
      :lang(ko){word-break:keep-all}:lang(ja) h1{word-break:auto-phrase}\
-     dt{color:var(--faint);font-size:.9rem}dd{margin:0 0 .8rem}\
-     a{display:block;box-sizing:border-box;min-height:3rem;padding:.75rem 1rem;margin:1rem 0;color:var(--link);\
-     border-radius:.6rem;border:1px solid;text-align:center}\
-     a:focus-visible{outline:3px solid var(--text);outline-offset:2px}\
-     #open{background:var(--link);border-color:var(--link);color:var(--back);text-decoration:none}";
+     dt{font-size:.9rem;color:#4a4a52}dd{margin:0 0 .8rem}@media(prefers-color-scheme:dark){dt{color:#b9b9c2}}\
+     a{margin:1rem 0}a:focus-visible{outline-offset:2px}\
+     #open{background:var(--link);border-color:var(--link);color:var(--back);text-decoration:none}\
+     #open:focus-visible{outline-color:var(--text)}"
+);
 
 /// Only [`STYLE`] has an effect.
 static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| build_content_security_policy(STYLE, None));
@@ -78,7 +89,7 @@ impl Page {
         let shop_link =
             shop_url.map_or(String::new(), |url| format!("<a href=\"{}\">Go to the shop</a>", escape_html(url)));
         let body_html = format!("<h1>{title_html}</h1><p>{text_html}</p>{shop_link}");
-        Page::without_policy(Some(HTML), build_html(title_html, &body_html, "").into())
+        Page::without_policy(Some(HTML), build_html(title_html, &body_html, "", PLAIN_STYLE).into())
     }
 
     /// A whole HTML document with its policy.
@@ -88,7 +99,7 @@ impl Page {
 
     /// An HTML page that loads nothing, runs nothing and is in no index. Its parts are HTML already.
     pub(super) fn html_with_strict_policy(title_html: &str, body_html: &str) -> Page {
-        let html = build_html(title_html, body_html, "<meta name=\"robots\" content=\"noindex\">");
+        let html = build_html(title_html, body_html, "<meta name=\"robots\" content=\"noindex\">", STYLE);
         Page::html_with_policy(html, &CONTENT_SECURITY_POLICY)
     }
 
@@ -115,11 +126,11 @@ pub(super) fn build_content_security_policy(style: &str, script: Option<&str>) -
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
-fn build_html(title_html: &str, body_html: &str, head_html: &str) -> String {
+fn build_html(title_html: &str, body_html: &str, head_html: &str, style: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{head_html}\
-         <title>{title_html}</title><style>{STYLE}</style></head><body><main>{body_html}</main></body></html>"
+         <title>{title_html}</title><style>{style}</style></head><body><main>{body_html}</main></body></html>"
     )
 }
 
