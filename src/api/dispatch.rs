@@ -30,7 +30,7 @@ pub(super) async fn answer_route(
         (Route::Links, Verb::Post) => create::create_link(context, body).await,
         (Route::Links, _) => list::list_links(context).await,
         (Route::Link, verb) => {
-            let name = LinkName { domain: next(), code: next() };
+            let name = link_name(&mut next);
             match verb {
                 Verb::Put => write::put_link(context, name, body).await,
                 Verb::Patch => write::patch_link(context, name, body).await,
@@ -38,13 +38,9 @@ pub(super) async fn answer_route(
                 Verb::Get | Verb::Post => read::read_link(context, name).await,
             }
         }
-        (Route::LinkHistory, _) => {
-            history::read_history_of_link(context, LinkName { domain: next(), code: next() }).await
-        }
-        (Route::LinkNextHop, _) => {
-            next_hop::write_next_hop_url(context, LinkName { domain: next(), code: next() }).await
-        }
-        (Route::LinkQrCode, _) => qr_code::draw_qr_code(context, LinkName { domain: next(), code: next() }).await,
+        (Route::LinkHistory, _) => history::read_history_of_link(context, link_name(&mut next)).await,
+        (Route::LinkNextHop, _) => next_hop::write_next_hop_url(context, link_name(&mut next)).await,
+        (Route::LinkQrCode, _) => qr_code::draw_qr_code(context, link_name(&mut next)).await,
         (Route::Bulk, _) => bulk::change_links_in_bulk(context, body).await,
         (Route::Export, _) => export::export_links(context).await,
         (Route::Audit, _) => history::read_audit(context).await,
@@ -72,4 +68,9 @@ pub(super) async fn answer_route(
         (Route::ApiKeys, _) => api_keys::list_keys(context).await,
         (Route::ApiKey, _) => api_keys::revoke_key(context, next()).await,
     }
+}
+
+/// The link that the next two parameters of a path name.
+fn link_name(next: &mut impl FnMut() -> String) -> LinkName {
+    LinkName { domain: next(), code: next() }
 }

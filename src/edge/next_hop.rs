@@ -19,6 +19,7 @@ use crate::{
 
 /// The next hop that a request names.
 pub(super) struct AskedNextHop {
+    /// Why it is not followed, if it is not.
     followed: Result<FollowedNextHop, NextHopError>,
     /// The query for a destination, without the parameters of the next hop.
     pub(super) other_query: Vec<u8>,
@@ -52,29 +53,27 @@ impl AskedNextHop {
         let followed = if query.has_several_urls {
             Err(NextHopError::GivenTwice)
         } else {
-            check_and_build(encoded_url, query.signature, request, link)
+            check_permission_and_url(encoded_url, query.signature, request, link)
         };
         Some(AskedNextHop { followed, other_query: query.others })
     }
 
-    /// The template of the URL; `None`: it is not followed.
-    pub(super) fn template(&self) -> Option<UrlTemplate<'_>> {
-        self.followed.as_ref().ok().map(|followed| UrlTemplate::from_bytes(&followed.template))
+    /// The template of the URL.
+    ///
+    /// # Errors
+    /// Why the URL is not followed.
+    pub(super) fn template(&self) -> Result<UrlTemplate<'_>, &NextHopError> {
+        self.followed.as_ref().map(|followed| UrlTemplate::from_bytes(&followed.template))
     }
 
     /// What became of it.
     pub(super) fn choice(&self) -> NextHop {
         self.followed.as_ref().map_or(NextHop::Refused, |followed| followed.choice)
     }
-
-    /// Why it is not followed.
-    pub(super) fn error(&self) -> Option<&NextHopError> {
-        self.followed.as_ref().err()
-    }
 }
 
 /// Checks who allows the URL, and the URL itself.
-fn check_and_build(
+fn check_permission_and_url(
     encoded_url: &[u8],
     signature: Option<&[u8]>,
     request: &CodeRequest<'_>,
@@ -92,10 +91,7 @@ fn check_and_build(
         Some(hosts) => (NextHopBasis::Listed(hosts), NextHop::Listed),
         None => return Err(if signature.is_some() { NextHopError::Signature } else { NextHopError::NotAllowed }),
     };
-    let template = edge.check_and_build_next_hop(&url, basis, domain, now_ms)?;
-    if UrlTemplate::from_bytes(&template).web_host().unwrap_or_default().as_bytes() == request.target.host.name {
-        return Err(NextHopError::OwnHost);
-    }
+    let template = edge.build_next_hop_unless_refused(&url, basis, domain, request.target.host.name, now_ms)?;
     Ok(FollowedNextHop { template, choice })
 }
 
@@ -123,7 +119,8 @@ impl Edge {
         now_ms: u64,
     ) -> Option<Result<NextHopUrl, NextHopError>> {
         let link = self.find_link(domain, code)?;
-        let check = |basis| self.check_and_build_next_hop(next_hop, basis, domain, now_ms).map(|_| ());
+        let check =
+            |basis| self.build_next_hop_unless_refused(next_hop, basis, domain, host.as_bytes(), now_ms).map(|_| ());
         let listed = match link.next_hop_hosts() {
             Some(hosts) => check(NextHopBasis::Listed(hosts)),
             None => Err(NextHopError::NotAllowed),
@@ -149,15 +146,21 @@ impl Edge {
         }))
     }
 
-    fn check_and_build_next_hop(
+    /// The bytes of the URL template of a next hop. `short_host` is the host of the short URL, which `*` may serve.
+    fn build_next_hop_unless_refused(
         &self,
         url: &str,
         basis: NextHopBasis<'_>,
         domain: &Domain,
+        short_host: &[u8],
         now_ms: u64,
     ) -> Result<Vec<u8>, NextHopError> {
         let template = check_and_build_next_hop_template(url, basis, domain, &self.domains)?;
         let host = UrlTemplate::from_bytes(&template).web_host().unwrap_or_default();
+        let short_host = short_host.strip_suffix(b".").unwrap_or(short_host);
+        if host.as_bytes().eq_ignore_ascii_case(short_host) {
+            return Err(NextHopError::OwnHost);
+        }
         if self.suspensions.suspends_host(host, now_ms) {
             return Err(NextHopError::SuspendedHost);
         }

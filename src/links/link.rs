@@ -1,11 +1,4 @@
-//! One link in the table: one exact allocation behind a thin pointer.
-//!
-//! ```text
-//!   header 4 bytes: code length u8 | flags u8 | facts length u16
-//!   domain id u16 | code | facts (model::link) | start u64, if it has one
-//!   fallback: u16 length and URL, if it has one | targets: u32 length and bytes ([`targets`]), if it has some
-//!   hosts of next hops: u16 length and text, if it has some | URL template (destination)
-//! ```
+//! One link in the table: one exact allocation behind a thin pointer. `link_bytes` draws what is in it.
 
 use std::{
     borrow::Borrow,
@@ -18,6 +11,9 @@ use crate::{
     links::{
         destination::{UrlTemplate, policy::DestinationPolicy},
         domains::{Domain, DomainId, Domains},
+        link_bytes::{
+            DEFAULT_CREATED_AT, ENABLED, HAS_FALLBACK, HAS_NEXT_HOP_HOSTS, HAS_START, HAS_TARGETS, Header, LinkParts,
+        },
         link_key::LinkKey,
         link_urls::LinkUrls,
         next_hop::{NextHopHosts, check_and_join_hosts},
@@ -44,20 +40,6 @@ pub enum LinkState {
     /// It is switched off. Comes before [`LinkState::Expired`], so that a disabled link never redirects.
     Disabled,
 }
-
-#[derive(Clone, Copy)]
-struct Header {
-    code_len: u8,
-    flags: u8,
-    facts_len: u16,
-}
-
-const ENABLED: u8 = 1;
-const HAS_START: u8 = 1 << 1;
-const HAS_FALLBACK: u8 = 1 << 2;
-const DEFAULT_CREATED_AT: u8 = 1 << 3;
-const HAS_TARGETS: u8 = 1 << 4;
-const HAS_NEXT_HOP_HOSTS: u8 = 1 << 5;
 
 /// One link: its key, its facts and its destination, ready to serve.
 #[derive(Clone)]
@@ -135,7 +117,9 @@ impl Link {
             let message = "\"*\" is reached by no request while unknown_hosts is \"refuse\"; name a host";
             warnings.push(RecordError::new("domain", message));
         }
-        Ok(ValidLink { link: parts.encode(), warnings, own_host_targets })
+        let (header, bytes) = parts.encode();
+        let link = Link(ThinArc::from_header_and_slice(header, &bytes));
+        Ok(ValidLink { link, warnings, own_host_targets })
     }
 
     /// The state at `now_ms`, milliseconds since the epoch.
@@ -366,56 +350,6 @@ fn check_code_takes_no_route(code: &Code, domain: &Domain) -> Result<(), Vec<Rec
         code = code.as_str()
     );
     Err(vec![RecordError::new("code", message).with_kind(RecordErrorKind::CodeTaken)])
-}
-
-/// What a link is encoded from.
-struct LinkParts<'a> {
-    domain: &'a Domain,
-    code: &'a [u8],
-    facts: &'a LinkFacts<'a>,
-    flags: u8,
-    starts_ms: u64,
-    fallback: Option<&'a str>,
-    /// Empty without targets.
-    targets: &'a [u8],
-    /// Empty without hosts.
-    next_hop_hosts: &'a str,
-    url_template: &'a [u8],
-}
-
-impl LinkParts<'_> {
-    /// Encodes the parts as the module's header says, in one exact allocation.
-    fn encode(&self) -> Link {
-        let mut bytes = Vec::with_capacity(256 + self.url_template.len());
-        let mut flags = self.flags;
-        bytes.extend_from_slice(&self.domain.id.to_bytes());
-        bytes.extend_from_slice(self.code);
-        let facts_at = bytes.len();
-        self.facts.encode(&mut bytes);
-        let facts_len = bytes.len() - facts_at;
-        if self.starts_ms > 0 {
-            flags |= HAS_START;
-            bytes.extend_from_slice(&self.starts_ms.to_le_bytes());
-        }
-        if let Some(fallback) = self.fallback {
-            flags |= HAS_FALLBACK;
-            bytes.extend_from_slice(&(fallback.len() as u16).to_le_bytes());
-            bytes.extend_from_slice(fallback.as_bytes());
-        }
-        if !self.targets.is_empty() {
-            flags |= HAS_TARGETS;
-            bytes.extend_from_slice(&(self.targets.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(self.targets);
-        }
-        if !self.next_hop_hosts.is_empty() {
-            flags |= HAS_NEXT_HOP_HOSTS;
-            bytes.extend_from_slice(&(self.next_hop_hosts.len() as u16).to_le_bytes());
-            bytes.extend_from_slice(self.next_hop_hosts.as_bytes());
-        }
-        bytes.extend_from_slice(self.url_template);
-        let header = Header { code_len: self.code.len() as u8, flags, facts_len: facts_len as u16 };
-        Link(ThinArc::from_header_and_slice(header, &bytes))
-    }
 }
 
 impl Borrow<[u8]> for Link {

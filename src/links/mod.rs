@@ -13,6 +13,7 @@ pub mod domains;
 pub mod facts;
 pub mod file;
 mod link;
+mod link_bytes;
 mod link_key;
 mod link_urls;
 pub mod next_hop;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::client::{ApiSite, body, new_key},
-    dsl::{Site, until},
+    dsl::{Site, request, until},
     http2_get::get_over_http2,
 };
 
@@ -118,6 +118,20 @@ fn whatever_else_the_url_names_the_click_ends_at_the_links_own_url() {
     let location = location_of(&site, &format!("/bare?url={good}"), &[]);
     assert_eq!(location, format!("{OWN}?url={good}"));
     assert_eq!(event_of(&site, "bare")["next_hop"], Value::Null);
+}
+
+#[test]
+fn a_host_that_the_default_domain_serves_is_no_next_hop_of_itself_however_it_is_written() {
+    let site = Site::new(&[link("mug", json!({"next_hop_hosts": ["go.example.com"]}))]).start();
+    let next_hop = encoded("https://go.example.com/mug");
+    for host in ["go.example.com", "GO.Example.com", "go.example.com.:80"] {
+        let tap =
+            request("GET", &format!("/mug?url={next_hop}"), &[]).replace("go.example.com\r", &format!("{host}\r"));
+        let answer = site.send(&tap);
+        assert_eq!((answer.status, answer.header("location")), (302, Some(OWN)), "{host}");
+    }
+    let elsewhere = request("GET", &format!("/mug?url={next_hop}"), &[]).replace("go.example.com\r", "b.example.com\r");
+    assert_eq!(site.send(&elsewhere).header("location"), Some("https://go.example.com/mug"));
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn list_checks_of_landing<'a>(
         checks.push(Check { check: "next_hop", result: describe_next_hop(next_hop) });
     }
     let own_url = ChosenTarget::own_url_of(link);
-    let followed = next_hop.as_ref().and_then(AskedNextHop::template);
+    let followed = next_hop.as_ref().and_then(|next_hop| next_hop.template().ok());
     let chosen = match (followed, TriedTargets::find(link, request.domain)) {
         (Some(next_hop), _) => own_url.led_on_to(next_hop),
         (None, Some(tried)) => list_checks_of_targets(request, decision, link, tried, agents, &mut checks),
@@ -55,13 +55,12 @@ pub(super) fn list_checks_of_landing<'a>(
 
 /// Where the next hop leads and who allows it, or why it is not followed.
 fn describe_next_hop(next_hop: &AskedNextHop) -> String {
-    match (next_hop.template(), next_hop.error()) {
-        (Some(template), _) => {
+    match next_hop.template() {
+        Ok(template) => {
             let url = String::from_utf8_lossy(template.text_without_placeholders());
             format!("followed, {}: {url}", next_hop.choice().as_str())
         }
-        (None, Some(error)) => format!("refused: {error}"),
-        (None, None) => "none".to_owned(),
+        Err(error) => format!("refused: {error}"),
     }
 }
 

@@ -63,7 +63,7 @@ impl<'a> Landing<'a> {
         let ScratchBuffers { agents, target_facts, .. } = scratch;
         let asked = facts_that_the_domain_asks_for(decision);
         let next_hop = AskedNextHop::find_on_live_link(request, decision, link);
-        let followed = next_hop.as_ref().and_then(AskedNextHop::template);
+        let followed = next_hop.as_ref().and_then(|next_hop| next_hop.template().ok());
         let tried = match followed {
             // What the URL shows is where the click ends.
             Some(_) => TriedTargets::default(),

@@ -136,21 +136,52 @@ fn goldens() -> Vec<(&'static str, String)> {
 }
 
 fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
-    let event_of =
-        |click: &Click<'_>, facts: Option<&LinkFacts<'_>>, duplicate| event_in(encoding, click, facts, duplicate);
+    let mut dead = Vec::new();
+    append_dead_letter_stub(&mut dead, encoding, &IDENTITY, &click(), Refusal::TooLarge, 1_734);
+    let place = PlaceLabels {
+        country: Some(*b"US"),
+        region: b"CA",
+        network: Some(Network { number: 64500, name: "Example \"Telecom\"" }),
+        is_data_centre: Some(false),
+    };
+    let device = DeviceLabels {
+        device: b"phone",
+        os: b"ios",
+        os_version: b"17.5.1",
+        browser: b"Instagram",
+        browser_version: b"334.0.4",
+    };
+    let labels = (&place, Some(&device));
+    let labelled = event_with_labels(encoding, &click(), Some(&facts()), labels, DuplicateVerdict::First);
+    let duplicate_of = |name| match name {
+        "returning_double_tap" => DuplicateVerdict::Visitor,
+        _ => DuplicateVerdict::First,
+    };
+    let clicks = clicks_by_answer().into_iter().chain(clicks_by_client()).chain(clicks_by_target());
+    let events =
+        clicks.map(|(name, click, link)| (name, event_in(encoding, &click, link.as_ref(), duplicate_of(name))));
+    [("dead_lettered", dead)].into_iter().chain(events).chain([("labelled", labelled)]).collect()
+}
+
+/// A click by the name of its golden event, with the facts of its link.
+type GoldenClick = (&'static str, Click<'static>, Option<LinkFacts<'static>>);
+
+/// The click of [`click`] with other texts.
+fn with_texts(texts: &[(Text, &'static [u8])]) -> Click<'static> {
+    let mut click = click();
+    texts.iter().for_each(|(text, value)| click.texts[*text as usize] = value);
+    click
+}
+
+fn clicks_by_answer() -> [GoldenClick; 8] {
     let (first, link) = (click(), facts());
     let none: &[u8] = b"";
-    let with = |texts: &[(Text, &'static [u8])]| {
-        let mut click = first;
-        texts.iter().for_each(|(text, value)| click.texts[*text as usize] = value);
-        click
-    };
-    let mut returning = with(&[(Text::PreviousDomain, b"*"), (Text::PreviousCode, b"7Kq2ZpXa")]);
+    let mut returning = with_texts(&[(Text::PreviousDomain, b"*"), (Text::PreviousCode, b"7Kq2ZpXa")]);
     returning.cookie_state = CookieState::Valid;
     returning.previous = Some(id(AT_MS - 800, 0x21));
     returning.flags = Flags::COOKIE_SET;
 
-    let mut unknown = with(&[(Text::Code, b"nosuch"), (Text::Destination, none), (Text::Query, none)]);
+    let mut unknown = with_texts(&[(Text::Code, b"nosuch"), (Text::Destination, none), (Text::Query, none)]);
     (unknown.outcome, unknown.status, unknown.visitor) = (Outcome::NotFound, 404, None);
     (unknown.token_at, unknown.token_kid, unknown.flags) = (None, None, Flags::default());
 
@@ -158,11 +189,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
     (passed.outcome, passed.visitor, passed.token_at, passed.token_kid) = (Outcome::Passed, None, None, None);
     passed.flags = Flags::default();
 
-    let mut head = with(&[(Text::UserAgent, b"UptimeRobot/2.0"), (Text::Referer, none), (Text::Query, none)]);
-    (head.method, head.visitor, head.token_at, head.token_kid) = (Method::Head, None, None, None);
-    head.flags = Flags::default();
-
-    let mut prefetch = with(&[(Text::Destination, none)]);
+    let mut prefetch = with_texts(&[(Text::Destination, none)]);
     (prefetch.outcome, prefetch.status, prefetch.visitor) = (Outcome::RefusedPrefetch, 503, None);
     (prefetch.token_at, prefetch.token_kid, prefetch.flags) =
         (None, None, Flags(Flags::PREFETCH.0 | Flags::REPAIRED.0));
@@ -172,24 +199,33 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
     (gpc.address, gpc.address_mode) = ("2001:db8:12::".parse().ok(), AddressMode::Truncated);
     gpc.consent = Consent::Granted;
 
-    let mut app = with(&[(Text::UserAgent, b"okhttp/4.12.0"), (Text::SecFetch, none), (Text::Referer, none)]);
+    let test = LinkFacts { test: true, ends_ms: link.created_ms + 86_400_000, ..link };
+    [
+        ("ordinary", first, Some(link)),
+        ("returning_double_tap", returning, Some(link)),
+        ("unknown_code", unknown, None),
+        ("expired_passed", passed, Some(link)),
+        ("prefetch", prefetch, Some(link)),
+        ("gpc", gpc, Some(link)),
+        ("test_link", first, Some(test)),
+        ("head", head(), Some(link)),
+    ]
+}
+
+fn head() -> Click<'static> {
+    let none: &[u8] = b"";
+    let mut head = with_texts(&[(Text::UserAgent, b"UptimeRobot/2.0"), (Text::Referer, none), (Text::Query, none)]);
+    (head.method, head.visitor, head.token_at, head.token_kid) = (Method::Head, None, None, None);
+    head.flags = Flags::default();
+    head
+}
+
+fn clicks_by_client() -> [GoldenClick; 3] {
+    let (link, none) = (facts(), &b""[..]);
+    let mut app = with_texts(&[(Text::UserAgent, b"okhttp/4.12.0"), (Text::SecFetch, none), (Text::Referer, none)]);
     (app.carrier, app.status, app.flags) = (Carrier::App, 200, Flags::VISITOR_NEW);
     app.route = b"tune";
     app.suspension = b"creator:c_1";
-
-    let preview = with(&[
-        (Text::UserAgent, b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),
-        (Text::Referer, none),
-        (Text::SecFetch, none),
-        (Text::AcceptLanguage, none),
-        (Text::Query, none),
-    ]);
-    let hostile = with(&[
-        (Text::UserAgent, b"\"},{\"type\":\"click\"\\ \x00\x1f\x7f \xff\xfe \xed\xa0\x80 \xea\xb0"),
-        (Text::Referer, "https://예시.example/\u{2028}\n".as_bytes()),
-        (Text::Query, b"sub1=%22%0a%ff%zz%&sub2=a+b&sub2=c&%73ub3=x&sub4=%EC%95%88"),
-    ]);
-    let test = LinkFacts { test: true, ends_ms: link.created_ms + 86_400_000, ..link };
     let showcase = LinkFacts {
         kind: LinkKind::Showcase,
         plan: None,
@@ -200,7 +236,23 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         partner: "",
         ..link
     };
-    let mut targeted = with(&[(Text::Destination, b"https://shop.example.vn/mug?wp=")]);
+    let preview = with_texts(&[
+        (Text::UserAgent, b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"),
+        (Text::Referer, none),
+        (Text::SecFetch, none),
+        (Text::AcceptLanguage, none),
+        (Text::Query, none),
+    ]);
+    let hostile = with_texts(&[
+        (Text::UserAgent, b"\"},{\"type\":\"click\"\\ \x00\x1f\x7f \xff\xfe \xed\xa0\x80 \xea\xb0"),
+        (Text::Referer, "https://예시.example/\u{2028}\n".as_bytes()),
+        (Text::Query, b"sub1=%22%0a%ff%zz%&sub2=a+b&sub2=c&%73ub3=x&sub4=%EC%95%88"),
+    ]);
+    [("app_resolve", app, Some(showcase)), ("preview", preview, Some(link)), ("hostile", hostile, Some(link))]
+}
+
+fn clicks_by_target() -> [GoldenClick; 2] {
+    let mut targeted = with_texts(&[(Text::Destination, b"https://shop.example.vn/mug?wp=")]);
     targeted.token_at = Some(31);
     targeted.target = Some(TargetChoice {
         index: Some(1),
@@ -218,39 +270,7 @@ fn goldens_in(encoding: ValueEncoding) -> Vec<(&'static str, Vec<u8>)> {
         is_of_domain: true,
         ..TargetChoice::default()
     });
-    let place = PlaceLabels {
-        country: Some(*b"US"),
-        region: b"CA",
-        network: Some(Network { number: 64500, name: "Example \"Telecom\"" }),
-        is_data_centre: Some(false),
-    };
-    let device = DeviceLabels {
-        device: b"phone",
-        os: b"ios",
-        os_version: b"17.5.1",
-        browser: b"Instagram",
-        browser_version: b"334.0.4",
-    };
-    let labels = (&place, Some(&device));
-    let mut dead = Vec::new();
-    append_dead_letter_stub(&mut dead, encoding, &IDENTITY, &first, Refusal::TooLarge, 1_734);
-    vec![
-        ("dead_lettered", dead),
-        ("ordinary", event_of(&first, Some(&link), DuplicateVerdict::First)),
-        ("returning_double_tap", event_of(&returning, Some(&link), DuplicateVerdict::Visitor)),
-        ("unknown_code", event_of(&unknown, None, DuplicateVerdict::First)),
-        ("expired_passed", event_of(&passed, Some(&link), DuplicateVerdict::First)),
-        ("head", event_of(&head, Some(&link), DuplicateVerdict::First)),
-        ("prefetch", event_of(&prefetch, Some(&link), DuplicateVerdict::First)),
-        ("gpc", event_of(&gpc, Some(&link), DuplicateVerdict::First)),
-        ("app_resolve", event_of(&app, Some(&showcase), DuplicateVerdict::First)),
-        ("preview", event_of(&preview, Some(&link), DuplicateVerdict::First)),
-        ("hostile", event_of(&hostile, Some(&link), DuplicateVerdict::First)),
-        ("test_link", event_of(&first, Some(&test), DuplicateVerdict::First)),
-        ("targeted", event_of(&targeted, Some(&link), DuplicateVerdict::First)),
-        ("opened_outside", event_of(&opened_outside, Some(&link), DuplicateVerdict::First)),
-        ("labelled", event_with_labels(encoding, &first, Some(&link), labels, DuplicateVerdict::First)),
-    ]
+    [("targeted", targeted, Some(facts())), ("opened_outside", opened_outside, Some(facts()))]
 }
 
 fn fixture(path: &str) -> PathBuf {
