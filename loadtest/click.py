@@ -106,13 +106,13 @@ class WaypostSubject:
         pid = self.process.pid
         time.sleep(2 * FLUSH)  # the checks before the round are counted by then
         self.earlier = self.process.settled()["waypost_clicks_delivered_total"]
-        return harness.thread_ns(pid, "wp-worker-"), harness.process_ns(pid)
+        return harness.thread_ns(pid, "wp-worker-"), harness.click_ns(self.process)
 
     def after(self, before, requests):
         pid = self.process.pid
         worker = harness.thread_ns(pid, "wp-worker-") - before[0]
         now = self.process.settled(self.earlier + requests)
-        whole = harness.process_ns(pid) - before[1]
+        whole = harness.click_ns(self.process) - before[1]
         clicks = now["waypost_clicks_delivered_total"] - self.earlier
         # The generator hangs up on the answers that are still on their way: one a connection at most.
         if clicks > requests + CONNECTIONS:

@@ -9,6 +9,8 @@
 4. Servers and protocols take turns, each round in another order; figures are medians over the rounds, with least and greatest.
    A ratio is the median of the rounds' own ratios.
 
+5. The floor (floor.c) reads a request and writes Waypost's own answer, and does nothing else: the kernel's part of a new connection.
+
 A run in which an answer was not a 302 with a cookie, or a handshake not of the kind that is measured, is no run.
 """
 import argparse
@@ -26,7 +28,10 @@ from harness import Failure, say
 CONNECTIONS = 64
 KINDS = {"HTTP/1.1": ("http/1.1", "full"), "HTTP/2": ("h2", "full"), "HTTP/1.1, resumed": ("http/1.1", "resumed"),
          "HTTP/1.1, no TLS": ("plain", "full")}
-NGINX, WORKER, WHOLE = "nginx", "waypost: worker thread", "waypost: whole process"
+NGINX, WORKER, WHOLE, FLOOR = "nginx", "waypost: worker thread", "waypost: whole process", "floor"
+# The floor (floor.c) has no TLS.
+ROWS = {kind: (NGINX, WORKER, WHOLE) + ((FLOOR,) if protocol == "plain" else ()) for kind, (protocol, _) in KINDS.items()}
+NAMES = {click.Nginx: (NGINX,), click.WaypostSubject: (WORKER, WHOLE), click.Floor: (FLOOR,)}
 
 
 def make_certificate(directory):
@@ -81,15 +86,14 @@ def run_generator(program, port, kind, seconds, requests):
 
 def measure(subjects, program, requests, options):
     """All rounds of the servers of each kind: (kind, name) → microseconds a click, in order."""
-    rounds = {(kind, name): [] for kind in KINDS for name in (NGINX, WORKER, WHOLE)}
+    rounds = {(kind, name): [] for kind in KINDS for name in ROWS[kind]}
     turns = [(kind, subject) for kind in KINDS for subject in subjects[kind]]
     for number in range(options.rounds + 1):
         at = number % len(turns)
         for kind, subject in turns[at:] + turns[:at]:
             before = subject.before()
             result = run_generator(program, subject.port, kind, options.seconds, requests)
-            for name, ns in zip((WORKER, WHOLE) if len(subject.names) == 2 else (NGINX,),
-                                subject.after(before, result["requests"]).values()):
+            for name, ns in zip(NAMES[type(subject)], subject.after(before, result["requests"]).values()):
                 if number:  # round 0 warms up
                     rounds[kind, name].append({"us": ns / 1000 / result["requests"], **result})
         say(f"  round {number} of {options.rounds}" + ("" if number else " (warm-up, not counted)"))
@@ -104,7 +108,7 @@ def figures(rounds):
     us = {key: [one["us"] for one in ones] for key, ones in rounds.items()}
     each = lambda over, under: spread([a / b for a, b in zip(us[over], us[under])])
     table = {kind: {name: {"us": spread(us[kind, name]), "to_nginx": each((kind, name), (kind, NGINX))}
-                    for name in (NGINX, WORKER, WHOLE)} for kind in KINDS}
+                    for name in ROWS[kind]} for kind in KINDS}
     alpn = {name: each(("HTTP/2", name), ("HTTP/1.1", name)) for name in (NGINX, WORKER, WHOLE)}
     return {"table": table, "http2_to_http1": alpn}
 
@@ -148,6 +152,7 @@ def main():
     plain = directory / "plain"
     plain.mkdir()
     without_tls = [click.Nginx(click.Nginx.start(plain, click.LINKS), "buffered"), click.WaypostSubject(waypost, "file")]
+    without_tls.append(click.Floor(directory, harness.exchange(waypost.port, click.head(click.template("in-app"), harness.code_of(1)))))
     waypost.port = waypost.ports[0]
     nginx = click.Nginx.start(
         directory, click.LINKS, listen=" ssl http2",

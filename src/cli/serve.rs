@@ -70,6 +70,7 @@ impl Serve {
     }
 
     pub(super) fn load_config_init_logging_and_run_server(&self) -> anyhow::Result<ExitCode> {
+        server::disable_huge_pages();
         let config = self.load_config_with_serve_flags()?;
         let log = log::start_log(&config.server)?;
         let observer = StartupProgressBarAndHints { log: log.clone(), bar: OnceLock::new() };

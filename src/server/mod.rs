@@ -30,6 +30,7 @@ mod threads;
 mod worker;
 
 pub use edge_id::read_edge_id;
+pub use huge_pages::disable_huge_pages;
 pub use journals::{TopicJournal, open_existing_journals_to_drain};
 pub use serve::run_until_stopped;
 pub use start::log_lane_recovery_unless_clean;

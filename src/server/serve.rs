@@ -28,7 +28,7 @@ use crate::{
     },
     server::{
         drain::mark_not_ready_wait_then_drain_failing_if_late,
-        huge_pages::disable_huge_pages_unless_links_are_many,
+        huge_pages::enable_huge_pages_if_links_are_many,
         links_topic::{LinksTopic, LinksTopicThread},
         readiness_log::ReadinessLog,
         reload::{LoadedSource, ReloadHandle, certificates::CertificateReloader},
@@ -55,7 +55,7 @@ const CATALOG_GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Anything that keeps it from serving: a port in use, a locked or broken data directory, bad links, no keys.
 pub fn run_until_stopped(config: Config, observer: Arc<dyn StartupObserver>) -> Result<ExitCode> {
-    disable_huge_pages_unless_links_are_many(&config);
+    enable_huge_pages_if_links_are_many(&config);
     let renderer = admin::install_global_recorder_and_describe_metrics()?;
     observer.on_metrics_recorder_installed();
     let runtime =

@@ -222,8 +222,10 @@ fn open_configured_sink_and_start_delivery(
         let sink = KafkaSink::new(topic, config.kafka.clone(), &inputs.edge, &notes, max_in_flight)?;
         return Ok(delivery::spawn_delivery_thread(inputs, sink, stop)?);
     }
-    // Half the journal's interval: then the sink has synced a click before the spiller would write it.
-    let sync_interval = config.journal.sync_interval / 2;
+    // The spiller takes a click for a quarter of the interval older than it is at most, and writes it in the last
+    // quarter. So the sink syncs it within half of the interval: it notices that a sync is due at its next cycle, and
+    // then the disk needs time.
+    let sync_interval = config.journal.sync_interval * 3 / 8;
     let dir = config.server.data_dir.join("clicks");
     let sink = FileSink::recover_clicks_and_open_files(
         topic,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - Lines are written in large buffers at known offsets. A click is delivered once `fdatasync` has returned, which is
-//!   called at least each half `sync_interval`. A line that ends in a newline is complete.
+//!   called at least each `sync_interval`. A line that ends in a newline is complete.
 //! - After an error the file is cut back to its last sync, and the clicks in flight are returned and written again;
 //!   after a failed sync into a new file, because the kernel may have dropped pages of the old one. The next attempt
 //!   follows after a growing pause.

@@ -19,6 +19,8 @@ use crate::{
 
 /// How often checkpoints are written, at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// After so many rounds in a row in which no lane had a frame to spill, the pause is twice as long.
+const IDLE_ROUNDS: u32 = 80;
 /// How often the observer publishes.
 const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 
@@ -36,6 +38,8 @@ pub struct Spiller {
     checkpoints_at: Option<Instant>,
     /// How long the last round of spilling took.
     last_spill_took: Duration,
+    /// The rounds since one in which a lane had a frame to spill.
+    idle_rounds: u32,
 }
 
 impl Spiller {
@@ -56,6 +60,7 @@ impl Spiller {
             metrics: SpillMetrics::new(log),
             checkpoints_at: None,
             last_spill_took: Duration::ZERO,
+            idle_rounds: 0,
         }
     }
 
@@ -116,8 +121,11 @@ impl Spiller {
             self.checkpoints_at = Some(now);
         }
         self.publish_to_observer_and_metrics(now);
+        // A frame that comes within the longer pause has waited for half of the sync interval behind it, so it is not
+        // due before the next round.
+        let pause = if self.idle_rounds < IDLE_ROUNDS { self.pause() } else { 2 * self.pause() };
         // The sync of the checkpoints was a pause for the frames.
-        self.pause().saturating_sub(checkpoints_took)
+        pause.saturating_sub(checkpoints_took)
     }
 
     /// The indices of the lanes that are to be spilled in this round; none if no frame is due.
@@ -132,6 +140,8 @@ impl Spiller {
             self.segment_log.lanes[index].store_undurable_since_in_ring(&self.disk, age);
             ages.push((index, age));
         }
+        let is_idle = ages.iter().all(|(_, age)| age.is_none());
+        self.idle_rounds = if is_idle { self.idle_rounds.saturating_add(1) } else { 0 };
         // After an error the log spills even if no frame is due, because only a success ends the alarm.
         let least_age = if self.segment_log.is_backing_off() {
             None

@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::net::{
     close_reason::CloseReason,
     connection::{
-        lingering_close,
+        dormancy, lingering_close,
         protocol::ReplayStream,
         state::{ConnectionPhase, ConnectionState},
         table::{ConnectionTable, OpenConnection},
@@ -54,12 +54,14 @@ pub(super) fn hyper_builder_from_limits(limits: &Limits) -> http1::Builder {
     builder
 }
 
-/// How a connection came to its end.
-enum ConnectionEnd {
+/// Why a connection leaves hyper.
+enum LeaveReason {
     /// hyper finished it.
     Finished(CloseReason),
     /// The connection table aborted it.
     Aborted(CloseReason),
+    /// It is idle for long enough to release hyper's buffers.
+    Dormancy,
 }
 
 /// Answers the requests of one connection until it ends, closes the stream, and notes the reason in `connection`.
@@ -73,8 +75,7 @@ pub(super) async fn serve_until_closed_and_record_reason<S, F>(
     F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
 {
     let (table, state) = (connection.table(), &connection.state);
-    let stream = Http1Stream { stream, table: table.clone(), state: state.clone(), own_answer: None };
-    let answer_request = service_fn(|request| {
+    let answer_request = |request| {
         state.enter_phase(ConnectionPhase::Answering, table.now());
         let is_last_request = state.count_request_and_return_whether_last();
         let answer = service(request);
@@ -88,36 +89,51 @@ pub(super) async fn serve_until_closed_and_record_reason<S, F>(
             }
             Ok::<_, Infallible>(answer)
         }
-    });
-    let mut http = builder.serve_connection(TokioIo::new(stream), answer_request);
-    let mut shutdown_started = false;
-    let end = poll_fn(|cx| match state.poll_abort_reason(cx) {
-        Some(reason) => Poll::Ready(ConnectionEnd::Aborted(reason)),
-        None => poll_and_shut_down_gracefully_when_due(&mut http, &mut shutdown_started, table, state, cx),
-    })
-    .await;
-    match end {
-        ConnectionEnd::Finished(reason @ (CloseReason::Malformed | CloseReason::TooLarge)) => {
-            connection.close_reason.set(reason);
-            let stream = http.into_parts().io.into_inner().stream.into_stream();
-            lingering_close::shut_down_and_discard_input(stream).await;
-        }
-        ConnectionEnd::Finished(reason) => connection.close_reason.set(reason),
-        ConnectionEnd::Aborted(reason) => {
-            connection.close_reason.set(reason);
-            http.into_parts().io.into_inner().stream.into_stream().try_send_close_notify_then_close();
+    };
+    let mut stream =
+        Http1Stream { stream, table: table.clone(), state: state.clone(), is_client_done: false, own_answer: None };
+    loop {
+        let mut http = builder.serve_connection(TokioIo::new(stream), service_fn(&answer_request));
+        let mut shutdown_started = false;
+        let leave_reason = poll_fn(|cx| match state.poll_abort_reason(cx) {
+            Some(reason) => Poll::Ready(LeaveReason::Aborted(reason)),
+            None => poll_and_shut_down_gracefully_when_due(&mut http, &mut shutdown_started, table, state, cx),
+        })
+        .await;
+        match leave_reason {
+            LeaveReason::Finished(reason @ (CloseReason::Malformed | CloseReason::TooLarge)) => {
+                connection.close_reason.set(reason);
+                let stream = http.into_parts().io.into_inner().stream.into_stream();
+                return lingering_close::shut_down_and_discard_input(stream).await;
+            }
+            LeaveReason::Finished(reason) => return connection.close_reason.set(reason),
+            LeaveReason::Aborted(reason) => {
+                connection.close_reason.set(reason);
+                return http.into_parts().io.into_inner().stream.into_stream().try_send_close_notify_then_close();
+            }
+            LeaveReason::Dormancy => {
+                let parts = http.into_parts();
+                stream = parts.io.into_inner();
+                if let Err(reason) =
+                    dormancy::wait_for_next_request(&mut stream.stream, parts.read_buf, table, state).await
+                {
+                    connection.close_reason.set(reason);
+                    return stream.stream.into_stream().try_send_close_notify_then_close();
+                }
+            }
         }
     }
 }
 
-/// Polls hyper's connection. Starts its graceful shutdown once the table drains.
+/// Polls hyper's connection. Starts its graceful shutdown once the table drains, and ends when the connection is to
+/// release its buffers.
 fn poll_and_shut_down_gracefully_when_due<S>(
     http: &mut http1::Connection<TokioIo<Http1Stream>, S>,
     shutdown_started: &mut bool,
     table: &ConnectionTable,
     state: &ConnectionState,
     cx: &mut Context<'_>,
-) -> Poll<ConnectionEnd>
+) -> Poll<LeaveReason>
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
 {
@@ -131,8 +147,11 @@ where
         if polled.is_pending() && !*shutdown_started && must_start_graceful_shutdown(table, state) {
             continue;
         }
+        if polled.is_pending() && dormancy::is_due(table, state) {
+            return Poll::Ready(LeaveReason::Dormancy);
+        }
         return polled
-            .map(|result| ConnectionEnd::Finished(close_reason_from_hyper_result(result, *shutdown_started, state)));
+            .map(|result| LeaveReason::Finished(close_reason_from_hyper_result(result, *shutdown_started, state)));
     }
 }
 
@@ -160,6 +179,8 @@ struct Http1Stream {
     stream: ReplayStream,
     table: Rc<ConnectionTable>,
     state: Rc<ConnectionState>,
+    /// Whether the client has closed its side.
+    is_client_done: bool,
     /// What is written in place of hyper's answer to a head above the limit, and how much of it was.
     own_answer: Option<(Vec<u8>, usize)>,
 }
@@ -203,24 +224,33 @@ impl AsyncWrite for Http1Stream {
                 None => {}
             }
         }
+        this.state.is_flushed.set(false);
         Pin::new(&mut this.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_write_own_answer(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.state.is_flushed.set(matches!(flushed, Poll::Ready(Ok(()))));
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_write_own_answer(cx))?;
+        // Behind the client's end nothing is left to be read, so the close that follows sends the same as a shutdown.
+        if self.is_client_done && self.stream.is_plain() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl AsyncRead for Http1Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let len_before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
+            self.is_client_done = buf.filled().len() == len_before;
             match self.state.phase.get() {
                 // The first byte of the first request. Its deadline runs from the accept.
                 ConnectionPhase::New => {

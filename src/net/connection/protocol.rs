@@ -5,9 +5,10 @@ use std::{
     ops::Range,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::net::{
@@ -58,35 +59,64 @@ pub(super) async fn detect_protocol_by_alpn_or_preface(
             }
         },
     };
-    Ok((protocol, ReplayStream { stream, first, unread: 0..len, state: state.clone() }))
+    Ok((protocol, ReplayStream { stream, first, unread: 0..len, rest: Bytes::new(), state: state.clone() }))
 }
 
-/// A stream whose first bytes were read for detection; its reads return them again, and its writes end the measurement
-/// of a request.
+/// A stream of which some bytes were read ahead, for detection or while the connection was dormant; its reads return
+/// them again, and its writes end the measurement of a request.
 pub(super) struct ReplayStream {
     stream: Stream,
     first: [u8; HTTP2_PREFACE.len()],
     /// The part of `first` that is still to be returned.
     unread: Range<usize>,
+    /// What is to be returned behind `unread`.
+    rest: Bytes,
     /// The state of the connection; its timer is told when bytes were written.
     state: Rc<ConnectionState>,
 }
 
 impl ReplayStream {
+    /// Whether it is a plain socket, without TLS.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.stream, Stream::Tcp(_) | Stream::Unix(_))
+    }
+
     /// The stream itself. Bytes that were not returned yet are lost.
     pub(super) fn into_stream(self) -> Stream {
         self.stream
+    }
+
+    /// Lets the next reads return these bytes again. Everything that was read ahead before was returned.
+    pub(super) fn give_back(&mut self, bytes: Bytes) {
+        debug_assert!(!self.has_bytes_read_ahead());
+        // An empty one may still hold a whole buffer.
+        self.rest = if bytes.is_empty() { Bytes::new() } else { bytes };
+    }
+
+    pub(super) fn has_bytes_read_ahead(&self) -> bool {
+        !self.unread.is_empty() || !self.rest.is_empty()
+    }
+
+    /// Reads up to 24 bytes, which the next reads return again. Returns whether there were any; `false`: the client has
+    /// closed its side.
+    pub(super) fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut buf = ReadBuf::new(&mut self.first);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        self.unread = 0..buf.filled().len();
+        Poll::Ready(Ok(!self.unread.is_empty()))
     }
 }
 
 impl AsyncRead for ReplayStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
+        if !self.has_bytes_read_ahead() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         let len = self.unread.len().min(buf.remaining());
         buf.put_slice(&self.first[self.unread.start..][..len]);
         self.unread.start += len;
+        let len = self.rest.len().min(buf.remaining());
+        buf.put_slice(&self.rest.split_to(len));
         Poll::Ready(Ok(()))
     }
 }

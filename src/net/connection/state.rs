@@ -33,6 +33,17 @@ pub(super) enum ConnectionPhase {
     Idle,
 }
 
+/// Whether an HTTP/1.1 connection has buffers while it is idle ([`crate::net::connection::dormancy`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dormancy {
+    /// It has its buffers.
+    Awake,
+    /// The table has asked its task to release them.
+    Requested,
+    /// It has none until the next request comes.
+    Dormant,
+}
+
 /// The cells of one connection. All times are milliseconds since the start of the worker.
 pub(super) struct ConnectionState {
     pub(super) phase: Cell<ConnectionPhase>,
@@ -49,6 +60,9 @@ pub(super) struct ConnectionState {
     /// Set to end the connection at once; its task checks it when it runs next.
     pub(super) aborted: Cell<Option<CloseReason>>,
     pub(super) request_timer: RequestTimer,
+    /// Whether everything that was written of HTTP/1.1 answers is with the socket.
+    pub(super) is_flushed: Cell<bool>,
+    pub(super) dormancy: Cell<Dormancy>,
     /// The waker of the connection's task. A task has one waker for its whole life, so it is cloned once.
     waker: RefCell<Option<Waker>>,
 }
@@ -66,6 +80,8 @@ impl ConnectionState {
             closing: Cell::new(None),
             aborted: Cell::new(None),
             request_timer,
+            is_flushed: Cell::new(true),
+            dormancy: Cell::new(Dormancy::Awake),
             waker: RefCell::new(None),
         }
     }
@@ -78,6 +94,17 @@ impl ConnectionState {
     /// Whether the connection is idle since this time or an earlier one, and not told to end.
     pub(super) fn is_idle_since(&self, at_ms: u64) -> bool {
         self.phase.get() == ConnectionPhase::Idle && self.phase_since.get() <= at_ms && self.aborted.get().is_none()
+    }
+
+    /// Asks the task to release its buffers, if the connection speaks HTTP/1.1, is idle since `at_ms` or longer, and
+    /// has buffers. Returns whether it was asked.
+    pub(super) fn request_dormancy_if_idle_since(&self, at_ms: u64) -> bool {
+        let is_due = self.dormancy.get() == Dormancy::Awake && !self.is_http2.get() && self.is_idle_since(at_ms);
+        if is_due {
+            self.dormancy.set(Dormancy::Requested);
+            self.wake_task();
+        }
+        is_due
     }
 
     /// Ends the connection for this reason as soon as its task runs, and wakes the task.

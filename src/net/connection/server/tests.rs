@@ -6,13 +6,17 @@ use http::header;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{spawn_local, yield_now},
 };
 
 use super::*;
 use crate::{
-    net::{connection::state::ConnectionPhase, listen::ListenAddress, peer::TrustedNetworks},
+    net::{
+        connection::state::{ConnectionPhase, Dormancy},
+        listen::ListenAddress,
+        peer::TrustedNetworks,
+    },
     size::Bytes as Size,
 };
 
@@ -247,5 +251,101 @@ fn a_full_table_ends_the_longest_idle_connection_and_none_that_was_idle_for_less
         exchange(&mut first).await;
         exchange(&mut third).await;
         assert_eq!((table.open(), closed_for(&table, "made_room")), (2, 1));
+    });
+}
+
+/// How many open connections are dormant.
+fn dormant(table: &ConnectionTable) -> usize {
+    table.states().iter().filter(|state| state.dormancy.get() == Dormancy::Dormant).count()
+}
+
+#[test]
+fn a_connection_that_is_idle_for_a_second_becomes_dormant_and_answers_the_next_request() {
+    run_against_server(|address, table| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        exchange(&mut stream).await;
+        tick(&table, 999);
+        yield_now().await;
+        assert_eq!(dormant(&table), 0);
+        tick(&table, 1000);
+        until(|| dormant(&table) == 1).await;
+        // Longer than what is read ahead, and shorter.
+        exchange(&mut stream).await;
+        assert_eq!(dormant(&table), 0);
+        tick(&table, 2000);
+        until(|| dormant(&table) == 1).await;
+        stream.write_all(&REQUEST[..5]).await.unwrap();
+        until(|| table.states().iter().all(|state| state.phase.get() == ConnectionPhase::ReadingHead)).await;
+        tick(&table, 2000 + HEADER_TIMEOUT);
+        stream.write_all(&REQUEST[5..]).await.unwrap();
+        assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 204"));
+        // Dormant or not, it ends at the idle timeout, counted from its last answer.
+        let answered_at = 2000 + HEADER_TIMEOUT;
+        tick(&table, answered_at + IDLE_TIMEOUT);
+        until(|| dormant(&table) == 1).await;
+        assert_eq!(aborted(&table), 0);
+        tick(&table, answered_at + IDLE_TIMEOUT + 1);
+        assert_eq!(read_to_end(&mut stream).await, "");
+        until(|| table.open() == 0).await;
+        assert_eq!(closed_for(&table, "idle"), 1);
+    });
+}
+
+#[test]
+fn a_dormant_connection_ends_as_done_when_its_client_closes_and_at_once_when_the_process_drains() {
+    run_against_server(|address, table| async move {
+        let mut streams = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        for stream in &mut streams {
+            exchange(stream).await;
+        }
+        tick(&table, 1000);
+        until(|| dormant(&table) == 2).await;
+        let [gone, mut kept] = streams;
+        drop(gone);
+        until(|| table.open() == 1).await;
+        table.start_drain();
+        assert_eq!(read_to_end(&mut kept).await, "");
+        table.wait_until_empty_and_flush_metrics().await;
+        assert_eq!((closed_for(&table, "done"), closed_for(&table, "drained")), (1, 1));
+    });
+}
+
+#[test]
+fn a_request_of_which_the_beginning_came_with_the_one_before_is_whole_after_a_dormancy() {
+    run_against_server(|address, table| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (mut both, next) = (REQUEST.to_vec(), &REQUEST[..20]);
+        both.extend_from_slice(next);
+        stream.write_all(&both).await.unwrap();
+        assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 204"));
+        tick(&table, 1000);
+        until(|| table.states().iter().all(|state| state.phase.get() == ConnectionPhase::ReadingHead)).await;
+        stream.write_all(&REQUEST[20..]).await.unwrap();
+        assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 204"));
+    });
+}
+
+#[test]
+fn a_connection_whose_answers_are_not_read_keeps_them_and_does_not_become_dormant() {
+    run_against_server_with(Limits { max_requests: u32::MAX, ..limits() }, |address, table| async move {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let is_stuck = || table.states().iter().any(|state| !state.is_flushed.get());
+        // Until the server cannot write, and therefore does not read.
+        let (mut sent, requests) = (0, REQUEST.repeat(50));
+        while !is_stuck() {
+            stream.write_all(&requests).await.unwrap();
+            sent += 50;
+            yield_now().await;
+        }
+        tick(&table, 1000);
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(is_stuck() && dormant(&table) == 0);
+        stream.shutdown().await.unwrap();
+        let answers = read_to_end(&mut stream).await;
+        assert_eq!(answers.matches("HTTP/1.1 204").count(), sent);
     });
 }
