@@ -11,7 +11,7 @@ use crate::{catalog, config::Config};
 const LARGE_BYTES: u64 = 8 << 20;
 
 /// Switches huge pages off. To be called before the process allocates much, because pages that are in use stay as they
-/// are: the configuration alone took three huge pages, 6 MiB. A kernel that refuses is no error: the process is larger
+/// are: the configuration alone takes two huge pages, 4 MiB. A kernel that refuses is no error: the process is larger
 /// then.
 pub fn disable_huge_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);

@@ -94,35 +94,44 @@ pub(super) async fn serve_until_closed_and_record_reason<S, F>(
         Http1Stream { stream, table: table.clone(), state: state.clone(), is_client_done: false, own_answer: None };
     loop {
         let mut http = builder.serve_connection(TokioIo::new(stream), service_fn(&answer_request));
-        let mut shutdown_started = false;
-        let leave_reason = poll_fn(|cx| match state.poll_abort_reason(cx) {
-            Some(reason) => Poll::Ready(LeaveReason::Aborted(reason)),
-            None => poll_and_shut_down_gracefully_when_due(&mut http, &mut shutdown_started, table, state, cx),
-        })
-        .await;
-        match leave_reason {
-            LeaveReason::Finished(reason @ (CloseReason::Malformed | CloseReason::TooLarge)) => {
-                connection.close_reason.set(reason);
-                let stream = http.into_parts().io.into_inner().stream.into_stream();
-                return lingering_close::shut_down_and_discard_input(stream).await;
-            }
-            LeaveReason::Finished(reason) => return connection.close_reason.set(reason),
-            LeaveReason::Aborted(reason) => {
-                connection.close_reason.set(reason);
-                return http.into_parts().io.into_inner().stream.into_stream().try_send_close_notify_then_close();
-            }
-            LeaveReason::Dormancy => {
-                let parts = http.into_parts();
-                stream = parts.io.into_inner();
-                if let Err(reason) =
-                    dormancy::wait_for_next_request(&mut stream.stream, parts.read_buf, table, state).await
-                {
-                    connection.close_reason.set(reason);
-                    return stream.stream.into_stream().try_send_close_notify_then_close();
-                }
+        let leave_reason = drive_until_it_leaves_hyper(&mut http, table, state).await;
+        if let LeaveReason::Finished(reason) | LeaveReason::Aborted(reason) = leave_reason {
+            connection.close_reason.set(reason);
+        }
+        if let LeaveReason::Finished(CloseReason::Malformed | CloseReason::TooLarge) = leave_reason {
+            let stream = http.into_parts().io.into_inner().stream.into_stream();
+            return lingering_close::shut_down_and_discard_input(stream).await;
+        }
+        if let LeaveReason::Finished(_) = leave_reason {
+            return;
+        }
+        let parts = http.into_parts();
+        stream = parts.io.into_inner();
+        if let LeaveReason::Dormancy = leave_reason {
+            match dormancy::wait_for_next_request(&mut stream.stream, parts.read_buf, table, state).await {
+                Ok(()) => continue,
+                Err(reason) => connection.close_reason.set(reason),
             }
         }
+        return stream.stream.into_stream().try_send_close_notify_then_close();
     }
+}
+
+/// Polls hyper's connection until it ends, is aborted, or is to release its buffers.
+async fn drive_until_it_leaves_hyper<S>(
+    http: &mut http1::Connection<TokioIo<Http1Stream>, S>,
+    table: &ConnectionTable,
+    state: &ConnectionState,
+) -> LeaveReason
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
+{
+    let mut shutdown_started = false;
+    poll_fn(|cx| match state.poll_abort_reason(cx) {
+        Some(reason) => Poll::Ready(LeaveReason::Aborted(reason)),
+        None => poll_and_shut_down_gracefully_when_due(http, &mut shutdown_started, table, state, cx),
+    })
+    .await
 }
 
 /// Polls hyper's connection. Starts its graceful shutdown once the table drains, and ends when the connection is to
