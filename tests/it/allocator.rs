@@ -1,11 +1,18 @@
 //! The memory of the process: librdkafka, OpenSSL and SQLite allocate with mimalloc, as Rust does, and a small process
 //! is small.
 
-use std::{fmt::Write, fs, ops::Range};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read, Write},
+    ops::Range,
+    sync::Arc,
+};
 
 use crate::{
     dsl::{Site, link, until},
     kafka::mock::Mock,
+    tls_client::{TlsConnection, client_trusting, connect_tls, self_signed, tls_site},
 };
 
 /// glibc maps this much for each thread that allocates, at a multiple of it.
@@ -58,9 +65,40 @@ fn a_small_process_has_at_most_30_mib_of_its_own_at_its_start() {
     let links: Vec<String> = (0..1000).map(|number| link(&format!("link{number}"))).collect();
     let site =
         Site::new(&links).env("WAYPOST__EDGE__WORKERS", "2").env("WAYPOST__KAFKA__BROKERS", &mock.address()).start();
-    let anonymous = status_of(site.pid(), "RssAnon");
-    let kib: u64 = anonymous.trim_end_matches(" kB").parse().unwrap();
-    assert!(kib <= MAX_START_KIB, "{anonymous}");
+    let kib = anonymous_kib(&site);
+    assert!(kib <= MAX_START_KIB, "{kib} KiB");
+}
+
+fn anonymous_kib(site: &Site) -> u64 {
+    status_of(site.pid(), "RssAnon").trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Asks for a link and leaves the connection open.
+fn ask_for_live_link(tls: &mut TlsConnection) {
+    tls.write_all(b"GET /live HTTP/1.1\r\nHost: go.example.com\r\n\r\n").unwrap();
+    let mut answer = [0; 4096];
+    let read = tls.read(&mut answer).unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 302 Found\r\n"), "{}", answer[..read].escape_ascii());
+}
+
+#[test]
+fn idle_connections_give_their_buffers_back_and_answer_the_next_request() {
+    const CONNECTIONS: u64 = 300;
+    /// Of the two buffers of 8 KiB of an idle connection a page each is in use.
+    const FREED_KIB_A_CONNECTION: u64 = 6;
+    let pair = self_signed(&["go.example.com"]);
+    let site = tls_site(&[("a", &pair)]).env("WAYPOST__EDGE__WORKERS", "1").start();
+    let client = Arc::new(client_trusting(&[&pair]));
+    let connect = |_| connect_tls(&client, site.listen(), "go.example.com").unwrap();
+    let mut connections: Vec<TlsConnection> = (0..CONNECTIONS).map(connect).collect();
+    connections.iter_mut().for_each(ask_for_live_link);
+    let in_use = anonymous_kib(&site);
+    until("the memory of the buffers is given back", || {
+        // The allocator gives memory back when it is called.
+        ask_for_live_link(&mut connect(0));
+        (anonymous_kib(&site) + FREED_KIB_A_CONNECTION * CONNECTIONS <= in_use).then_some(())
+    });
+    connections.iter_mut().for_each(ask_for_live_link);
 }
 
 #[test]
