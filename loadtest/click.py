@@ -95,7 +95,7 @@ class Nginx:
 
 
 class WaypostSubject:
-    """Waypost with one worker: the worker thread alone, and the whole process until all is delivered."""
+    """Waypost with one worker: the worker thread alone, and the whole process until all is delivered (`harness.click_ns`)."""
 
     def __init__(self, waypost, sink):
         self.process, self.port, self.sink = waypost, waypost.port, sink

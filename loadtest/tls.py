@@ -5,7 +5,7 @@
 2. A click is a connection: connect, shake hands in full, one request with a phone's headers, the whole answer, close. Once by
    HTTP/1.1, once by HTTP/2, once more by HTTP/1.1 with the handshake resumed from a ticket, and by HTTP/1.1 without TLS.
 3. CPU time is the kernel's own count in nanoseconds: of nginx's worker until its log holds every request; of Waypost's worker
-   thread alone; of all of Waypost until every answered click is delivered to its file.
+   thread alone; of all of Waypost until every answered click is delivered to its file, without the thread that answers scrapes.
 4. Servers and protocols take turns, each round in another order; figures are medians over the rounds, with least and greatest.
    A ratio is the median of the rounds' own ratios.
 
