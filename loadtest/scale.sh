@@ -6,6 +6,6 @@
 # A machine with two cores and nothing else to do. What is measured: scale.py.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
-need gcc=gcc python3=python3
+need wrk=wrk python3=python3
 build_waypost
 exec python3 "$ROOT/loadtest/scale.py" "$@"

@@ -8,7 +8,6 @@
    thread alone; of all of Waypost until every answered click is delivered to its file, without the thread that answers scrapes.
 4. Servers and protocols take turns, each round in another order; figures are medians over the rounds, with least and greatest.
    A ratio is the median of the rounds' own ratios.
-
 5. The floor (floor.c) reads a request and writes Waypost's own answer, and does nothing else: the kernel's part of a new connection.
 
 A run in which an answer was not a 302 with a cookie, or a handshake not of the kind that is measured, is no run.

@@ -70,8 +70,9 @@ impl Serve {
     }
 
     pub(super) fn load_config_init_logging_and_run_server(&self) -> anyhow::Result<ExitCode> {
-        server::disable_huge_pages();
+        let huge_pages = server::disable_huge_pages();
         let config = self.load_config_with_serve_flags()?;
+        huge_pages.enable_again_if_links_are_many(&config);
         let log = log::start_log(&config.server)?;
         let observer = StartupProgressBarAndHints { log: log.clone(), bar: OnceLock::new() };
         let error = match server::run_until_stopped(config, Arc::new(observer)) {

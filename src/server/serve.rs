@@ -28,7 +28,6 @@ use crate::{
     },
     server::{
         drain::mark_not_ready_wait_then_drain_failing_if_late,
-        huge_pages::enable_huge_pages_if_links_are_many,
         links_topic::{LinksTopic, LinksTopicThread},
         readiness_log::ReadinessLog,
         reload::{LoadedSource, ReloadHandle, certificates::CertificateReloader},
@@ -55,7 +54,6 @@ const CATALOG_GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Anything that keeps it from serving: a port in use, a locked or broken data directory, bad links, no keys.
 pub fn run_until_stopped(config: Config, observer: Arc<dyn StartupObserver>) -> Result<ExitCode> {
-    enable_huge_pages_if_links_are_many(&config);
     let renderer = admin::install_global_recorder_and_describe_metrics()?;
     observer.on_metrics_recorder_installed();
     let runtime =

@@ -2,7 +2,7 @@
 //! request. A browser keeps its connection for a minute, and most of them send nothing more: the buffers, two of 8 KiB,
 //! were two thirds of what an idle connection took.
 //!
-//! The table asks for it at its ticks, a bounded number of connections each time
+//! The table wakes the tasks for it at its ticks, a bounded number each time
 //! ([`ConnectionTable::advance_clock_flush_metrics_and_enforce_deadlines`]).
 
 use std::{
@@ -16,18 +16,10 @@ use crate::net::{
     close_reason::CloseReason,
     connection::{
         protocol::ReplayStream,
-        state::{ConnectionPhase, ConnectionState, Dormancy},
-        table::{ConnectionTable, IDLE_BEFORE_DORMANCY},
+        state::{ConnectionPhase, ConnectionState},
+        table::ConnectionTable,
     },
 };
-
-/// Whether the connection was asked to release its buffers, and hyper holds nothing: every answer is with the socket,
-/// and no request has begun meanwhile. To be called when hyper waits for the client.
-pub(super) fn is_due(table: &ConnectionTable, state: &ConnectionState) -> bool {
-    state.dormancy.get() == Dormancy::Requested
-        && state.is_flushed.get()
-        && state.is_idle_since(table.now().saturating_sub(IDLE_BEFORE_DORMANCY))
-}
 
 /// Waits without hyper until bytes of the next request are there. `read_buf` is what hyper had read and not parsed: the
 /// beginning of a request that came with the one before. `Err`: the connection is to be closed, for this reason.
@@ -38,9 +30,9 @@ pub(super) async fn wait_for_next_request(
     state: &ConnectionState,
 ) -> Result<(), CloseReason> {
     stream.give_back(read_buf);
-    state.dormancy.set(Dormancy::Dormant);
+    state.is_dormant.set(true);
     let next = poll_fn(|cx| poll_next_request(stream, table, state, cx)).await;
-    state.dormancy.set(Dormancy::Awake);
+    state.is_dormant.set(false);
     if next.is_ok() {
         // As at the first request: hyper reads before a drain shuts it down, because it would close a connection on
         // which it has received nothing.

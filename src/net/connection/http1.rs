@@ -156,7 +156,7 @@ where
         if polled.is_pending() && !*shutdown_started && must_start_graceful_shutdown(table, state) {
             continue;
         }
-        if polled.is_pending() && dormancy::is_due(table, state) {
+        if polled.is_pending() && table.is_dormancy_due(state) {
             return Poll::Ready(LeaveReason::Dormancy);
         }
         return polled

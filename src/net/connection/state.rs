@@ -33,17 +33,6 @@ pub(super) enum ConnectionPhase {
     Idle,
 }
 
-/// Whether an HTTP/1.1 connection has buffers while it is idle ([`crate::net::connection::dormancy`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dormancy {
-    /// It has its buffers.
-    Awake,
-    /// The table has asked its task to release them.
-    Requested,
-    /// It has none until the next request comes.
-    Dormant,
-}
-
 /// The cells of one connection. All times are milliseconds since the start of the worker.
 pub(super) struct ConnectionState {
     pub(super) phase: Cell<ConnectionPhase>,
@@ -62,7 +51,8 @@ pub(super) struct ConnectionState {
     pub(super) request_timer: RequestTimer,
     /// Whether everything that was written of HTTP/1.1 answers is with the socket.
     pub(super) is_flushed: Cell<bool>,
-    pub(super) dormancy: Cell<Dormancy>,
+    /// Whether an HTTP/1.1 connection has released its buffers ([`crate::net::connection::dormancy`]).
+    pub(super) is_dormant: Cell<bool>,
     /// The waker of the connection's task. A task has one waker for its whole life, so it is cloned once.
     waker: RefCell<Option<Waker>>,
 }
@@ -81,7 +71,7 @@ impl ConnectionState {
             aborted: Cell::new(None),
             request_timer,
             is_flushed: Cell::new(true),
-            dormancy: Cell::new(Dormancy::Awake),
+            is_dormant: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -96,15 +86,10 @@ impl ConnectionState {
         self.phase.get() == ConnectionPhase::Idle && self.phase_since.get() <= at_ms && self.aborted.get().is_none()
     }
 
-    /// Asks the task to release its buffers, if the connection speaks HTTP/1.1, is idle since `at_ms` or longer, and
-    /// has buffers. Returns whether it was asked.
-    pub(super) fn request_dormancy_if_idle_since(&self, at_ms: u64) -> bool {
-        let is_due = self.dormancy.get() == Dormancy::Awake && !self.is_http2.get() && self.is_idle_since(at_ms);
-        if is_due {
-            self.dormancy.set(Dormancy::Requested);
-            self.wake_task();
-        }
-        is_due
+    /// Whether the connection speaks HTTP/1.1, has buffers, and needs none of them since this time or an earlier one:
+    /// every answer is with the socket, and no request has begun.
+    pub(super) fn has_unused_buffers_since(&self, at_ms: u64) -> bool {
+        !self.is_http2.get() && !self.is_dormant.get() && self.is_flushed.get() && self.is_idle_since(at_ms)
     }
 
     /// Ends the connection for this reason as soon as its task runs, and wakes the task.

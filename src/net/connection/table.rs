@@ -50,11 +50,10 @@ const MAX_SLOTS_SEARCHED: usize = 1024;
 
 /// How long an HTTP/1.1 connection is idle before it releases its buffers, in milliseconds: a page that is opened from
 /// the last answer finds them still there.
-pub(super) const IDLE_BEFORE_DORMANCY: u64 = 1000;
+const IDLE_BEFORE_DORMANCY: u64 = 1000;
 
-/// The most connections that are asked in one tick to release their buffers. Each runs its task for about a
-/// microsecond, so a request waits for 0.3 ms at most behind them.
-const DORMANCY_REQUESTS_PER_TICK: usize = 256;
+/// The most tasks that are woken in one tick to release their buffers: a request that comes then waits behind them.
+const DORMANCY_WAKES_PER_TICK: usize = 256;
 
 /// How long a drain waits for an HTTP/2 client's reaction to GOAWAY, in milliseconds: some round trips of a phone.
 const GOAWAY_GRACE: u64 = 2000;
@@ -216,24 +215,27 @@ impl ConnectionTable {
         self.metrics.flush_counts_and_update_open_gauge(self.open.get());
         let slots = self.slots.borrow();
         let checked = slots.len().min((slots.len() / 8).max(MIN_SLOTS_PER_TICK));
-        let dormancy_since = now.checked_sub(IDLE_BEFORE_DORMANCY);
-        let mut dormancy_requests = 0;
+        let mut dormancy_wakes = 0;
         for _ in 0..checked {
             let slot = self.next_checked_slot.get() % slots.len();
             self.next_checked_slot.set(slot + 1);
             if let Some(state) = &slots[slot] {
                 self.abort_if_past_deadline(state, now);
                 state.start_or_enforce_close_if_too_old(now, self.idle_timeout);
-                if let Some(since) = dormancy_since
-                    && dormancy_requests < DORMANCY_REQUESTS_PER_TICK
-                {
-                    dormancy_requests += usize::from(state.request_dormancy_if_idle_since(since));
+                if dormancy_wakes < DORMANCY_WAKES_PER_TICK && self.is_dormancy_due(state) {
+                    dormancy_wakes += 1;
+                    state.wake_task();
                 }
             }
         }
         if self.is_full() {
             self.connection_ended.notify_waiters();
         }
+    }
+
+    /// Whether the connection is to release its buffers now. Its task does so when it is polled next.
+    pub(super) fn is_dormancy_due(&self, state: &ConnectionState) -> bool {
+        self.now.get().checked_sub(IDLE_BEFORE_DORMANCY).is_some_and(|since| state.has_unused_buffers_since(since))
     }
 
     fn abort_if_past_deadline(&self, state: &ConnectionState, now_ms: u64) {
