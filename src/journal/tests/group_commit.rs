@@ -122,6 +122,38 @@ fn with_32_lanes_and_a_slow_disk_no_click_is_undurable_for_longer_than_the_inter
 }
 
 #[test]
+fn a_frame_that_comes_in_the_longer_pause_of_an_idle_log_is_written_within_the_interval() {
+    let dir = new_temp_dir();
+    let config = config();
+    let (mut parts, mut now) = (open(dir.path(), &config, 1), Instant::now());
+    let usual = config.sync_interval / 4;
+    let mut pause = Duration::ZERO;
+    // Long enough to be idle; the pause behind a round with checkpoints is shorter by what they took.
+    for round in 0..300 {
+        if round > 200 && pause > usual {
+            break;
+        }
+        pause = parts.spiller.spill_due_lanes_and_save_due_checkpoints(now);
+        now += pause;
+    }
+    assert!(pause > usual, "{pause:?}");
+    // Right behind the last round, which was a whole pause ago.
+    append_to_each_lane(&mut parts, 1);
+    let came = now - pause;
+    let waits = |parts: &JournalParts, now| {
+        parts.spiller.sample_head_and_get_age_bound_of_oldest_frame_to_spill(0, now).is_some()
+    };
+    loop {
+        let pause = parts.spiller.spill_due_lanes_and_save_due_checkpoints(now);
+        if !waits(&parts, now) {
+            break;
+        }
+        now += pause;
+    }
+    assert!(now - came <= config.sync_interval, "{:?}", now - came);
+}
+
+#[test]
 fn each_lane_finds_its_own_frames_in_shared_segments_before_and_after_a_restart() {
     let dir = new_temp_dir();
     let config = Config { segment_bytes: Bytes::kib(64), ..config() };
